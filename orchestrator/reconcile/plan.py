@@ -1,0 +1,127 @@
+"""What can be done now, and what is held back and why. Every line says its reason; `str()` is what people read."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from orchestrator.reconcile.replica import Replica
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    """Make the replica run: created if it does not exist (`container` None), started again if it does."""
+
+    subject: str  # container name
+    replica: Replica
+    node: str
+    why: str
+    container: str | None = None  # id of the existing, exited container to run again
+
+    def __str__(self) -> str:
+        return f"start {self.subject} on {self.node}: {self.why}"
+
+
+@dataclass(frozen=True, slots=True)
+class Stop:
+    """Ask it to end: its stop signal, then SIGKILL after `grace` seconds. `failure`: it is killed for its health."""
+
+    subject: str
+    container: str
+    why: str
+    signal: str = "SIGTERM"
+    grace: float = 10.0
+    failure: bool = False
+
+    def __str__(self) -> str:
+        return f"stop  {self.subject}: {self.why}"
+
+
+@dataclass(frozen=True, slots=True)
+class Remove:
+    """Remove an ended container with its writable layer and its log."""
+
+    subject: str
+    container: str
+    why: str
+
+    def __str__(self) -> str:
+        return f"remove {self.subject}: {self.why}"
+
+
+@dataclass(frozen=True, slots=True)
+class MakeNetwork:
+    subject: str  # host-side network name
+    stack: str
+    key: str
+    why: str
+
+    def __str__(self) -> str:
+        return f"make  network {self.subject}: {self.why}"
+
+
+@dataclass(frozen=True, slots=True)
+class DropNetwork:
+    subject: str
+    stack: str
+    why: str
+
+    def __str__(self) -> str:
+        return f"drop  network {self.subject}: {self.why}"
+
+
+@dataclass(frozen=True, slots=True)
+class MakeVolume:
+    subject: str
+    stack: str
+    key: str
+    why: str
+
+    def __str__(self) -> str:
+        return f"make  volume {self.subject}: {self.why}"
+
+
+@dataclass(frozen=True, slots=True)
+class DropVolume:
+    subject: str
+    stack: str
+    why: str
+
+    def __str__(self) -> str:
+        return f"drop  volume {self.subject}: {self.why}"
+
+
+Action: TypeAlias = Start | Stop | Remove | MakeNetwork | DropNetwork | MakeVolume | DropVolume
+
+
+@dataclass(frozen=True, slots=True)
+class Hold:
+    """Not now. `until`: CLOCK_MONOTONIC seconds when it is worth looking again; None: when something else changes.
+
+    `failed`: no amount of waiting helps by itself (gave up, failed dependency, `restart: "no"` and exit code not 0).
+    """
+
+    subject: str
+    why: str
+    until: float | None = None
+    failed: bool = False
+
+    def text(self, now: float) -> str:
+        """One line; a time to come is shown as seconds from `now`."""
+        wait = f" for {max(self.until - now, 0):.3g}s" if self.until is not None else ""
+        return f"hold  {self.subject}{wait}: {self.why}"
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    actions: tuple[Action, ...] = ()
+    holds: tuple[Hold, ...] = ()
+
+    @property
+    def due(self) -> float | None:
+        """The earliest time at which a hold is worth another look."""
+        return min((h.until for h in self.holds if h.until is not None), default=None)
+
+    def text(self, now: float) -> str:
+        """The plan as people read it, a line each."""
+        return "\n".join([*map(str, self.actions), *(h.text(now) for h in self.holds)])

@@ -1,0 +1,88 @@
+"""What is the case, and what is wanted: the two values the decider compares. Times are CLOCK_MONOTONIC seconds."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+from orchestrator.health.check import Verdict
+from orchestrator.policy.restart import Exit
+from orchestrator.scheduler.node import Node
+from orchestrator.stack.model import Service, Stack
+
+Phase = Literal["created", "running", "exited"]  # created: it exists and was never started
+
+
+@dataclass(frozen=True, slots=True)
+class Container:
+    """One container as it is. `exits`: the newest last, at most 32; kept over restarts of the same slot.
+
+    `meaning` is what it was made from (`replica.meaning`), so that a change can be named. `attempts` are failures to
+    bring it up at all (image, address, port, kernel), newest last, with their sentence in `trouble`.
+    """
+
+    id: str
+    name: str
+    stack: str
+    service: str
+    slot: int
+    digest: str
+    node: str
+    phase: Phase
+    meaning: Mapping[str, str] = field(default_factory=dict)
+    started: float | None = None  # of the present or latest run
+    verdict: Verdict | None = None  # None: no check, or not running
+    exits: tuple[Exit, ...] = ()
+    stop_signal: str = "SIGTERM"
+    stop_grace_period: float = 10.0
+    service_definition: Service | None = (
+        None  # what it was made from: order and networks when the stack no longer has it
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """A slot that could not be brought up: how often in a row, when last, and the sentence."""
+
+    count: int
+    at: float
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class World:
+    """`busy`: names of subjects with a deed under way. `networks` and `volumes`: host-side names that exist.
+
+    `failures`: by container name, deeds of bringing it up that failed since the last success.
+    """
+
+    nodes: tuple[Node, ...]
+    containers: tuple[Container, ...] = ()
+    networks: frozenset[str] = frozenset()
+    volumes: frozenset[str] = frozenset()
+    busy: frozenset[str] = frozenset()
+    failures: Mapping[str, Failure] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """A stack and what its user has asked of it since.
+
+    `active`: services that are to run (`up` adds, with their dependencies). `stopped`: services stopped by hand: kept,
+    not running. `restarts`: service → time; a replica started before it is restarted. `orphans`: services that an
+    earlier revision had and the file no longer has; they go on until `--remove-orphans`. `down`: take everything away
+    (and its volumes where `volumes`). `recreate`: service → time; a container whose run began before it is replaced.
+    """
+
+    stack: Stack
+    revision: int = 1
+    active: frozenset[str] = frozenset()
+    stopped: frozenset[str] = frozenset()
+    restarts: Mapping[str, float] = field(default_factory=dict)
+    recreate: Mapping[str, float] = field(default_factory=dict)
+    orphans: Mapping[str, Service] = field(default_factory=dict)
+    scale: Mapping[str, int] = field(default_factory=dict)
+    down: bool = False
+    remove_volumes: bool = False
+    grace: float | None = None  # `-t`: overrides each service's stop_grace_period while going down or stopping
