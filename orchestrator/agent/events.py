@@ -1,0 +1,80 @@
+"""The bell and the history. An event says what happened and why; to the circle it only says "look again"."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping
+from typing import Any
+
+from orchestrator.agent import clock
+from orchestrator.agent.store import Event, Store
+
+BACKLOG = 1000  # events a slow follower may be behind before it is dropped
+
+
+class Bell:
+    """Rung by whatever happens; the circle waits for it."""
+
+    def __init__(self) -> None:
+        self._rung = asyncio.Event()
+
+    def ring(self) -> None:
+        self._rung.set()
+
+    async def wait(self, timeout: float | None) -> None:
+        """Until the bell rings, at most `timeout` seconds (None: for ever)."""
+        try:
+            async with asyncio.timeout(timeout):
+                await self._rung.wait()
+        except TimeoutError:
+            pass  # an answer, not a failure: a hold has come due
+        self._rung.clear()
+
+
+class Events:
+    """Writes the history and hands it to whoever follows."""
+
+    def __init__(self, store: Store, bell: Bell) -> None:
+        self._store = store
+        self._bell = bell
+        self._followers: set[asyncio.Queue[Event | None]] = set()
+        self._written = 0
+
+    def note(
+        self,
+        action: str,
+        subject: str,
+        why: str = "",
+        *,
+        kind: str = "container",
+        stack: str = "",
+        service: str = "",
+        attributes: Mapping[str, Any] | None = None,
+    ) -> None:
+        """Something happened to `subject`. Rings the bell."""
+        event = Event(clock.wall_ns(), kind, action, stack, service, subject, why, attributes or {})
+        self._store.put_event(event)
+        self._written += 1
+        if self._written % 1000 == 0:
+            self._store.trim_events()
+        for queue in list(self._followers):
+            if queue.qsize() > BACKLOG:
+                self._followers.discard(queue)
+                queue.put_nowait(None)
+            else:
+                queue.put_nowait(event)
+        self._bell.ring()
+
+    async def follow(self, stack: str | None, since_ns: int, live: bool) -> AsyncIterator[Event]:
+        """The events since then; with `live` also those to come, until the follower is more than BACKLOG behind."""
+        queue: asyncio.Queue[Event | None] = asyncio.Queue()
+        if live:
+            self._followers.add(queue)
+        try:
+            for event in self._store.events(stack, since_ns):
+                yield event
+            while live and (event_or_end := await queue.get()) is not None:
+                if stack is None or event_or_end.stack == stack:
+                    yield event_or_end
+        finally:
+            self._followers.discard(queue)

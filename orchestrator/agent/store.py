@@ -1,0 +1,202 @@
+"""What must survive a reboot: stacks with their revisions, events, leases of networks, addresses and ports.
+
+SQLite in WAL mode. What a user asked for is committed before he is told so; leases and events are committed once a
+turn, because losing the last of them costs nothing that the next turn does not make again.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sqlite3
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from orchestrator.errors import HostRefused
+
+SCHEMA = """
+CREATE TABLE IF NOT EXISTS stacks (name TEXT PRIMARY KEY, revision INTEGER NOT NULL, wishes TEXT NOT NULL);
+CREATE TABLE IF NOT EXISTS revisions (stack TEXT, revision INTEGER, document TEXT NOT NULL, wall_ns INTEGER NOT NULL,
+    PRIMARY KEY (stack, revision));
+CREATE TABLE IF NOT EXISTS networks (name TEXT PRIMARY KEY, stack TEXT NOT NULL, number INTEGER UNIQUE NOT NULL,
+    subnet TEXT NOT NULL, gateway TEXT NOT NULL, internal INTEGER NOT NULL);
+CREATE TABLE IF NOT EXISTS addresses (network TEXT, container TEXT, address TEXT NOT NULL,
+    PRIMARY KEY (network, container));
+CREATE TABLE IF NOT EXISTS ports (stack TEXT, service TEXT, key TEXT, port INTEGER NOT NULL,
+    PRIMARY KEY (stack, service, key));
+CREATE TABLE IF NOT EXISTS events (id INTEGER PRIMARY KEY, wall_ns INTEGER NOT NULL, stack TEXT, document TEXT NOT NULL);
+CREATE INDEX IF NOT EXISTS events_by_stack ON events (stack, id);
+"""
+VERSION = 1
+EVENTS_KEPT = 20_000
+REVISIONS_KEPT = 25
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """One line of the history: what happened to whom, and why. `wall_ns`: nanoseconds since the epoch."""
+
+    wall_ns: int
+    type: str
+    action: str
+    stack: str
+    service: str
+    subject: str
+    why: str
+    attributes: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class NetworkLease:
+    name: str
+    stack: str
+    number: int
+    subnet: str
+    gateway: str
+    internal: bool
+
+
+class Store:
+    """The one writer of STATE/pyorch.db. Raises HostRefused where the disk says no."""
+
+    def __init__(self, directory: str) -> None:
+        os.makedirs(directory, mode=0o700, exist_ok=True)
+        path = os.path.join(directory, "pyorch.db")
+        try:
+            self._db = _open(path)
+        except sqlite3.DatabaseError as error:
+            # A damaged file is put aside, never overwritten: what runs is still known from the bundles.
+            aside = f"{path}.damaged"
+            os.replace(path, aside)
+            self.damage: str | None = f"cannot read {path}: {error}; it was moved to {aside} and a new one begun"
+            self._db = _open(path)
+        else:
+            self.damage = None
+
+    def commit(self) -> None:
+        """Make everything written so far survive this process."""
+        try:
+            self._db.commit()
+        except sqlite3.OperationalError as error:
+            raise HostRefused(f"cannot write the agent's state: {error}; is the disk full?") from error
+
+    def _write(self, statement: str, *values: object) -> None:
+        try:
+            self._db.execute(statement, values)
+        except sqlite3.OperationalError as error:
+            raise HostRefused(f"cannot write the agent's state: {error}; is the disk full?") from error
+
+    # stacks and revisions
+
+    def put_stack(self, name: str, revision: int, wishes: Mapping[str, Any]) -> None:
+        self._write("INSERT OR REPLACE INTO stacks VALUES (?, ?, ?)", name, revision, json.dumps(wishes))
+
+    def put_revision(self, name: str, revision: int, document: str, wall_ns: int) -> None:
+        self._write("INSERT OR REPLACE INTO revisions VALUES (?, ?, ?, ?)", name, revision, document, wall_ns)
+
+    def stacks(self) -> list[tuple[str, int, dict[str, Any]]]:
+        rows = self._db.execute("SELECT name, revision, wishes FROM stacks ORDER BY name")
+        return [(name, revision, json.loads(wishes)) for name, revision, wishes in rows]
+
+    def revision(self, name: str, revision: int) -> str | None:
+        """The stored document of one revision, or None where it was dropped."""
+        row = self._db.execute(
+            "SELECT document FROM revisions WHERE stack = ? AND revision = ?", (name, revision)
+        ).fetchone()
+        return str(row[0]) if row else None
+
+    def trim_revisions(self, name: str, in_use: set[int]) -> None:
+        """Drop all but the newest revisions of a stack and those that a container still runs."""
+        rows = self._db.execute("SELECT revision FROM revisions WHERE stack = ? ORDER BY revision DESC", (name,))
+        for (revision,) in rows.fetchall()[REVISIONS_KEPT:]:
+            if revision not in in_use:
+                self._write("DELETE FROM revisions WHERE stack = ? AND revision = ?", name, revision)
+
+    def forget_stack(self, name: str) -> None:
+        """The stack is gone: its revisions and leases go too; its events stay."""
+        for table in ("revisions", "ports"):
+            self._write(f"DELETE FROM {table} WHERE stack = ?", name)
+        self._write("DELETE FROM stacks WHERE name = ?", name)
+
+    # leases
+
+    def networks(self) -> list[NetworkLease]:
+        rows = self._db.execute("SELECT name, stack, number, subnet, gateway, internal FROM networks ORDER BY number")
+        return [NetworkLease(*row[:5], bool(row[5])) for row in rows]
+
+    def put_network(self, lease: NetworkLease) -> None:
+        values = (lease.name, lease.stack, lease.number, lease.subnet, lease.gateway, int(lease.internal))
+        self._write("INSERT OR REPLACE INTO networks VALUES (?, ?, ?, ?, ?, ?)", *values)
+
+    def drop_network(self, name: str) -> None:
+        self._write("DELETE FROM networks WHERE name = ?", name)
+        self._write("DELETE FROM addresses WHERE network = ?", name)
+
+    def addresses(self) -> Iterator[tuple[str, str, str]]:
+        """(network, container name, address) of every lease."""
+        yield from self._db.execute("SELECT network, container, address FROM addresses")
+
+    def put_address(self, network: str, container: str, address: str) -> None:
+        self._write("INSERT OR REPLACE INTO addresses VALUES (?, ?, ?)", network, container, address)
+
+    def drop_address(self, network: str, container: str) -> None:
+        self._write("DELETE FROM addresses WHERE network = ? AND container = ?", network, container)
+
+    def port(self, stack: str, service: str, key: str) -> int | None:
+        """The host port once chosen for a port that the file left open (`key`: "8000/tcp/0")."""
+        row = self._db.execute(
+            "SELECT port FROM ports WHERE stack = ? AND service = ? AND key = ?", (stack, service, key)
+        ).fetchone()
+        return int(row[0]) if row else None
+
+    def put_port(self, stack: str, service: str, key: str, port: int) -> None:
+        self._write("INSERT OR REPLACE INTO ports VALUES (?, ?, ?, ?)", stack, service, key, port)
+
+    # events
+
+    def put_event(self, event: Event) -> None:
+        document = [event.type, event.action, event.service, event.subject, event.why, dict(event.attributes)]
+        self._write(
+            "INSERT INTO events (wall_ns, stack, document) VALUES (?, ?, ?)",
+            event.wall_ns,
+            event.stack,
+            json.dumps(document),
+        )
+
+    def events(self, stack: str | None, since_ns: int) -> list[Event]:
+        """Events not older than `since_ns`, oldest first; of all stacks where `stack` is None."""
+        rows = self._db.execute(
+            "SELECT wall_ns, stack, document FROM events WHERE wall_ns >= ? AND (? IS NULL OR stack = ?) ORDER BY id",
+            (since_ns, stack, stack),
+        )
+        found = []
+        for wall_ns, of_stack, document in rows:
+            kind, action, service, subject, why, attributes = json.loads(document)
+            found.append(Event(wall_ns, kind, action, of_stack, service, subject, why, attributes))
+        return found
+
+    def trim_events(self) -> None:
+        self._write("DELETE FROM events WHERE id <= (SELECT max(id) FROM events) - ?", EVENTS_KEPT)
+
+    def close(self) -> None:
+        self.commit()
+        self._db.close()
+
+
+def _open(path: str) -> sqlite3.Connection:
+    db = sqlite3.connect(path, isolation_level="DEFERRED", check_same_thread=False)
+    os.chmod(path, 0o600)
+    db.execute("PRAGMA journal_mode = WAL")
+    db.execute("PRAGMA synchronous = NORMAL")
+    (found,) = db.execute("PRAGMA user_version").fetchone()
+    if found > VERSION:
+        raise HostRefused(
+            f"cannot use {path}: a newer pyorch wrote it (version {found}, this one knows {VERSION}); "
+            "install that version again, or use another --root"
+        )
+    db.executescript(SCHEMA)
+    db.execute(f"PRAGMA user_version = {VERSION}")
+    if db.execute("PRAGMA quick_check(1)").fetchone()[0] != "ok":
+        raise sqlite3.DatabaseError("the integrity check failed")
+    return db
