@@ -1,0 +1,270 @@
+"""One turn of the circle, again and again: observe → reconcile → act → wait for the bell or the earliest hold."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+from collections.abc import AsyncIterator, Mapping
+from typing import Any
+
+from orchestrator.agent import clock
+from orchestrator.agent.containers import Containers, Record, scrap
+from orchestrator.agent.deeds import Hands
+from orchestrator.agent.events import Bell, Events
+from orchestrator.agent.launcher_client import LauncherClient
+from orchestrator.agent.launcher_client import connect as connect_launcher
+from orchestrator.agent.prober import Prober
+from orchestrator.agent.store import Store
+from orchestrator.agent.wishes import Wishes
+from orchestrator.agent.wiring import Wiring
+from orchestrator.errors import OrchestratorError, Unreachable
+from orchestrator.reconcile import reconcile
+from orchestrator.reconcile.plan import Action, Plan, Start
+from orchestrator.reconcile.world import Failure, Wanted, World
+from orchestrator.root import Root
+from orchestrator.scheduler.node import Node
+from orchestrator.storage import volumes
+
+PACE = 1.0  # a turn begins no sooner after the last one than that one took, times this: the circle never eats a core
+
+
+class Circle:
+    """The agent's loop and all that it turns."""
+
+    def __init__(self, root: Root, store: Store, node: Node) -> None:
+        self.root = root
+        self.store = store
+        self.node = node
+        self.bell = Bell()
+        self.events = Events(store, self.bell)
+        self.containers = Containers(root)
+        self.wiring = Wiring(root, store, self.containers)
+        self.wishes = Wishes(store)
+        self.launcher: LauncherClient | None = None
+        self.hands = Hands(root, self.containers, self.wiring, self.events, self.launcher_or_fail)
+        self.prober = Prober(self.containers, self.events, self.launcher_or_fail)
+        self.plan = Plan()
+        self.world = World(nodes=(node,))
+        self.turns = 0
+        self._busy: dict[str, asyncio.Task[None]] = {}
+        self._failures: dict[str, Failure] = {}
+        self._turned = asyncio.Condition()
+        self._exec_endings: dict[str, asyncio.Future[Mapping[str, Any]]] = {}
+        self._unclaimed: dict[str, Mapping[str, Any]] = {}
+
+    def launcher_or_fail(self) -> LauncherClient:
+        """The connection to the launcher. Raises Unreachable while there is none."""
+        if self.launcher is None or self.launcher.closed.done():
+            raise Unreachable("cannot reach the launcher: it died; a new one is being started")
+        return self.launcher
+
+    # the loop
+
+    async def run(self) -> None:
+        """Recover, then turn until cancelled."""
+        async with asyncio.TaskGroup() as tasks:
+            await self._meet_launcher()
+            self._recover()
+            tasks.create_task(self._keep_launcher())
+            tasks.create_task(self._keep_dns())
+            while True:
+                began = clock.now()
+                self._turn(tasks)
+                await self._announce()
+                spent = clock.now() - began
+                await asyncio.sleep(spent * PACE)
+                due = self.plan.due
+                await self.bell.wait(None if due is None else max(due - clock.now(), 0))
+
+    def _turn(self, tasks: asyncio.TaskGroup) -> None:
+        self.turns += 1
+        self.hands.new_turn()
+        wanted = self.wishes.all()
+        self._settle_wiring(wanted)
+        self.world = self.observe()
+        self.plan = reconcile(wanted, self.world, clock.now())
+        for action in self.plan.actions:
+            if action.subject not in self._busy:
+                wish = self.wishes.get(stack_of(action))
+                self._busy[action.subject] = tasks.create_task(self._act(action, wish), name=str(action))
+        self.store.commit()
+
+    def _settle_wiring(self, wanted: tuple[Wanted, ...]) -> None:
+        try:
+            self.wiring.settle(wanted)
+        except (OSError, OrchestratorError) as error:
+            self.events.note("trouble", self.root.table, f"cannot bring names and ports up to date: {error}", kind="network")
+
+    def observe(self) -> World:
+        """What is the case, as one frozen value."""
+        return World(
+            nodes=(self.node,),
+            containers=tuple(record.view() for record in self.containers),
+            networks=self.wiring.existing,
+            volumes=frozenset(volumes.listing(self.root)),
+            busy=frozenset(self._busy),
+            failures=dict(self._failures),
+        )
+
+    async def _act(self, action: Action, wish: Wanted | None) -> None:
+        try:
+            await self.hands.do(action, wish)
+        except (OSError, OrchestratorError) as error:
+            self._failed(action, str(error))
+        else:
+            self._failures.pop(action.subject, None)
+            if isinstance(action, Start):
+                record = self.containers.named(action.subject)
+                if record is not None:
+                    self.prober.watch(record)
+        finally:
+            self._busy.pop(action.subject, None)
+            self.bell.ring()
+
+    def _failed(self, action: Action, why: str) -> None:
+        before = self._failures.get(action.subject)
+        self._failures[action.subject] = Failure(1 if before is None else before.count + 1, clock.now(), why)
+        self.events.note(
+            "trouble",
+            action.subject,
+            why,
+            stack=stack_of(action),
+            service=action.replica.service if isinstance(action, Start) else "",
+            attributes={"action": str(action)},
+        )
+
+    async def _announce(self) -> None:
+        async with self._turned:
+            self._turned.notify_all()
+
+    async def turned(self, timeout: float | None) -> None:
+        """Until the next turn is over. Raises TimeoutError after `timeout` seconds."""
+        async with asyncio.timeout(timeout), self._turned:
+            await self._turned.wait()
+
+    def forgive(self, stack: str) -> None:
+        """A new revision: what could not be brought up before is tried again at once."""
+        for subject in [s for s in self._failures if s.startswith(f"{stack}-")]:
+            del self._failures[subject]
+
+    # recovery
+
+    def _recover(self) -> None:
+        """The bundles say what there is; whatever was never finished is taken away."""
+        _, half_made = self.containers.load(self.wishes.definition)
+        for id in half_made:
+            scrap([self.root.bundle(id), self.root.container(id)])
+        for stack, service, why in self.wiring.hold_again(self.wishes.all()):
+            self.events.note("trouble", f"{stack}-{service}", why, stack=stack, service=service)
+        for record in self.containers:
+            self.prober.watch(record)
+
+    async def _meet_launcher(self) -> None:
+        self.launcher = await connect_launcher(self.root, self._heard)
+        await self.launcher.request("hello")
+
+    async def _keep_launcher(self) -> None:
+        """A dead launcher hurts nobody: its successor adopts the containers, and we read what it found."""
+        while True:
+            assert self.launcher is not None
+            await asyncio.shield(self.launcher.closed)
+            self.events.note("die", "launcher", "the launcher ended; its successor adopts the containers", kind="daemon")
+            while True:
+                try:
+                    await self._meet_launcher()
+                except (OSError, OrchestratorError) as error:
+                    self.events.note("trouble", "launcher", str(error), kind="daemon")
+                    await asyncio.sleep(0.5)
+                else:
+                    break
+            self._look_again()
+            self.prober.adopt()
+            self.events.note("start", "launcher", "a new launcher adopted the containers", kind="daemon")
+
+    def _look_again(self) -> None:
+        """Ends that nobody told us of: they are in the bundles."""
+        from orchestrator.agent.containers import read
+
+        for record in list(self.containers):
+            if record.phase == "running":
+                ended = read(self.root.bundle(record.id), "exit.json")
+                if ended is not None and ended["at"] >= (record.started or 0):
+                    self._ended({**ended, "container": record.id})
+                self._fail_execs(record)
+
+    def _fail_execs(self, record: Record) -> None:
+        for future in self._exec_endings.values():
+            if not future.done():
+                future.set_result({"code": None, "signal": None})
+
+    async def _keep_dns(self) -> None:
+        """Names are answered by a process of its own; where it is missing it is started again."""
+        from orchestrator.agent import daemon
+
+        while True:
+            try:
+                await daemon.ensure("orchestrator.dns.main", self.root, "dns.lock")
+                await daemon.ended(self.root, "dns.lock")
+                self.events.note("die", "dns", "the name server ended", kind="daemon")
+            except (OSError, OrchestratorError) as error:
+                self.events.note("trouble", "dns", f"cannot start the name server: {error}", kind="daemon")
+                await asyncio.sleep(1)
+
+    # what the launcher says
+
+    def _heard(self, message: Mapping[str, Any]) -> None:
+        match message.get("event"):
+            case "exit":
+                self._ended(message)
+            case "exec-exit":
+                self.prober.answered(message)
+                waiting = self._exec_endings.pop(message["exec"], None)
+                if waiting is not None and not waiting.done():
+                    waiting.set_result(message)
+
+    def _ended(self, message: Mapping[str, Any]) -> None:
+        record = self.containers.get(message["container"])
+        if record is not None:
+            self.prober.forget(record)
+            self.hands.ended(message)
+
+    @contextlib.asynccontextmanager
+    async def exec(self, **request: Any) -> AsyncIterator[tuple[str, list[int], asyncio.Future[Mapping[str, Any]]]]:
+        """One command in a container: (exec id, its descriptors, its ending to come). Cancelled where left early."""
+        reply, descriptors = await self.launcher_or_fail().request_fds("exec", **request)
+        ending: asyncio.Future[Mapping[str, Any]] = asyncio.get_running_loop().create_future()
+        self._exec_endings[reply["exec"]] = ending
+        try:
+            yield reply["exec"], descriptors, ending
+        finally:
+            if not ending.done():
+                with contextlib.suppress(Unreachable):
+                    await self.launcher_or_fail().request("cancel", exec=reply["exec"])
+            self._exec_endings.pop(reply["exec"], None)
+
+    async def drain(self) -> None:
+        """Before the agent ends: deeds under way are finished, so that nothing is left half made."""
+        tasks = list(self._busy.values())
+        if tasks:
+            await asyncio.wait(tasks, timeout=5)
+        self.store.commit()
+
+
+def stack_of(action: Action) -> str:
+    """The stack an action belongs to; "" where its container's stack is known by the container alone."""
+    match action:
+        case Start(replica=replica):
+            return replica.stack
+        case _:
+            return getattr(action, "stack", "")
+
+
+def local_node(cgroup_memory: int | None) -> Node:
+    """This machine: its cores, and its memory or what the agent's own cgroup leaves of it."""
+    pages = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    memory = pages if cgroup_memory is None else min(pages, cgroup_memory)
+    return Node(os.uname().nodename, float(len(os.sched_getaffinity(0))), memory)
+
+
+

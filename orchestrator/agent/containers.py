@@ -1,0 +1,259 @@
+"""The agent's knowledge of each container: one record, one bundle directory.
+
+`container.json` holds what it was made from and is written once; `history.json` holds what it went through (exits,
+verdict) and is replaced by rename. Together with the launcher's `state.json` and `exit.json` they let a new agent go
+on exactly where the former one died.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import shutil
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from orchestrator.agent import clock
+from orchestrator.health.check import Result, Verdict
+from orchestrator.policy.restart import Exit
+from orchestrator.reconcile.replica import Replica
+from orchestrator.reconcile.world import Container, Phase
+from orchestrator.root import Root
+from orchestrator.stack.model import Service
+
+EXITS_KEPT = 32
+Ending = Literal["asked", "unhealthy"]
+
+
+@dataclass(slots=True)
+class Record:
+    """One container. Times are CLOCK_MONOTONIC seconds, `*_wall` seconds since the epoch.
+
+    `ending`: why we are taking it down just now, None while nobody does. `addresses` and `network_keys` (the key in
+    the stack file): by host-side network name, the one with the default route first.
+    """
+
+    id: str
+    name: str
+    stack: str
+    service: str
+    slot: int
+    digest: str
+    meaning: Mapping[str, str]
+    definition: Service
+    revision: int
+    image: str
+    command: str
+    stop_signal: str
+    created_wall: float
+    node: str
+    addresses: dict[str, str] = field(default_factory=dict)
+    network_keys: dict[str, str] = field(default_factory=dict)
+    phase: Phase = "created"
+    pid: int | None = None
+    started: float | None = None
+    verdict: Verdict | None = None
+    exits: tuple[Exit, ...] = ()
+    ending: Ending | None = None
+    runs: int = 0
+    _view: Container | None = None
+
+    def change(self, **fields: Any) -> None:
+        """Set fields; the frozen view is made anew when next asked for."""
+        for name, value in fields.items():
+            setattr(self, name, value)
+        self._view = None
+
+    def ended(self, exit: Exit) -> None:
+        """It ran and is over."""
+        self.change(phase="exited", pid=None, verdict=None, ending=None, exits=(*self.exits, exit)[-EXITS_KEPT:])
+
+    def view(self) -> Container:
+        """This container as the decider sees it."""
+        if self._view is None:
+            self._view = Container(
+                id=self.id,
+                name=self.name,
+                stack=self.stack,
+                service=self.service,
+                slot=self.slot,
+                digest=self.digest,
+                node=self.node,
+                phase=self.phase,
+                meaning=self.meaning,
+                started=self.started,
+                verdict=self.verdict,
+                exits=self.exits,
+                stop_signal=self.stop_signal,
+                stop_grace_period=self.definition.stop_grace_period,
+                service_definition=self.definition,
+            )
+        return self._view
+
+    @property
+    def last_exit(self) -> Exit | None:
+        return self.exits[-1] if self.exits else None
+
+    @property
+    def answers(self) -> bool:
+        """It runs and, where it has a check, the check says healthy: names and ports lead to it."""
+        return self.phase == "running" and (self.verdict is None or self.verdict.status == "healthy")
+
+
+class Containers:
+    """All records of this agent, by name. The only writer of their files."""
+
+    def __init__(self, root: Root) -> None:
+        self.root = root
+        self._by_name: dict[str, Record] = {}
+        self._by_id: dict[str, Record] = {}
+        os.makedirs(root.bundles, mode=0o700, exist_ok=True)
+        os.makedirs(root.containers, mode=0o700, exist_ok=True)
+
+    def __iter__(self) -> Iterator[Record]:
+        return iter(self._by_name.values())
+
+    def __len__(self) -> int:
+        return len(self._by_name)
+
+    def named(self, name: str) -> Record | None:
+        return self._by_name.get(name)
+
+    def get(self, id: str) -> Record | None:
+        return self._by_id.get(id)
+
+    def of(self, stack: str) -> list[Record]:
+        return [record for record in self if record.stack == stack]
+
+    def add(self, replica: Replica, revision: int, image: str, command: str, stop_signal: str, node: str) -> Record:
+        """A record for a new container, with a fresh id. Nothing is written yet."""
+        record = Record(
+            id=secrets.token_hex(6),
+            name=replica.name,
+            stack=replica.stack,
+            service=replica.service,
+            slot=replica.slot,
+            digest=replica.digest,
+            meaning=replica.meaning,
+            definition=replica.definition,
+            revision=revision,
+            image=image,
+            command=command,
+            stop_signal=stop_signal,
+            created_wall=clock.wall_ns() / 1e9,
+            node=node,
+        )
+        self._insert(record)
+        return record
+
+    def _insert(self, record: Record) -> None:
+        self._by_name[record.name] = record
+        self._by_id[record.id] = record
+
+    def forget(self, record: Record) -> list[str]:
+        """Take the record off the books; returns the directories that now belong to nobody (see `scrap`)."""
+        if self._by_name.get(record.name) is record:
+            del self._by_name[record.name]
+        self._by_id.pop(record.id, None)
+        return [self.root.bundle(record.id), self.root.container(record.id)]
+
+    def write_identity(self, record: Record) -> None:
+        """container.json: what this bundle is, before anything of it is made."""
+        identity = {
+            key: getattr(record, key)
+            for key in (
+                "id name stack service slot digest revision image command stop_signal created_wall node addresses network_keys".split()
+            )
+        }
+        identity["meaning"] = dict(record.meaning)
+        _write(os.path.join(self.root.bundle(record.id), "container.json"), identity)
+
+    def write_history(self, record: Record) -> None:
+        """history.json: exits and health, so that neither back-off nor verdict starts anew with the agent."""
+        verdict = record.verdict
+        history = {
+            "runs": record.runs,
+            "ending": record.ending,
+            "exits": [[e.started, e.at, e.code, e.signal, e.cause] for e in record.exits],
+            "verdict": None
+            if verdict is None
+            else [
+                verdict.status,
+                verdict.since,
+                verdict.failing,
+                verdict.probes,
+                None if verdict.last is None else [verdict.last.at, verdict.last.code, verdict.last.output],
+            ],
+        }
+        _write(os.path.join(self.root.bundle(record.id), "history.json"), history)
+
+    def load(self, definition_of: Any) -> tuple[list[Record], list[str]]:
+        """Every bundle on disk as a record, and the directories of bundles that were never finished.
+
+        `definition_of(stack, revision, service) -> Service | None` finds what a container was made from.
+        """
+        scrap: list[str] = []
+        for id in sorted(os.listdir(self.root.bundles)):
+            bundle = self.root.bundle(id)
+            identity, state = read(bundle, "container.json"), read(bundle, "state.json")
+            ended, history = read(bundle, "exit.json"), read(bundle, "history.json") or {}
+            definition = identity and definition_of(identity["stack"], identity["revision"], identity["service"])
+            if identity is None or definition is None or (state is None and ended is None):
+                scrap.append(id)
+                continue
+            record = Record(**identity, definition=definition)
+            _recall(record, history, state, ended)
+            self._insert(record)
+        known = set(self._by_id)
+        scrap += [id for id in os.listdir(self.root.containers) if id not in known and id not in scrap]
+        return list(self), scrap
+
+
+def _recall(
+    record: Record, history: dict[str, Any], state: dict[str, Any] | None, ended: dict[str, Any] | None
+) -> None:
+    record.runs = history.get("runs", 0)
+    record.exits = tuple(Exit(*row) for row in history.get("exits", ()))
+    record.ending = history.get("ending")
+    if ended is not None:
+        if not record.exits or record.exits[-1].at != ended["at"]:
+            record.ended(exit_of(ended, record.ending))
+        record.phase = "exited"
+    elif state is not None:
+        record.pid, record.started = state["pid"], state["started"]
+        record.phase = "running" if state["status"] == "running" else "created"
+        if record.phase == "running" and history.get("verdict"):
+            status, since, failing, probes, last = history["verdict"]
+            record.verdict = Verdict(status, since, failing, probes, None if last is None else Result(*last))
+
+
+def exit_of(ended: Mapping[str, Any], ending: Ending | None) -> Exit:
+    """The launcher's report of an end, with the cause that only the agent knows."""
+    cause: Literal["exited", "oom", "unhealthy", "asked"] = ending or ("oom" if ended.get("oom") else "exited")
+    return Exit(ended["started"] or ended["at"], ended["at"], ended["code"], ended.get("signal"), cause)
+
+
+def read(bundle: str, name: str) -> dict[str, Any] | None:
+    """A JSON file of a bundle; None where it is not there, or is no JSON (its writer died before the rename)."""
+    try:
+        with open(os.path.join(bundle, name), encoding="utf-8") as file:
+            value = json.load(file)
+    except (FileNotFoundError, json.JSONDecodeError):
+        return None
+    return value if isinstance(value, dict) else None
+
+
+def _write(path: str, value: Mapping[str, Any]) -> None:
+    fresh = f"{path}.new"
+    with open(fresh, "w", encoding="utf-8") as file:
+        json.dump(value, file)
+    os.replace(fresh, path)
+
+
+def scrap(directories: list[str]) -> None:
+    """Remove directories that belong to nobody any more. Overlay leaves work/work without permissions; root may."""
+    for directory in directories:
+        if os.path.lexists(directory):
+            shutil.rmtree(directory)

@@ -1,0 +1,277 @@
+"""The deeds: each carries out one action of the plan. No decision is taken here.
+
+A deed that fails raises; the circle turns that into a line of the slot's history, and the next plan sees it.
+Whatever a failed deed had made it takes back itself.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from orchestrator import images
+from orchestrator.agent import clock
+from orchestrator.agent.containers import Containers, Record, exit_of, scrap
+from orchestrator.agent.events import Events
+from orchestrator.agent.launcher_client import LauncherClient
+from orchestrator.agent.wiring import Wiring
+from orchestrator.errors import HostRefused, OrchestratorError
+from orchestrator.reconcile.plan import (
+    Action,
+    DropNetwork,
+    DropVolume,
+    MakeNetwork,
+    MakeVolume,
+    Remove,
+    Start,
+    Stop,
+)
+from orchestrator.reconcile.replica import Replica
+from orchestrator.reconcile.world import Wanted
+from orchestrator.root import Root
+from orchestrator.runtime.spec import container_spec
+from orchestrator.stack.model import Service, Stack
+from orchestrator.storage import mounts as storage_mounts
+from orchestrator.storage import volumes
+
+
+class Hands:
+    """What the deeds work with."""
+
+    def __init__(
+        self, root: Root, containers: Containers, wiring: Wiring, events: Events, launcher: Callable[[], LauncherClient]
+    ) -> None:
+        self.root = root
+        self.containers = containers
+        self.wiring = wiring
+        self.events = events
+        self.launcher = launcher
+        self.ends: dict[str, asyncio.Future[None]] = {}  # container id → somebody waits for its end
+        self._images: dict[str, images.Image] = {}
+
+    def new_turn(self) -> None:
+        """An image is looked at once a turn, however many replicas start from it."""
+        self._images.clear()
+
+    def image(self, reference: str) -> images.Image:
+        if reference not in self._images:
+            self._images[reference] = images.prepare(reference, self.root)
+        return self._images[reference]
+
+    async def do(self, action: Action, wish: Wanted | None) -> None:
+        """Carry out one action. `wish` is the stack it belongs to, None where nobody wants that any more."""
+        match action:
+            case Start():
+                assert wish is not None, "nothing is started that no stack wants"
+                await self._start(action, wish)
+            case Stop():
+                await self._stop(action)
+            case Remove():
+                await self._remove(action)
+            case MakeNetwork():
+                assert wish is not None
+                made = self.wiring.make(action.stack, wish.stack.networks[action.key])
+                self._note("create", action.subject, action.why, "network", action.stack, {"made": made})
+            case DropNetwork():
+                self.wiring.drop(action.subject)
+                self._note("destroy", action.subject, action.why, "network", action.stack)
+            case MakeVolume():
+                assert wish is not None
+                volumes.make(self.root, action.subject, wish.stack.volumes[action.key].labels)
+                self._note("create", action.subject, action.why, "volume", action.stack)
+            case DropVolume():
+                volumes.drop(self.root, action.subject)
+                self._note("destroy", action.subject, action.why, "volume", action.stack)
+
+    # start
+
+    async def _start(self, action: Start, wish: Wanted) -> None:
+        replica = action.replica
+        record = self.containers.get(action.container) if action.container else None
+        fresh = record is None
+        self.wiring.hold(replica.stack, replica.definition)
+        if record is None:
+            record = self._prepare(replica, wish, action.node)
+        try:
+            await self._run(record)
+        except BaseException:
+            await self._clear(record, forget=fresh)
+            raise
+        self._note(
+            "start", record.name, action.why, "container", record.stack, {"id": record.id}, service=record.service
+        )
+
+    def _prepare(self, replica: Replica, wish: Wanted, node: str) -> Record:
+        """Everything of a new container that is files: identity first, so that a scan can name what it finds."""
+        service = replica.definition
+        image = self.image(service.image)
+        command = _command(service, image)
+        stop_signal = service.stop_signal or getattr(image, "stop_signal", None) or "SIGTERM"
+        record = self.containers.add(replica, wish.revision, service.image, " ".join(command), stop_signal, node)
+        bundle = self.root.bundle(record.id)
+        try:
+            for attached, key in _networks_of(service, wish.stack):
+                wanted_address = service.networks[key].ipv4_address
+                record.addresses[attached] = self.wiring.lease(attached, record.name, wanted_address)
+                record.network_keys[attached] = key
+            os.makedirs(os.path.join(bundle, "etc"), mode=0o700)
+            self.containers.write_identity(record)
+            self._write_names(record, bundle)
+            mounts = [*storage_mounts.container_mounts(self.root, service, wish.stack, record.id), *_etc_mounts(bundle)]
+            spec = container_spec(
+                service=service,
+                image=image,
+                container=record.id,
+                root=self.root,
+                hostname=service.hostname or record.id,
+                mounts=mounts,
+            )
+            for part in ("upper", "work", "log"):
+                os.makedirs(os.path.join(self.root.container(record.id), part), mode=0o755)
+            os.chmod(self.root.container(record.id), 0o700)
+            with open(os.path.join(bundle, "config.json"), "w", encoding="utf-8") as file:
+                json.dump(spec, file)
+        except OSError as error:
+            scrap(self.containers.forget(record))
+            raise HostRefused(f"cannot prepare {record.name}: {error}") from error
+        except BaseException:
+            scrap(self.containers.forget(record))
+            raise
+        return record
+
+    def _write_names(self, record: Record, bundle: str) -> None:
+        hostname = record.definition.hostname or record.id
+        addresses = "".join(f"{address}\t{hostname} {record.name}\n" for address in record.addresses.values())
+        servers = self.wiring.nameservers(record)
+        texts = {
+            "hostname": f"{hostname}\n",
+            "hosts": f"127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\n{addresses}",
+            "resolv.conf": "".join(f"nameserver {server}\n" for server in servers[:3]) + "options ndots:0\n",
+        }
+        for name, text in texts.items():
+            path = os.path.join(bundle, "etc", name)
+            with open(path, "w", encoding="utf-8") as file:
+                file.write(text)
+            os.chmod(path, 0o644)
+
+    async def _run(self, record: Record) -> None:
+        """create → attach → start, the OCI split."""
+        launcher = self.launcher()
+        record.change(phase="created", runs=record.runs + 1, ending=None, verdict=None)
+        reply = await launcher.request("create", container=record.id)
+        record.pid = reply["pid"]
+        self.wiring.connect(record)
+        await launcher.request("start", container=record.id)
+        if record.phase == "created":  # it may have run and ended before the reply was read
+            record.change(phase="running", started=clock.now())
+            self.containers.write_history(record)
+
+    async def _clear(self, record: Record, forget: bool) -> None:
+        """Take back a start that failed. A new container leaves nothing; an old one is as exited as before."""
+        try:
+            await self.launcher().request("delete", container=record.id)
+        except OrchestratorError as error:
+            self._note("trouble", record.name, f"cannot clean up after a failed start: {error}", "container", record.stack)
+        if forget:
+            scrap(self.containers.forget(record))
+        elif record.phase != "exited":
+            record.change(phase="exited", pid=None)
+
+    # stop and remove
+
+    async def _stop(self, action: Stop) -> None:
+        record = self.containers.get(action.container)
+        if record is None or record.phase != "running":
+            return
+        record.ending = "unhealthy" if action.failure else "asked"
+        self.containers.write_history(record)
+        self._note("stop", record.name, action.why, "container", record.stack, service=record.service)
+        ended = self.ends.setdefault(record.id, asyncio.get_running_loop().create_future())
+        try:
+            if action.grace > 0:
+                await self.launcher().request("kill", container=record.id, signal=action.signal)
+                try:
+                    async with asyncio.timeout(action.grace):
+                        await asyncio.shield(ended)
+                except TimeoutError:
+                    why = f"it did not end within {action.grace:g} s of {action.signal}"
+                    self._note("kill", record.name, why, "container", record.stack, service=record.service)
+            if not ended.done():
+                await self.launcher().request("kill", container=record.id, signal="SIGKILL", all=True)
+                await ended
+        finally:
+            self.ends.pop(record.id, None)
+
+    def ended(self, message: Mapping[str, Any]) -> None:
+        """The launcher says that a container is over."""
+        record = self.containers.get(message["container"])
+        if record is None:
+            return
+        exit = exit_of(message, record.ending)
+        record.ended(exit)
+        self.containers.write_history(record)
+        attributes = {"exitCode": exit.code, "signal": exit.signal, "cause": exit.cause, "id": record.id}
+        self._note("die", record.name, describe(exit), "container", record.stack, attributes, service=record.service)
+        waiting = self.ends.get(record.id)
+        if waiting is not None and not waiting.done():
+            waiting.set_result(None)
+
+    async def _remove(self, action: Remove) -> None:
+        record = self.containers.get(action.container)
+        if record is None:
+            return
+        await self.launcher().request("delete", container=record.id)
+        directories = self.containers.forget(record)
+        storage_mounts.drop_anonymous(self.root, record.id)
+        await asyncio.to_thread(scrap, directories)
+        self._note("destroy", record.name, action.why, "container", record.stack, service=record.service)
+
+    def _note(
+        self,
+        deed: str,
+        subject: str,
+        why: str,
+        kind: str,
+        stack: str,
+        attributes: Mapping[str, Any] | None = None,
+        service: str = "",
+    ) -> None:
+        self.events.note(deed, subject, why, kind=kind, stack=stack, service=service, attributes=attributes)
+
+
+def describe(exit: Any) -> str:
+    """An end in words: "exited 1", "killed by SIGKILL", "out of memory: killed at its limit"."""
+    if exit.cause == "oom":
+        return "out of memory: killed at its limit"
+    if exit.signal:
+        return f"killed by signal {exit.signal}"
+    return "ended while nobody could read its exit code" if exit.code is None else f"exited {exit.code}"
+
+
+def _command(service: Service, image: images.Image) -> list[str]:
+    """What will run. Compose: an own entrypoint makes the image's command void."""
+    if service.entrypoint is not None:
+        return [*service.entrypoint, *(service.command or ())]
+    command = service.command if service.command is not None else (image.command or ())
+    return [*(image.entrypoint or ()), *command]
+
+
+def _networks_of(service: Service, stack: Stack) -> list[tuple[str, str]]:
+    """(host-side name, key) of a service's networks: the highest priority first, it gets the default route."""
+    keys = sorted(service.networks, key=lambda key: (-service.networks[key].priority, stack.networks[key].internal))
+    return [(stack.networks[key].name, key) for key in keys]
+
+
+def _etc_mounts(bundle: str) -> list[dict[str, Any]]:
+    return [
+        {
+            "destination": f"/etc/{name}",
+            "source": os.path.join(bundle, "etc", name),
+            "type": "bind",
+            "options": ["bind", "rw"],
+        }
+        for name in ("hosts", "resolv.conf", "hostname")
+    ]

@@ -1,0 +1,288 @@
+"""Networks of the agent: who has which bridge, address, published port and name.
+
+Leases live in the store, so addresses are stable over restarts. What the kernel and dns should show follows from the
+wanted stacks and the living containers: `settle` computes it each turn and touches only what differs.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Iterable, Mapping
+
+from orchestrator.agent.containers import Containers, Record
+from orchestrator.agent.store import NetworkLease, Store
+from orchestrator.errors import Conflict, HostRefused, Missing
+from orchestrator.network import attach, bridges, firewall, pool, ports, zones
+from orchestrator.reconcile.world import Wanted
+from orchestrator.root import Root
+from orchestrator.stack.model import Network, Port, Service
+
+Held = tuple[str, int, str]  # host address, port, protocol
+
+
+class Wiring:
+    """All networks of one agent."""
+
+    def __init__(self, root: Root, store: Store, containers: Containers) -> None:
+        self._root = root
+        self._store = store
+        self._containers = containers
+        self.leases: dict[str, NetworkLease] = {lease.name: lease for lease in store.networks()}
+        self._addresses: dict[str, dict[str, str]] = {name: {} for name in self.leases}
+        for network, container, address in store.addresses():
+            self._addresses.setdefault(network, {})[container] = address
+        self._latest: dict[str, str] = {}  # network → address leased last: freed ones are not reused at once
+        self._bridges = bridges.listing(f"po{root.instance}b")
+        self._holders: dict[Held, socket.socket] = {}
+        self._rules: tuple[object, object] | None = None
+        self._zones: dict[str, str] = {}
+        os.makedirs(root.zones, mode=0o700, exist_ok=True)
+        self._drop_strangers()
+
+    def _drop_strangers(self) -> None:
+        """Bridges and zones of ours that no lease knows: a predecessor died while making or dropping them."""
+        known = {self._root.bridge(lease.number) for lease in self.leases.values()}
+        for name in set(self._bridges) - known:
+            bridges.drop(name)
+            del self._bridges[name]
+        for file in os.listdir(self._root.zones):
+            if file.removesuffix(".json") not in known:
+                os.unlink(os.path.join(self._root.zones, file))
+
+    @property
+    def existing(self) -> frozenset[str]:
+        """Names of the networks that have their bridge."""
+        return frozenset(n for n, lease in self.leases.items() if self._root.bridge(lease.number) in self._bridges)
+
+    # networks
+
+    def make(self, stack: str, network: Network) -> str:
+        """The bridge of a network, with a subnet away from the host's routes; returns what was made, for the history.
+
+        Raises Conflict where no subnet is left, HostRefused where the kernel says no.
+        """
+        lease = self.leases.get(network.name)
+        if lease is None:
+            taken = [*bridges.host_routes(), *(other.subnet for other in self.leases.values())]
+            subnet = pool.choose_subnet(network.subnet, taken)
+            used = {other.number for other in self.leases.values()}
+            number = next(n for n in range(10_000) if n not in used)
+            gateway = network.gateway or pool.gateway(subnet)
+            lease = NetworkLease(network.name, stack, number, subnet, gateway, network.internal)
+            self._store.put_network(lease)
+            self._store.commit()  # intent first: whoever finds the bridge must know whose it is
+            self.leases[network.name] = lease
+            self._addresses[network.name] = {}
+        name = self._root.bridge(lease.number)
+        prefix = lease.subnet.rpartition("/")[2]
+        self._bridges[name] = bridges.make(name, f"{lease.gateway}/{prefix}")
+        return f"{lease.subnet} on {name}"
+
+    def drop(self, name: str) -> None:
+        """Bridge, zone and leases of a network go."""
+        lease = self.leases.pop(name, None)
+        if lease is None:
+            return
+        bridge = self._root.bridge(lease.number)
+        bridges.drop(bridge)
+        self._bridges.pop(bridge, None)
+        self._addresses.pop(name, None)
+        self._store.drop_network(name)
+
+    # addresses
+
+    def lease(self, network: str, container: str, wanted: str | None) -> str:
+        """The address of a container in a network: the one it had, else the one written, else a free one."""
+        lease = self.leases.get(network)
+        if lease is None:
+            raise Missing(f"cannot attach {container} to network {network!r}: it does not exist")
+        mine = self._addresses[network]
+        address = mine.get(container)
+        if address is None or (wanted is not None and address != wanted):
+            address = self._free_address(lease, container, wanted)
+            mine[container] = address
+            self._latest[network] = address
+            self._store.put_address(network, container, address)
+        return address
+
+    def _free_address(self, lease: NetworkLease, container: str, wanted: str | None) -> str:
+        mine = self._addresses[lease.name]
+        others = {address: who for who, address in mine.items() if who != container}
+        if wanted is not None:
+            holder = others.get(wanted)
+            if holder is not None and self._containers.named(holder) is not None:
+                raise Conflict(f"cannot give {container} the address {wanted}: {holder} has it")
+            return wanted
+        try:
+            return pool.choose_address(lease.subnet, {*others, lease.gateway}, self._latest.get(lease.name))
+        except Conflict:
+            # Only now do slots that are gone give their address back: a replaced container keeps its own.
+            gone = [who for who in mine if who != container and self._containers.named(who) is None]
+            if not gone:
+                raise
+            for who in gone:
+                del mine[who]
+                self._store.drop_address(lease.name, who)
+            return pool.choose_address(lease.subnet, {*mine.values(), lease.gateway}, self._latest.get(lease.name))
+
+    def connect(self, record: Record) -> None:
+        """Wire a created container to its networks, the gateway through the first. Raises HostRefused."""
+        for number, (name, address) in enumerate(record.addresses.items()):
+            lease = self.leases[name]
+            bridge = self._root.bridge(lease.number)
+            prefix = lease.subnet.rpartition("/")[2]
+            try:
+                attach.attach(
+                    record.pid or 0,
+                    # A fresh name for each run: the kernel takes the former one away late (15-80 ms after the death).
+                    host_name=self._root.veth(record.id, number) + "abcdefghijklmnop"[record.runs % 16],
+                    bridge_index=self._bridges[bridge],
+                    address=f"{address}/{prefix}",
+                    gateway=lease.gateway if number == 0 and not lease.internal else None,
+                    inside=f"eth{number}",
+                    mac=mac_of(address),
+                )
+            except OSError as error:
+                raise HostRefused(f"cannot attach {record.name} to network {name!r} ({bridge}): {error}") from error
+
+    def nameservers(self, record: Record) -> list[str]:
+        return [self.leases[name].gateway for name in record.addresses]
+
+    # published ports
+
+    def published(self, stack: str, service: Service) -> list[tuple[Port, int]]:
+        """Each port of a service with the host port it has, once `hold` chose those that the file left open."""
+        found = []
+        for number, port in enumerate(service.ports):
+            host_port = port.published or self._store.port(stack, service.name, _key(port, number))
+            if host_port is not None:
+                found.append((port, host_port))
+        return found
+
+    def hold(self, stack: str, service: Service) -> None:
+        """Take the host ports of a service before it starts. Raises Conflict naming the owner of a taken one."""
+        for number, port in enumerate(service.ports):
+            if port.published is None and self._store.port(stack, service.name, key := _key(port, number)) is None:
+                self._store.put_port(stack, service.name, key, ports.free_port(port.host_ip, port.protocol))
+        for port, host_port in self.published(stack, service):
+            held = (port.host_ip, host_port, port.protocol)
+            if held not in self._holders:
+                self._holders[held] = ports.hold(*held)
+
+    def hold_again(self, wanted: Iterable[Wanted]) -> list[tuple[str, str, str]]:
+        """After a new start of the agent: the ports of what runs; returns (stack, service, why) of each it lost."""
+        lost = []
+        running = {(record.stack, record.service) for record in self._containers if record.phase == "running"}
+        for (stack, name), service in _services(wanted).items():
+            if (stack, name) in running:
+                try:
+                    self.hold(stack, service)
+                except Conflict as error:
+                    lost.append((stack, name, str(error)))
+        return lost
+
+    # what follows from the world
+
+    def settle(self, wanted: Iterable[Wanted]) -> None:
+        """Make firewall and zones show the present world; nothing is touched where it does already."""
+        running = [record for record in self._containers if record.phase == "running"]
+        services = _services(wanted)
+        publications = self._publications(services, running)
+        self._release_ports({(p.host_ip, p.port, p.protocol) for p in publications}, services)
+        networks = tuple(
+            firewall.Network(self._root.bridge(lease.number), lease.subnet, lease.internal)
+            for lease in self.leases.values()
+            if self._root.bridge(lease.number) in self._bridges
+        )
+        if self._rules != (networks, publications):
+            if networks:
+                firewall.apply(self._root.table, networks, publications)
+            else:
+                firewall.remove(self._root.table)
+            self._rules = (networks, publications)
+        self._write_zones(running)
+
+    def _publications(
+        self, services: Mapping[tuple[str, str], Service], running: list[Record]
+    ) -> tuple[firewall.Publication, ...]:
+        found = []
+        replicas: dict[tuple[str, str], list[Record]] = {}
+        for record in running:
+            replicas.setdefault((record.stack, record.service), []).append(record)
+        for (stack, name), service in services.items():
+            for port, host_port in self.published(stack, service):
+                if (port.host_ip, host_port, port.protocol) in self._holders:
+                    targets = self._targets(replicas.get((stack, name), []), port.target)
+                    found.append(firewall.Publication(port.host_ip, host_port, port.protocol, targets))
+        return tuple(found)
+
+    def _targets(self, replicas: list[Record], port: int) -> tuple[tuple[str, int], ...]:
+        ready = [record for record in replicas if record.answers] or replicas
+        found = []
+        for record in sorted(ready, key=lambda r: r.slot):
+            outward = [a for n, a in record.addresses.items() if n in self.leases and not self.leases[n].internal]
+            if outward:
+                found.append((outward[0], port))
+        return tuple(found)
+
+    def _release_ports(self, published: set[Held], services: Mapping[tuple[str, str], Service]) -> None:
+        wanted = {(p.host_ip, n, p.protocol) for (s, _), svc in services.items() for p, n in self.published(s, svc)}
+        for held in [held for held in self._holders if held not in published and held not in wanted]:
+            self._holders.pop(held).close()
+
+    def _write_zones(self, running: list[Record]) -> None:
+        for lease in self.leases.values():
+            bridge = self._root.bridge(lease.number)
+            if bridge in self._bridges:
+                members = [record for record in running if lease.name in record.addresses]
+                text = zones.render(self._zone(lease, bridge, members))
+                if self._zones.get(bridge) != text:
+                    zones.write(self._root.zones, bridge, text)
+                    self._zones[bridge] = text
+        for bridge in set(self._zones) - set(self._bridges):
+            zones.remove(self._root.zones, bridge)
+            del self._zones[bridge]
+
+    def _zone(self, lease: NetworkLease, bridge: str, members: list[Record]) -> zones.Zone:
+        return zones.Zone(
+            network=lease.name,
+            bridge=bridge,
+            gateway=lease.gateway,
+            subnet=lease.subnet,
+            internal=lease.internal,
+            members=tuple(
+                zones.Member(
+                    address=record.addresses[lease.name],
+                    ready=record.answers,
+                    service_names=(record.service, *_aliases(record, lease.name)),
+                    own_names=(record.name, record.id, record.definition.hostname or record.id),
+                    bridges=tuple(self._root.bridge(self.leases[n].number) for n in record.addresses if n in self.leases),
+                )
+                for record in members
+            ),
+        )
+
+
+def mac_of(address: str) -> str:
+    """A locally administered MAC that follows from the IPv4 address, as Docker's do: stable as the lease is."""
+    return "02:42:" + ":".join(f"{int(part):02x}" for part in address.split("."))
+
+
+def _key(port: Port, number: int) -> str:
+    return f"{port.target}/{port.protocol}/{number}"
+
+
+def _services(wanted: Iterable[Wanted]) -> dict[tuple[str, str], Service]:
+    found = {}
+    for wish in wanted:
+        if not wish.down:
+            for name, service in {**wish.orphans, **wish.stack.services}.items():
+                if name in wish.active or name in wish.orphans:
+                    found[wish.stack.name, name] = service
+    return found
+
+
+def _aliases(record: Record, network: str) -> tuple[str, ...]:
+    attached = record.definition.networks.get(record.network_keys[network])
+    return attached.aliases if attached else ()

@@ -1,0 +1,112 @@
+"""What users asked for: one Wanted per stack, its revisions, and everything asked of it since (scale, stop, down)."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+from orchestrator.agent import clock
+from orchestrator.agent.store import Store
+from orchestrator.reconcile.world import Wanted
+from orchestrator.stack.model import Service, Stack
+from orchestrator.stack.store import from_json, to_json
+
+
+class Wishes:
+    """The wanted stacks. Whatever is set here is on the disk before the caller goes on."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._wanted: dict[str, Wanted] = {}
+        self._documents: dict[str, str] = {}
+        self._old: dict[tuple[str, int], Stack | None] = {}
+        for name, revision, wishes in store.stacks():
+            document = store.revision(name, revision)
+            if document is not None:
+                self._documents[name] = document
+                self._wanted[name] = self._revive(from_json(document), revision, wishes)
+
+    def all(self) -> tuple[Wanted, ...]:
+        return tuple(self._wanted.values())
+
+    def get(self, stack: str) -> Wanted | None:
+        return self._wanted.get(stack)
+
+    def apply(self, stack: Stack) -> Wanted:
+        """This is the stack from now on; a new revision where its document differs from the present one."""
+        document = to_json(stack)
+        before = self._wanted.get(stack.name)
+        if before is None:
+            before = Wanted(stack, revision=0)
+        elif self._documents[stack.name] == document:
+            return before
+        wish = replace(before, stack=stack, revision=self._last_revision(stack.name) + 1)
+        self._documents[stack.name] = document
+        self._store.put_revision(stack.name, wish.revision, document, clock.wall_ns())
+        return wish
+
+    def _last_revision(self, name: str) -> int:
+        before = self._wanted.get(name)
+        return before.revision if before else 0
+
+    def put(self, wish: Wanted) -> None:
+        """Remember what is wanted. Raises HostRefused where the disk is full: then nothing has changed."""
+        # Times are of this boot: marks of an earlier one have no meaning, and no container is older than the boot.
+        wishes = {
+            "boot": clock.boot_id(),
+            "active": sorted(wish.active),
+            "stopped": sorted(wish.stopped),
+            "restarts": dict(wish.restarts),
+            "recreate": dict(wish.recreate),
+            "scale": dict(wish.scale),
+            "orphans": [[name, self._home_of(wish, name)] for name in wish.orphans],
+            "down": wish.down,
+            "remove_volumes": wish.remove_volumes,
+            "grace": wish.grace,
+        }
+        self._store.put_stack(wish.stack.name, wish.revision, wishes)
+        self._store.commit()
+        self._wanted[wish.stack.name] = wish
+
+    def _home_of(self, wish: Wanted, service: str) -> int:
+        """The newest revision that has an orphan's definition."""
+        for revision in range(wish.revision, 0, -1):
+            if self.definition(wish.stack.name, revision, service) is not None:
+                return revision
+        return 0
+
+    def _revive(self, stack: Stack, revision: int, wishes: dict[str, Any]) -> Wanted:
+        this_boot = wishes["boot"] == clock.boot_id()
+        orphans = {name: self.definition(stack.name, home, name) for name, home in wishes["orphans"]}
+        return Wanted(
+            stack=stack,
+            revision=revision,
+            active=frozenset(wishes["active"]),
+            stopped=frozenset(wishes["stopped"]),
+            restarts=wishes["restarts"] if this_boot else {},
+            recreate=wishes["recreate"] if this_boot else {},
+            orphans={name: service for name, service in orphans.items() if service is not None},
+            scale=wishes["scale"],
+            down=wishes["down"],
+            remove_volumes=wishes["remove_volumes"],
+            grace=wishes["grace"],
+        )
+
+    def definition(self, stack: str, revision: int, service: str) -> Service | None:
+        """A service as it was in a revision; None where that revision was dropped or had no such service."""
+        present = self._wanted.get(stack)
+        if present is not None and present.revision == revision:
+            return present.stack.services.get(service) or present.orphans.get(service)
+        if (stack, revision) not in self._old:
+            document = self._store.revision(stack, revision)
+            self._old[stack, revision] = from_json(document) if document else None
+        old = self._old[stack, revision]
+        return old.services.get(service) if old else None
+
+    def forget(self, stack: str) -> None:
+        """The stack is down and gone."""
+        self._wanted.pop(stack, None)
+        self._documents.pop(stack, None)
+        self._old = {key: value for key, value in self._old.items() if key[0] != stack}
+        self._store.forget_stack(stack)
+        self._store.commit()
