@@ -1,0 +1,72 @@
+# What people do with a checkout. Needs python3, python3-venv and make; `demo`, `test` and `bench` also need root.
+# pip takes its indexes and certificates from the environment and its own settings, as everywhere.
+
+PYTHON ?= python3
+VENV := .venv
+PYORCH := $(VENV)/bin/pyorch
+SHOP := examples/shop/stack.yaml
+export SHOP_PORT ?= 8080
+
+SUDO := $(shell [ "$$(id -u)" = 0 ] || echo sudo --preserve-env=SHOP_PORT,PYORCH_ROOT)
+PIP := $(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --root-user-action=ignore
+
+# Debian packages that tests look at the kernel with, or put into containers. pyorch itself needs none of them.
+TEST_PACKAGES := nftables busybox-static
+
+.PHONY: help install dev packages demo test check bench clean
+
+help:
+	@echo 'make demo    install, bring the example shop up, look at it'
+	@echo 'make test    everything: lint, types, unit tests, scenarios on the real kernel (root)'
+	@echo 'make check   lint, types and the tests that need no root: seconds'
+	@echo 'make bench   the figures, measured here (root)'
+	@echo 'make clean   remove what the above made in this directory'
+
+install: $(VENV)/installed
+dev: $(VENV)/installed-dev
+
+$(VENV)/bin/python:
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/installed: pyproject.toml | $(VENV)/bin/python
+	$(PIP) --editable .
+	$(VENV)/bin/python -m compileall -q orchestrator
+	@touch $@; $(give_back)
+
+$(VENV)/installed-dev: pyproject.toml | $(VENV)/bin/python
+	$(PIP) --editable '.[dev]'
+	@touch $@ $(VENV)/installed; $(give_back)
+
+# Under sudo the checkout stays its owner's.
+give_back = find . -xdev -user root -exec chown -h --reference=Makefile {} +
+
+demo: install
+	$(SUDO) $(PYORCH) up -d --wait $(SHOP)
+	$(SUDO) $(PYORCH) -f $(SHOP) ps
+	@echo; echo "http://127.0.0.1:$(SHOP_PORT) answers:"
+	@$(PYTHON) -c "from urllib.request import urlopen; print(urlopen('http://127.0.0.1:$(SHOP_PORT)/').read().decode())"
+	@echo 'Go on:      $(SUDO) $(PYORCH) -f $(SHOP) logs -f       what they say'
+	@echo '            $(SUDO) $(PYORCH) -f $(SHOP) exec api sh   a shell beside an api'
+	@echo '            $(SUDO) $(PYORCH) plan $(SHOP)             after a change: what would be done, and why'
+	@echo 'Take down:  $(SUDO) $(PYORCH) -f $(SHOP) down -v && $(SUDO) $(PYORCH) agent stop'
+
+check: dev
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/mypy
+	$(VENV)/bin/pytest -q -m 'not root'
+
+test: packages dev
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/mypy
+	$(SUDO) $(VENV)/bin/pytest -q; status=$$?; $(SUDO) $(give_back); exit $$status
+
+packages:
+	@tests/packages $(TEST_PACKAGES)
+
+bench: dev
+	$(SUDO) $(VENV)/bin/python -m bench; status=$$?; $(SUDO) $(give_back); exit $$status
+
+clean:
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	find orchestrator tests bench examples -name __pycache__ -prune -exec rm -rf {} +
