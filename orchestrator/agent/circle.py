@@ -16,8 +16,8 @@ from orchestrator.agent.launcher_client import LauncherClient
 from orchestrator.agent.launcher_client import connect as connect_launcher
 from orchestrator.agent.prober import Prober
 from orchestrator.agent.store import Store
-from orchestrator.agent.wishes import Wishes
 from orchestrator.agent.wiring import Wiring
+from orchestrator.agent.wishes import Wishes
 from orchestrator.errors import OrchestratorError, Unreachable
 from orchestrator.reconcile import reconcile
 from orchestrator.reconcile.plan import Action, Plan, Start
@@ -94,7 +94,9 @@ class Circle:
         try:
             self.wiring.settle(wanted)
         except (OSError, OrchestratorError) as error:
-            self.events.note("trouble", self.root.table, f"cannot bring names and ports up to date: {error}", kind="network")
+            self.events.note(
+                "trouble", self.root.table, f"cannot bring names and ports up to date: {error}", kind="network"
+            )
 
     def observe(self) -> World:
         """What is the case, as one frozen value."""
@@ -169,7 +171,9 @@ class Circle:
         while True:
             assert self.launcher is not None
             await asyncio.shield(self.launcher.closed)
-            self.events.note("die", "launcher", "the launcher ended; its successor adopts the containers", kind="daemon")
+            self.events.note(
+                "die", "launcher", "the launcher ended; its successor adopts the containers", kind="daemon"
+            )
             while True:
                 try:
                     await self._meet_launcher()
@@ -265,6 +269,3 @@ def local_node(cgroup_memory: int | None) -> Node:
     pages = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     memory = pages if cgroup_memory is None else min(pages, cgroup_memory)
     return Node(os.uname().nodename, float(len(os.sched_getaffinity(0))), memory)
-
-
-

@@ -24,6 +24,10 @@ from orchestrator.root import Root
 from orchestrator.stack.model import Service
 
 EXITS_KEPT = 32
+IDENTITY = (
+    *("id", "name", "stack", "service", "slot", "digest", "revision", "image", "command", "stop_signal"),
+    *("created_wall", "node", "addresses", "network_keys"),
+)
 Ending = Literal["asked", "unhealthy"]
 
 
@@ -161,12 +165,7 @@ class Containers:
 
     def write_identity(self, record: Record) -> None:
         """container.json: what this bundle is, before anything of it is made."""
-        identity = {
-            key: getattr(record, key)
-            for key in (
-                "id name stack service slot digest revision image command stop_signal created_wall node addresses network_keys".split()
-            )
-        }
+        identity = {key: getattr(record, key) for key in IDENTITY}
         identity["meaning"] = dict(record.meaning)
         _write(os.path.join(self.root.bundle(record.id), "container.json"), identity)
 

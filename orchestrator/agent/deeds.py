@@ -174,7 +174,9 @@ class Hands:
         try:
             await self.launcher().request("delete", container=record.id)
         except OrchestratorError as error:
-            self._note("trouble", record.name, f"cannot clean up after a failed start: {error}", "container", record.stack)
+            self._note(
+                "trouble", record.name, f"cannot clean up after a failed start: {error}", "container", record.stack
+            )
         if forget:
             scrap(self.containers.forget(record))
         elif record.phase != "exited":

@@ -25,7 +25,8 @@ CREATE TABLE IF NOT EXISTS addresses (network TEXT, container TEXT, address TEXT
     PRIMARY KEY (network, container));
 CREATE TABLE IF NOT EXISTS ports (stack TEXT, service TEXT, key TEXT, port INTEGER NOT NULL,
     PRIMARY KEY (stack, service, key));
-CREATE TABLE IF NOT EXISTS events (id INTEGER PRIMARY KEY, wall_ns INTEGER NOT NULL, stack TEXT, document TEXT NOT NULL);
+CREATE TABLE IF NOT EXISTS events (id INTEGER PRIMARY KEY, wall_ns INTEGER NOT NULL, stack TEXT,
+    document TEXT NOT NULL);
 CREATE INDEX IF NOT EXISTS events_by_stack ON events (stack, id);
 """
 VERSION = 1

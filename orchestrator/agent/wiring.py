@@ -257,7 +257,9 @@ class Wiring:
                     ready=record.answers,
                     service_names=(record.service, *_aliases(record, lease.name)),
                     own_names=(record.name, record.id, record.definition.hostname or record.id),
-                    bridges=tuple(self._root.bridge(self.leases[n].number) for n in record.addresses if n in self.leases),
+                    bridges=tuple(
+                        self._root.bridge(self.leases[n].number) for n in record.addresses if n in self.leases
+                    ),
                 )
                 for record in members
             ),

@@ -1,0 +1,327 @@
+"""What users may ask of the agent: up, plan, down, stop, start, restart. Each sets what is wanted, then only watches.
+
+The watchers yield progress as plain dicts ("type": accepted | action | state | hold | done): the same for the command
+line, for curl and for a page.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal
+
+from orchestrator.agent import clock
+from orchestrator.agent.circle import Circle
+from orchestrator.agent.state import service_of, state_of
+from orchestrator.errors import Conflict, Missing, Mistake
+from orchestrator.reconcile import reconcile, settled
+from orchestrator.reconcile.plan import Plan
+from orchestrator.reconcile.world import Wanted
+from orchestrator.stack.load import load
+from orchestrator.stack.model import Stack
+
+Progress = AsyncIterator[dict[str, Any]]
+Goal = Literal["started", "ready", "stopped", "down"]
+
+
+@dataclass(frozen=True, slots=True)
+class Up:
+    """The body of POST /v1/up and /v1/plan. `timeout` and `grace` in seconds."""
+
+    directory: str
+    files: list[str] | None = None
+    name: str | None = None
+    environment: Mapping[str, str] = field(default_factory=dict)
+    env_files: list[str] = field(default_factory=list)
+    profiles: list[str] = field(default_factory=list)
+    services: list[str] = field(default_factory=list)
+    goal: Literal["started", "ready", "none"] = "started"
+    timeout: float | None = None
+    remove_orphans: bool = False
+    force_recreate: bool = False
+    no_recreate: bool = False
+    no_deps: bool = False
+    scale: Mapping[str, int] = field(default_factory=dict)
+    grace: float | None = None
+
+
+class Requests:
+    """The use cases, over one circle."""
+
+    def __init__(self, circle: Circle) -> None:
+        self.circle = circle
+        self._locks: dict[str, asyncio.Lock] = {}
+
+    # up and plan
+
+    def _load(self, body: Up) -> Stack:
+        return load(
+            body.files,
+            directory=body.directory,
+            environment=body.environment,
+            name=body.name,
+            env_files=body.env_files,
+            profiles=body.profiles,
+        )
+
+    def _wish(self, body: Up, stack: Stack) -> tuple[Wanted, list[str]]:
+        """What is wanted once this request is granted, and the warnings that go with it."""
+        _know(body.services, stack.services, stack.name)
+        _know(body.scale, stack.services, stack.name)
+        before = self.circle.wishes.get(stack.name)
+        if before is not None and before.down:
+            raise Conflict(f"cannot bring up {stack.name!r}: it is just being taken down; try again when that is done")
+        wish = self.circle.wishes.apply(stack)
+        chosen = frozenset(body.services or stack.services)
+        if not body.no_deps:
+            chosen = _with_dependencies(chosen, stack)
+        orphans = (
+            {}
+            if before is None
+            else {
+                **before.orphans,
+                **{n: before.stack.services[n] for n in before.active if n in before.stack.services},
+            }
+        )
+        orphans = {name: service for name, service in orphans.items() if name not in stack.services}
+        warnings = list(stack.warnings)
+        if orphans and not body.remove_orphans:
+            names = ", ".join(sorted(orphans))
+            warnings.append(f"the file no longer has {names}: kept running; --remove-orphans takes them away")
+        now = clock.now()
+        return replace(
+            wish,
+            active=(wish.active & frozenset(stack.services)) | chosen,
+            stopped=wish.stopped - chosen,
+            recreate={**wish.recreate, **dict.fromkeys(chosen, now)} if body.force_recreate else wish.recreate,
+            scale={**{n: c for n, c in wish.scale.items() if n in stack.services and n not in chosen}, **body.scale},
+            orphans={} if body.remove_orphans else orphans,
+            grace=body.grace,
+        ), warnings
+
+    async def up(self, body: Up) -> Progress:
+        """Make the stack of these files the wanted one, and watch until the goal is reached."""
+        began = clock.now()
+        stack = self._load(body)
+        async with self._lock(stack.name):
+            wish, warnings = self._wish(body, stack)
+            self.circle.wishes.put(wish)
+            self.circle.forgive(stack.name)
+            self.circle.events.note("apply", stack.name, f"revision {wish.revision}", kind="stack", stack=stack.name)
+        count = len(wish.active)
+        yield {
+            "type": "accepted",
+            "stack": stack.name,
+            "revision": wish.revision,
+            "warnings": warnings,
+            "services": count,
+        }
+        if body.goal == "none":
+            yield {"type": "done", "ok": True, "failures": [], "seconds": clock.now() - began}
+            return
+        async for line in self._watch(stack.name, body.goal, began, body.timeout, set(body.services)):
+            yield line
+
+    def plan(self, body: Up) -> dict[str, Any]:
+        """What `up` would do, from the very same decider; nothing is changed."""
+        wish, _ = self._wish(body, self._load(body))
+        others = [other for other in self.circle.wishes.all() if other.stack.name != wish.stack.name]
+        now = clock.now()
+        world = replace(self.circle.observe(), failures={})
+        plan = _only(reconcile([*others, wish], world, now), wish)
+        return {
+            "stack": wish.stack.name,
+            "actions": [_action(action) for action in plan.actions],
+            "holds": [{"subject": h.subject, "why": h.why, "text": h.text(now)} for h in plan.holds],
+            "text": plan.text(now),
+        }
+
+    # down, stop, start, restart
+
+    async def down(
+        self, name: str, volumes: bool, grace: float | None, services: list[str], timeout: float | None
+    ) -> Progress:
+        """Take the stack (or only some services) away; the record of it goes last."""
+        began = clock.now()
+        wish = self._wanted(name)
+        if services:
+            _know(services, {**wish.stack.services, **wish.orphans}, name)
+            wish = replace(wish, scale={**wish.scale, **dict.fromkeys(services, 0)}, grace=grace)
+            self.circle.wishes.put(replace(wish, active=wish.active | set(services)))
+            self.circle.bell.ring()
+            async for line in self._watch(name, "started", began, timeout, set(services)):
+                if line["type"] == "done" and (present := self.circle.wishes.get(name)) is not None:
+                    scale = {n: c for n, c in present.scale.items() if n not in services}
+                    self.circle.wishes.put(replace(present, scale=scale, active=present.active - set(services)))
+                yield line
+            return
+        self.circle.wishes.put(replace(wish, down=True, remove_volumes=volumes or wish.remove_volumes, grace=grace))
+        self.circle.events.note("down", name, "asked", kind="stack", stack=name)
+        async for line in self._watch(name, "down", began, timeout, set()):
+            yield line
+
+    async def stop(self, name: str, services: list[str], grace: float | None) -> Progress:
+        """Keep the containers, end what runs in them."""
+        began = clock.now()
+        wish = self._wanted(name)
+        chosen = self._chosen(wish, services)
+        self.circle.wishes.put(replace(wish, stopped=wish.stopped | chosen, grace=grace))
+        self.circle.events.note("stop", name, "asked", kind="stack", stack=name)
+        async for line in self._watch(name, "stopped", began, None, set(services)):
+            yield line
+
+    async def start(self, name: str, services: list[str]) -> Progress:
+        """Run again what was stopped, its dependencies first."""
+        began = clock.now()
+        wish = self._wanted(name)
+        chosen = _with_dependencies(self._chosen(wish, services), wish.stack) & wish.active
+        self.circle.wishes.put(replace(wish, stopped=wish.stopped - chosen))
+        self.circle.forgive(name)
+        self.circle.events.note("start", name, "asked", kind="stack", stack=name)
+        async for line in self._watch(name, "started", began, None, set(services)):
+            yield line
+
+    async def restart(self, name: str, services: list[str], grace: float | None) -> Progress:
+        """Stop and start the same containers again, dependents with `restart: true` after them."""
+        began = clock.now()
+        wish = self._wanted(name)
+        chosen = self._chosen(wish, services)
+        restarts = {**wish.restarts, **dict.fromkeys(chosen, began)}
+        self.circle.wishes.put(replace(wish, restarts=restarts, stopped=wish.stopped - chosen, grace=grace))
+        self.circle.forgive(name)
+        self.circle.events.note("restart", name, "asked", kind="stack", stack=name)
+        async for line in self._watch(name, "started", began, None, set(services)):
+            yield line
+
+    def _chosen(self, wish: Wanted, services: list[str]) -> frozenset[str]:
+        known = {**wish.stack.services, **wish.orphans}
+        _know(services, known, wish.stack.name)
+        return frozenset(services or (wish.active | set(wish.orphans)))
+
+    def _wanted(self, name: str) -> Wanted:
+        wish = self.circle.wishes.get(name)
+        if wish is None:
+            have = ", ".join(sorted(w.stack.name for w in self.circle.wishes.all())) or "there is none"
+            raise Missing(f"cannot find stack {name!r}: it is not up here (stacks: {have})")
+        return wish
+
+    def _lock(self, stack: str) -> asyncio.Lock:
+        return self._locks.setdefault(stack, asyncio.Lock())
+
+    # watching
+
+    async def _watch(self, name: str, goal: Goal, began: float, timeout: float | None, services: set[str]) -> Progress:
+        """Progress of a stack until the goal is reached, it has failed, or the time is over."""
+        circle = self.circle
+        circle.bell.ring()
+        after = circle.turns
+        said = _Said()
+        while True:
+            left = None if timeout is None else began + timeout - clock.now()
+            try:
+                while circle.turns == after:
+                    await circle.turned(left if left is None else max(left, 0.001))
+            except TimeoutError:
+                yield _late(circle, name, timeout or 0, began)
+                return
+            after = circle.turns
+            wish = circle.wishes.get(name)
+            if wish is None:
+                yield _done(began, [])
+                return
+            plan = _only(circle.plan, wish)
+            for line in said.new(plan, circle, wish):
+                yield line
+            result = settled(wish, circle.world, circle.plan, goal)
+            if result.done:
+                if goal == "down":
+                    circle.wishes.forget(name)
+                    circle.bell.ring()
+                mine = [f for f in result.failures if not services or service_of(f[0], wish) in services]
+                yield _done(began, mine if services else list(result.failures))
+                return
+
+
+class _Said:
+    """What a watcher was told already."""
+
+    def __init__(self) -> None:
+        self._states: dict[str, tuple[str, str]] = {}
+        self._holds: dict[str, str] = {}
+
+    def new(self, plan: Plan, circle: Circle, wish: Wanted) -> Iterable[dict[str, Any]]:
+        for action in plan.actions:
+            yield {"type": "action", **_action(action)}
+        present = {}
+        for record in circle.containers.of(wish.stack.name):
+            state, health = state_of(record)
+            present[record.name] = (state, health)
+            if self._states.get(record.name) != (state, health):
+                yield {
+                    "type": "state",
+                    "subject": record.name,
+                    "service": record.service,
+                    "state": state,
+                    "health": health,
+                }
+        for name in self._states.keys() - present.keys():
+            yield {
+                "type": "state",
+                "subject": name,
+                "service": service_of(name, wish) or "",
+                "state": "removed",
+                "health": "",
+            }
+        self._states = present
+        for hold in plan.holds:
+            # The seconds in a reason change each turn; said once is enough until its words do.
+            words = hold.why.partition("(")[0]
+            if self._holds.get(hold.subject) != words:
+                self._holds[hold.subject] = words
+                yield {"type": "hold", "subject": hold.subject, "why": hold.why}
+
+
+def _action(action: Any) -> dict[str, Any]:
+    return {"verb": type(action).__name__.lower(), "subject": action.subject, "why": action.why, "text": str(action)}
+
+
+def _only(plan: Plan, wish: Wanted) -> Plan:
+    """The part of a plan that is about one stack: its containers, networks and volumes."""
+    shared = {network.name for network in wish.stack.networks.values()} | {v.name for v in wish.stack.volumes.values()}
+    return Plan(
+        tuple(
+            action
+            for action in plan.actions
+            if service_of(action.subject, wish) is not None or action.subject in shared
+        ),
+        tuple(hold for hold in plan.holds if service_of(hold.subject, wish) is not None),
+    )
+
+
+def _done(began: float, failures: Iterable[tuple[str, str]]) -> dict[str, Any]:
+    listed = [{"subject": subject, "why": why} for subject, why in failures]
+    return {"type": "done", "ok": not listed, "failures": listed, "seconds": round(clock.now() - began, 4)}
+
+
+def _late(circle: Circle, name: str, timeout: float, began: float) -> dict[str, Any]:
+    wish = circle.wishes.get(name)
+    pending = settled(wish, circle.world, circle.plan, "ready").pending if wish is not None else ()
+    return _done(began, [*pending, (name, f"application not healthy after {timeout:g}s")])
+
+
+def _know(names: Iterable[str], services: Mapping[str, Any], stack: str) -> None:
+    unknown = [name for name in names if name not in services]
+    if unknown:
+        raise Mistake(*(f"no such service: {name}; {stack!r} has {', '.join(sorted(services))}" for name in unknown))
+
+
+def _with_dependencies(names: frozenset[str], stack: Stack) -> frozenset[str]:
+    found: set[str] = set()
+    ahead = list(names)
+    while ahead:
+        name = ahead.pop()
+        if name not in found and name in stack.services:
+            found.add(name)
+            ahead.extend(stack.services[name].depends_on)
+    return frozenset(found)

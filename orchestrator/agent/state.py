@@ -1,0 +1,18 @@
+"""Small questions about a container: its state in two words, and whose it is."""
+
+from __future__ import annotations
+
+from orchestrator.agent.containers import Record
+from orchestrator.reconcile.world import Wanted
+
+
+def state_of(record: Record) -> tuple[str, str]:
+    """(state, health): "running", "exited" or "created"; "starting", "healthy", "unhealthy" or ""."""
+    return record.phase, record.verdict.status if record.verdict is not None and record.phase == "running" else ""
+
+
+def service_of(container: str, wish: Wanted) -> str | None:
+    """The service of a stack that a container name belongs to; None where it is not of this stack."""
+    of_stack, _, slot = container.removeprefix(f"{wish.stack.name}-").rpartition("-")
+    known = of_stack in wish.stack.services or of_stack in wish.orphans
+    return of_stack if known and slot.isdigit() and container.startswith(f"{wish.stack.name}-") else None

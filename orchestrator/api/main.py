@@ -1,0 +1,129 @@
+"""The agent process: the circle, and the door in front of it."""
+
+from __future__ import annotations
+
+import asyncio
+import fcntl
+import gc
+import os
+import signal
+import sys
+from typing import Any
+
+from orchestrator.agent import clock
+from orchestrator.agent.circle import Circle, local_node
+from orchestrator.agent.store import Store
+from orchestrator.api import http
+from orchestrator.api.routes import Routes
+from orchestrator.errors import Conflict, HostRefused, OrchestratorError
+from orchestrator.kernel import cgroups
+from orchestrator.root import Root
+
+
+def main(arguments: list[str]) -> int:
+    """`--root DIR [--ready FD]`: serve until SIGTERM; one byte is written to FD once requests are answered."""
+    options = dict(zip(arguments[::2], arguments[1::2], strict=True))
+    root = Root(options.get("--root"))
+    ready = int(options["--ready"]) if "--ready" in options else None
+    try:
+        lock = claim(root)
+        asyncio.run(_serve(root, ready))
+    except OrchestratorError as error:
+        print(f"pyorch: {error}", file=sys.stderr, flush=True)
+        return error.exit_code
+    os.close(lock)
+    return 0
+
+
+def claim(root: Root) -> int:
+    """RUN and STATE exist, and are ours alone. What another boot left in RUN is gone. Raises Conflict, HostRefused."""
+    if os.geteuid() != 0:
+        raise HostRefused("cannot run the agent: pyorch needs root rights; run it with sudo")
+    try:
+        os.makedirs(root.state, mode=0o711, exist_ok=True)
+        os.makedirs(root.run, mode=0o711, exist_ok=True)
+        lock = os.open(os.path.join(root.run, "agent.lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        raise HostRefused(f"cannot use {root.directory}: {error.strerror}: {error.filename}") from error
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        pid = os.read(lock, 32).decode(errors="replace").strip()
+        raise Conflict(f"cannot run the agent: another one (pid {pid}) has {root.directory}") from error
+    os.ftruncate(lock, 0)
+    os.pwrite(lock, str(os.getpid()).encode(), 0)
+    _forget_other_boot(root)
+    return lock
+
+
+def _forget_other_boot(root: Root) -> None:
+    """RUN dies with the host. Under a root on disk it does not by itself: then the bundles of the dead go here."""
+    from orchestrator.agent.containers import scrap
+
+    marker = os.path.join(root.run, "boot")
+    try:
+        with open(marker, encoding="ascii") as file:
+            same = file.read() == clock.boot_id()
+    except FileNotFoundError:
+        same = False
+    if not same:
+        scrap([root.bundles, root.zones])
+        with open(marker, "w", encoding="ascii") as file:
+            file.write(clock.boot_id())
+
+
+async def _serve(root: Root, ready: int | None) -> None:
+    """The circle until it is told to end. Containers, names and ports go on without us."""
+    store = Store(root.state)
+    circle = Circle(root, store, local_node(cgroups.own_memory_limit()))
+    over = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, over.set)
+
+    async def stop(everything: bool) -> dict[str, Any]:
+        loop.call_later(0.02, over.set)  # the answer goes out first
+        return {"pid": os.getpid(), "containers": len(circle.containers)}
+
+    turning = asyncio.create_task(circle.run())
+    await _first_turn(circle, turning)
+    server = await http.listen(root.api_socket, Routes(circle, stop))
+    gc.collect()
+    gc.freeze()
+    if store.damage:
+        circle.events.note("trouble", "agent", store.damage, kind="daemon")
+    circle.events.note("start", "agent", f"pid {os.getpid()}", kind="daemon")
+    _tell(ready)
+    ending = asyncio.create_task(over.wait())
+    await asyncio.wait({ending, turning}, return_when=asyncio.FIRST_COMPLETED)
+    server.close()
+    if os.path.lexists(root.api_socket):
+        os.unlink(root.api_socket)
+    await circle.drain()
+    if turning.done():
+        turning.result()  # it ended by itself: its error is ours
+    turning.cancel()
+    await asyncio.wait({turning})
+    store.close()
+
+
+async def _first_turn(circle: Circle, turning: asyncio.Task[None]) -> None:
+    """Recovery is the first turn; only then is there something true to answer."""
+    while circle.turns == 0:
+        turn = asyncio.ensure_future(circle.turned(None))
+        await asyncio.wait({turn, turning}, return_when=asyncio.FIRST_COMPLETED)
+        if turning.done():
+            turn.cancel()
+            turning.result()
+
+
+def _tell(ready: int | None) -> None:
+    if ready is not None:
+        os.write(ready, b"1")
+        os.close(ready)
+    address = os.environ.get("NOTIFY_SOCKET")
+    if address:  # sd_notify(3)
+        import socket
+
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as systemd:
+            systemd.sendto(b"READY=1", "\0" + address[1:] if address.startswith("@") else address)

@@ -1,0 +1,237 @@
+"""Which request is which: the table of routes, and the small translations between HTTP and the agent."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import fields
+from datetime import UTC, datetime
+from typing import Any
+
+from orchestrator import __version__
+from orchestrator.agent import view
+from orchestrator.agent.circle import Circle
+from orchestrator.agent.requests import Requests, Up
+from orchestrator.agent.store import Event
+from orchestrator.api import execs, logs
+from orchestrator.api.http import Json, Reply, Request, Stream
+from orchestrator.errors import Missing, Mistake
+from orchestrator.kernel import cgroups
+from orchestrator.stack import files as stack_files
+from orchestrator.stack.load import project_name
+
+Route = Callable[[Request], Awaitable[Reply]]
+KNOWN = {item.name for item in fields(Up)}
+
+
+class Routes:
+    """Every route of the API, bound to one agent. `stop` ends the agent."""
+
+    def __init__(self, circle: Circle, stop: Callable[[bool], Awaitable[dict[str, Any]]]) -> None:
+        self._circle = circle
+        self._requests = Requests(circle)
+        self._stop = stop
+        self._table: dict[tuple[str, ...], Route] = {
+            ("GET", "info"): self.info,
+            ("POST", "up"): self.up,
+            ("POST", "plan"): self.plan,
+            ("GET", "stacks"): self.stacks,
+            ("GET", "stacks", "*"): self.stack,
+            ("GET", "resolve"): self.resolve,
+            ("POST", "stacks", "*", "down"): self.down,
+            ("POST", "stacks", "*", "stop"): self.stop,
+            ("POST", "stacks", "*", "start"): self.start,
+            ("POST", "stacks", "*", "restart"): self.restart,
+            ("POST", "stacks", "*", "exec"): self.exec,
+            ("GET", "stacks", "*", "logs"): self.logs,
+            ("GET", "containers"): self.containers,
+            ("GET", "events"): self.events,
+            ("POST", "agent", "stop"): self.agent_stop,
+        }
+
+    async def __call__(self, request: Request) -> Reply:
+        version, *parts = request.path.strip("/").split("/")
+        if version != "v1":
+            raise Missing(f"cannot serve {request.path}: this agent speaks /v1")
+        for (method, *pattern), route in self._table.items():
+            if method == request.method and len(pattern) == len(parts):
+                words = [part for part, want in zip(parts, pattern, strict=True) if want == "*"]
+                if all(want in ("*", part) for part, want in zip(parts, pattern, strict=True)):
+                    return await route(Request(request.method, request.path, request.query, request.body, tuple(words)))
+        raise Missing(f"cannot serve {request.method} {request.path}: there is no such route")
+
+    async def info(self, request: Request) -> Reply:
+        circle = self._circle
+        node = circle.node
+        return Json(
+            {
+                "version": __version__,
+                "pid": os.getpid(),
+                "launcher": {"pid": pid_in(circle.root.run, "launcher.lock")},
+                "dns": {"pid": pid_in(circle.root.run, "dns.lock")},
+                "root": circle.root.directory,
+                "instance": circle.root.instance,
+                "cgroup": cgroups.detect(),
+                "node": {"name": node.name, "cpus": node.cpus, "memory": node.memory},
+                "stacks": len(circle.wishes.all()),
+                "containers": len(circle.containers),
+            }
+        )
+
+    async def up(self, request: Request) -> Reply:
+        return Stream(ndjson(self._requests.up(_up(request))))
+
+    async def plan(self, request: Request) -> Reply:
+        return Json(self._requests.plan(_up(request)))
+
+    async def stacks(self, request: Request) -> Reply:
+        return Json([self._stack_row(wish) for wish in self._circle.wishes.all()])
+
+    async def stack(self, request: Request) -> Reply:
+        wish = self._circle.wishes.get(request.words[0])
+        if wish is None:
+            raise Missing(f"cannot find stack {request.words[0]!r}: it is not up here")
+        return Json({**self._stack_row(wish), "Services": sorted(wish.stack.services), "Active": sorted(wish.active)})
+
+    def _stack_row(self, wish: Any) -> dict[str, Any]:
+        counts: dict[str, int] = {}
+        for record in self._circle.containers.of(wish.stack.name):
+            counts[record.phase] = counts.get(record.phase, 0) + 1
+        status = ", ".join(f"{state}({count})" for state, count in sorted(counts.items()))
+        return {
+            "Name": wish.stack.name,
+            "Status": status,
+            "ConfigFiles": ",".join(wish.stack.files),
+            "Revision": wish.revision,
+        }
+
+    async def resolve(self, request: Request) -> Reply:
+        return Json({"name": self._named(request)})
+
+    def _named(self, request: Request) -> str:
+        """The stack meant by `stack=`, `file=` or `directory=`: one that is up with that file, else by its name."""
+        if request.query.get("stack"):
+            return request.query["stack"]
+        file = request.query.get("file") or stack_files.find(request.query.get("directory") or "/")
+        if file is None:
+            raise Mistake(
+                "cannot tell which stack is meant: no stack file here or above; name one by -f FILE or -p NAME"
+            )
+        real = os.path.realpath(file)
+        for wish in self._circle.wishes.all():
+            if any(os.path.realpath(known) == real for known in wish.stack.files):
+                return wish.stack.name
+        return project_name(file)
+
+    async def down(self, request: Request) -> Reply:
+        body = request.json()
+        progress = self._requests.down(
+            request.words[0],
+            bool(body.get("volumes")),
+            _seconds(body, "grace"),
+            _names(body, "services"),
+            _seconds(body, "timeout"),
+        )
+        return Stream(ndjson(progress))
+
+    async def stop(self, request: Request) -> Reply:
+        body = request.json()
+        return Stream(ndjson(self._requests.stop(request.words[0], _names(body, "services"), _seconds(body, "grace"))))
+
+    async def start(self, request: Request) -> Reply:
+        return Stream(ndjson(self._requests.start(request.words[0], _names(request.json(), "services"))))
+
+    async def restart(self, request: Request) -> Reply:
+        body = request.json()
+        return Stream(
+            ndjson(self._requests.restart(request.words[0], _names(body, "services"), _seconds(body, "grace")))
+        )
+
+    async def exec(self, request: Request) -> Reply:
+        return await execs.answer(self._circle, request.words[0], request.json())
+
+    async def logs(self, request: Request) -> Reply:
+        return Stream(logs.stream(self._circle, request.words[0], request), "application/vnd.pyorch.log")
+
+    async def containers(self, request: Request) -> Reply:
+        everything = not any(request.query.get(key) for key in ("stack", "file", "directory"))
+        stack = None if everything else self._named(request)
+        services = request.names("services")
+        wish = self._circle.wishes.get(stack) if stack is not None else None
+        if wish is not None:
+            unknown = [name for name in services if name not in wish.stack.services and name not in wish.orphans]
+            if unknown:
+                raise Mistake(*(f"no such service: {name}" for name in unknown))
+        return Json(view.rows(self._circle, stack, request.flag("all"), services))
+
+    async def events(self, request: Request) -> Reply:
+        since = logs.moment(request.query.get("since"))
+        follow = request.flag("follow")
+        if since is None:
+            since = logs.moment("0s") if follow else 0
+        stack = request.query.get("stack") or None
+        return Stream(event_lines(self._circle.events.follow(stack, since or 0, follow)))
+
+    async def agent_stop(self, request: Request) -> Reply:
+        return Json(await self._stop(bool(request.json().get("all"))))
+
+
+def pid_in(run: str, name: str) -> int | None:
+    """The pid that a daemon wrote into its lock file; None where it never ran."""
+    try:
+        with open(os.path.join(run, name), encoding="ascii") as file:
+            return int(file.read() or 0) or None
+    except (FileNotFoundError, ValueError):
+        return None
+
+
+async def ndjson(progress: AsyncIterator[dict[str, Any]]) -> AsyncIterator[bytes]:
+    async for line in progress:
+        yield json.dumps(line).encode() + b"\n"
+
+
+async def event_lines(events: AsyncIterator[Event]) -> AsyncIterator[bytes]:
+    yield b""  # the head goes out at once: a follower knows that from now on nothing is missed
+    async for event in events:
+        yield json.dumps(event_json(event)).encode() + b"\n"
+
+
+def event_json(event: Event) -> dict[str, Any]:
+    """An event with the fields of `docker compose events --json`, and the why."""
+    return {
+        "time": datetime.fromtimestamp(event.wall_ns / 1e9, UTC).isoformat(),
+        "timeNano": event.wall_ns,
+        "type": event.type,
+        "action": event.action,
+        "stack": event.stack,
+        "service": event.service,
+        "subject": event.subject,
+        "id": event.attributes.get("id", ""),
+        "why": event.why,
+        "attributes": dict(event.attributes),
+    }
+
+
+def _up(request: Request) -> Up:
+    body = {key: value for key, value in request.json().items() if value is not None}
+    unknown = sorted(set(body) - KNOWN)
+    if unknown:
+        raise Mistake(f"cannot read the request: unknown field {', '.join(unknown)}; known: {', '.join(sorted(KNOWN))}")
+    if not isinstance(body.get("directory"), str):
+        raise Mistake("cannot read the request: 'directory' must be an absolute path")
+    return Up(**body)
+
+
+def _names(body: dict[str, Any], key: str) -> list[str]:
+    value = body.get(key) or []
+    if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
+        raise Mistake(f"cannot read the request: {key!r} must be a list of names")
+    return value
+
+
+def _seconds(body: dict[str, Any], key: str) -> float | None:
+    value = body.get(key)
+    if value is not None and not isinstance(value, int | float):
+        raise Mistake(f"cannot read the request: {key!r} must be a number of seconds")
+    return value
