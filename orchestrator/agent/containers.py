@@ -11,7 +11,7 @@ import json
 import os
 import secrets
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -188,7 +188,7 @@ class Containers:
         }
         _write(os.path.join(self.root.bundle(record.id), "history.json"), history)
 
-    def load(self, definition_of: Any) -> tuple[list[Record], list[str]]:
+    def load(self, definition_of: Callable[[str, int, str], Service | None]) -> tuple[list[Record], list[str]]:
         """Every bundle on disk as a record, and the directories of bundles that were never finished.
 
         `definition_of(stack, revision, service) -> Service | None` finds what a container was made from.
@@ -198,7 +198,9 @@ class Containers:
             bundle = self.root.bundle(id)
             identity, state = read(bundle, "container.json"), read(bundle, "state.json")
             ended, history = read(bundle, "exit.json"), read(bundle, "history.json") or {}
-            definition = identity and definition_of(identity["stack"], identity["revision"], identity["service"])
+            definition = None
+            if identity is not None:
+                definition = definition_of(identity["stack"], identity["revision"], identity["service"])
             if identity is None or definition is None or (state is None and ended is None):
                 scrap.append(id)
                 continue

@@ -80,8 +80,8 @@ class Prober:
     def answered(self, message: Mapping[str, Any]) -> None:
         """The launcher says that an exec is over; content with one that is not a probe."""
         record = self._probing.pop(message["exec"], None)
-        check = record and record.definition.healthcheck
-        if record is None or check is None or record.phase != "running":
+        check = record.definition.healthcheck if record is not None else None
+        if record is None or check is None:
             return
         output = message.get("output") or ""
         if message.get("timeout"):

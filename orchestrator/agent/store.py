@@ -124,7 +124,7 @@ class Store:
 
     def networks(self) -> list[NetworkLease]:
         rows = self._db.execute("SELECT name, stack, number, subnet, gateway, internal FROM networks ORDER BY number")
-        return [NetworkLease(*row[:5], bool(row[5])) for row in rows]
+        return [NetworkLease(name, stack, n, net, gateway, bool(inner)) for name, stack, n, net, gateway, inner in rows]
 
     def put_network(self, lease: NetworkLease) -> None:
         values = (lease.name, lease.stack, lease.number, lease.subnet, lease.gateway, int(lease.internal))

@@ -6,13 +6,14 @@ wanted stacks and the living containers: `settle` computes it each turn and touc
 
 from __future__ import annotations
 
+import contextlib
 import os
 import socket
 from collections.abc import Iterable, Mapping
 
 from orchestrator.agent.containers import Containers, Record
 from orchestrator.agent.store import NetworkLease, Store
-from orchestrator.errors import Conflict, HostRefused, Missing
+from orchestrator.errors import Conflict, Missing
 from orchestrator.network import attach, bridges, firewall, pool, ports, zones
 from orchestrator.reconcile.world import Wanted
 from orchestrator.root import Root
@@ -35,7 +36,7 @@ class Wiring:
         self._latest: dict[str, str] = {}  # network → address leased last: freed ones are not reused at once
         self._bridges = bridges.listing(f"po{root.instance}b")
         self._holders: dict[Held, socket.socket] = {}
-        self._rules: tuple[object, object] | None = None
+        self._rules: firewall.Ruleset | None = None
         self._zones: dict[str, str] = {}
         os.makedirs(root.zones, mode=0o700, exist_ok=True)
         self._drop_strangers()
@@ -68,7 +69,7 @@ class Wiring:
             subnet = pool.choose_subnet(network.subnet, taken)
             used = {other.number for other in self.leases.values()}
             number = next(n for n in range(10_000) if n not in used)
-            gateway = network.gateway or pool.gateway(subnet)
+            gateway = network.gateway or pool.gateway(subnet).partition("/")[0]
             lease = NetworkLease(network.name, stack, number, subnet, gateway, network.internal)
             self._store.put_network(lease)
             self._store.commit()  # intent first: whoever finds the bridge must know whose it is
@@ -132,19 +133,16 @@ class Wiring:
             lease = self.leases[name]
             bridge = self._root.bridge(lease.number)
             prefix = lease.subnet.rpartition("/")[2]
-            try:
-                attach.attach(
-                    record.pid or 0,
-                    # A fresh name for each run: the kernel takes the former one away late (15-80 ms after the death).
-                    host_name=self._root.veth(record.id, number) + "abcdefghijklmnop"[record.runs % 16],
-                    bridge_index=self._bridges[bridge],
-                    address=f"{address}/{prefix}",
-                    gateway=lease.gateway if number == 0 and not lease.internal else None,
-                    inside=f"eth{number}",
-                    mac=mac_of(address),
-                )
-            except OSError as error:
-                raise HostRefused(f"cannot attach {record.name} to network {name!r} ({bridge}): {error}") from error
+            attach.attach(
+                record.pid or 0,
+                # A fresh name for each run: the kernel takes the former one away late (15-80 ms after the death).
+                host_name=self._root.veth(record.id, number) + "abcdefghijklmnop"[record.runs % 16],
+                bridge_index=self._bridges[bridge],
+                address=f"{address}/{prefix}",
+                gateway=lease.gateway if number == 0 and not lease.internal else None,
+                inside=f"eth{number}",
+                mac=pool.mac(address),
+            )
 
     def nameservers(self, record: Record) -> list[str]:
         return [self.leases[name].gateway for name in record.addresses]
@@ -195,13 +193,14 @@ class Wiring:
             for lease in self.leases.values()
             if self._root.bridge(lease.number) in self._bridges
         )
-        if self._rules != (networks, publications):
+        rules = firewall.Ruleset(networks, publications)
+        if self._rules != rules:
             if networks:
                 firewall.apply(self._root.table, networks, publications)
-            else:
+            elif firewall.present(self._root.table):
                 firewall.remove(self._root.table)
-            self._rules = (networks, publications)
-        self._write_zones(running)
+            self._rules = rules
+        self._write_zones(services, running)
 
     def _publications(
         self, services: Mapping[tuple[str, str], Service], running: list[Record]
@@ -231,44 +230,43 @@ class Wiring:
         for held in [held for held in self._holders if held not in published and held not in wanted]:
             self._holders.pop(held).close()
 
-    def _write_zones(self, running: list[Record]) -> None:
-        for lease in self.leases.values():
-            bridge = self._root.bridge(lease.number)
-            if bridge in self._bridges:
-                members = [record for record in running if lease.name in record.addresses]
-                text = zones.render(self._zone(lease, bridge, members))
-                if self._zones.get(bridge) != text:
-                    zones.write(self._root.zones, bridge, text)
-                    self._zones[bridge] = text
-        for bridge in set(self._zones) - set(self._bridges):
-            zones.remove(self._root.zones, bridge)
-            del self._zones[bridge]
-
-    def _zone(self, lease: NetworkLease, bridge: str, members: list[Record]) -> zones.Zone:
-        return zones.Zone(
-            network=lease.name,
-            bridge=bridge,
-            gateway=lease.gateway,
-            subnet=lease.subnet,
-            internal=lease.internal,
-            members=tuple(
-                zones.Member(
-                    address=record.addresses[lease.name],
-                    ready=record.answers,
-                    service_names=(record.service, *_aliases(record, lease.name)),
-                    own_names=(record.name, record.id, record.definition.hostname or record.id),
-                    bridges=tuple(
-                        self._root.bridge(self.leases[n].number) for n in record.addresses if n in self.leases
-                    ),
-                )
-                for record in members
-            ),
+    def _write_zones(self, services: Mapping[tuple[str, str], Service], running: list[Record]) -> None:
+        present = {
+            self._root.bridge(lease.number): lease
+            for lease in self.leases.values()
+            if self._root.bridge(lease.number) in self._bridges
+        }
+        rendered = zones.render(
+            [
+                zones.Zone(lease.name, bridge, lease.subnet, lease.gateway, lease.internal, _names(services, lease))
+                for bridge, lease in present.items()
+            ],
+            [self._member(record) for record in running],
         )
+        for bridge, text in rendered.items():
+            if self._zones.get(bridge) != text:
+                _replace(self._zone_file(bridge), text)
+        for bridge in set(self._zones) - set(rendered):
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(self._zone_file(bridge))
+        self._zones = rendered
 
+    def _zone_file(self, bridge: str) -> str:
+        return os.path.join(self._root.zones, f"{bridge}.json")
 
-def mac_of(address: str) -> str:
-    """A locally administered MAC that follows from the IPv4 address, as Docker's do: stable as the lease is."""
-    return "02:42:" + ":".join(f"{int(part):02x}" for part in address.split("."))
+    def _member(self, record: Record) -> zones.Member:
+        bridges_of = {
+            name: self._root.bridge(self.leases[name].number) for name in record.addresses if name in self.leases
+        }
+        return zones.Member(
+            container=record.id,
+            name=record.name,
+            service=record.service,
+            hostname=record.definition.hostname or record.id,
+            addresses={bridge: record.addresses[name] for name, bridge in bridges_of.items()},
+            aliases={bridge: _aliases(record, name) for name, bridge in bridges_of.items()},
+            ready=record.answers,
+        )
 
 
 def _key(port: Port, number: int) -> str:
@@ -288,3 +286,14 @@ def _services(wanted: Iterable[Wanted]) -> dict[tuple[str, str], Service]:
 def _aliases(record: Record, network: str) -> tuple[str, ...]:
     attached = record.definition.networks.get(record.network_keys[network])
     return attached.aliases if attached else ()
+
+
+def _names(services: Mapping[tuple[str, str], Service], lease: NetworkLease) -> tuple[str, ...]:
+    """Services of the network's own stack: known by name also while none of their replicas runs."""
+    return tuple(sorted(name for stack, name in services if stack == lease.stack))
+
+
+def _replace(path: str, text: str) -> None:
+    with open(f"{path}.new", "w", encoding="utf-8") as file:
+        file.write(text)
+    os.replace(f"{path}.new", path)

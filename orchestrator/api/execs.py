@@ -97,7 +97,8 @@ class _Relay:
         pumps = [asyncio.ensure_future(self._pump(kind, fd)) for kind, fd in self._outputs]
         client = asyncio.ensure_future(self._listen())
         try:
-            await asyncio.wait({client, self._ending}, return_when=asyncio.FIRST_COMPLETED)
+            waiting: list[asyncio.Future[Any]] = [client, self._ending]
+            await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
             if not self._ending.done():
                 return  # the client left: leaving the exec's context ends the command
             await asyncio.wait(pumps, timeout=LAST_WORDS)
@@ -177,10 +178,15 @@ async def _write(descriptor: int, data: bytes) -> None:
 
 async def _ready(descriptor: int, write: bool) -> None:
     loop = asyncio.get_running_loop()
-    ready = loop.create_future()
+    ready: asyncio.Future[None] = loop.create_future()
     add, remove = (loop.add_writer, loop.remove_writer) if write else (loop.add_reader, loop.remove_reader)
-    add(descriptor, lambda: ready.done() or ready.set_result(None))
+    add(descriptor, _wake, ready)
     try:
         await ready
     finally:
         remove(descriptor)
+
+
+def _wake(ready: asyncio.Future[None]) -> None:
+    if not ready.done():
+        ready.set_result(None)

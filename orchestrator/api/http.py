@@ -139,7 +139,7 @@ class _Connection:
                     return
                 request = await self._read(head)
             except h11.RemoteProtocolError as error:
-                if self._http.our_state is h11.IDLE:
+                if self._http.our_state in (h11.IDLE, h11.SEND_RESPONSE):
                     await self._send_json(
                         error_json(Mistake(f"cannot read the request: {error}")), error.error_status_hint
                     )
@@ -243,7 +243,8 @@ class _Rest:
 async def _unless(gone: asyncio.Future[bytes], chunks: AsyncIterator[bytes]) -> bytes | None:
     """The next chunk; None at the end, or once the client has left."""
     following = asyncio.ensure_future(anext(chunks, None))
-    await asyncio.wait({gone, following}, return_when=asyncio.FIRST_COMPLETED)
+    either: list[asyncio.Future[Any]] = [gone, following]
+    await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
     if following.done():
         return following.result()
     following.cancel()
