@@ -31,7 +31,7 @@ class Result:
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What the row of results so far means. `since`: when this status began; `failing`: failures in a row that count."""
+    """What the results so far mean. `since`: when this status began; `failing`: failures in a row that count."""
 
     status: Status
     since: float

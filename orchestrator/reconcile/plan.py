@@ -99,12 +99,14 @@ class Hold:
     """Not now. `until`: CLOCK_MONOTONIC seconds when it is worth looking again; None: when something else changes.
 
     `failed`: no amount of waiting helps by itself (gave up, failed dependency, `restart: "no"` and exit code not 0).
+    `parked`: nothing that is under way will lift it: it waits for room, or for a service stopped by hand.
     """
 
     subject: str
     why: str
     until: float | None = None
     failed: bool = False
+    parked: bool = False
 
     def text(self, now: float) -> str:
         """One line; a time to come is shown as seconds from `now`."""

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+import hashlib
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, replace
+from typing import TYPE_CHECKING, Any
 
-from orchestrator.stack.model import Service
+from orchestrator.stack.model import Mount, Service, Stack
+
+if TYPE_CHECKING:
+    from orchestrator.reconcile.world import Wanted
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,4 +31,74 @@ class Replica:
     definition: Service
 
 
-# meaning(service, stack), digest(meaning) and changes(old, new) live here too.
+def meaning(service: Service, stack: Stack) -> dict[str, str]:
+    """What a container of `service` is made from: key path below the service → JSON text. See `Replica`."""
+    return {path: json.dumps(value, sort_keys=True) for path, value in _parts(service, stack)}
+
+
+def _parts(service: Service, stack: Stack) -> Iterator[tuple[str, Any]]:
+    """Only what is set: a field that a later version adds does not change the digest of who does not use it."""
+    yield "image", service.image
+    for key in ("command", "entrypoint", "working_dir", "user", "hostname", "init", "read_only", "cap_add", "cap_drop"):
+        value = getattr(service, key)
+        if value not in (None, False) and (value != () or key in ("command", "entrypoint")):
+            yield key, value
+    for key, text in service.environment.items():
+        yield f"environment.{key}", text
+    for key, text in service.labels.items():
+        yield f"labels.{key}", text
+    for key, attachment in service.networks.items():
+        network = stack.networks.get(key)
+        yield f"networks.{key}", {"name": network.name if network else key, **_set_fields(attachment)}
+    for mount in service.mounts:
+        yield f"{'tmpfs' if mount.kind == 'tmpfs' else 'volumes'}.{mount.target}", _set_fields(_named(mount, stack))
+    for key, limit in _set_fields(service.limits).items():
+        yield f"deploy.resources.limits.{key}", limit
+
+
+def _named(mount: Mount, stack: Stack) -> Mount:
+    """A volume by the name the host knows: another volume under the same key is a change."""
+    if mount.kind == "volume" and mount.source and mount.source in stack.volumes:
+        return replace(mount, source=stack.volumes[mount.source].name)
+    return mount
+
+
+def _set_fields(value: Any) -> dict[str, Any]:
+    return {key: part for key, part in asdict(value).items() if part not in (None, False, (), 0)}
+
+
+def digest(meaning: Mapping[str, str]) -> str:
+    """12 hex digits that differ when the meaning does."""
+    return hashlib.sha256(json.dumps(sorted(meaning.items())).encode()).hexdigest()[:12]
+
+
+def changes(old: Mapping[str, str], new: Mapping[str, str], stack: Stack, service: str) -> tuple[str, ...]:
+    """Each difference in words: "environment.URL changed (stack.yaml:14)". Values stay out: they may be secret."""
+    said = []
+    for path in sorted(old.keys() | new.keys()):
+        if old.get(path) == new.get(path):
+            continue
+        deed = "added" if path not in old else "removed" if path not in new else "changed"
+        origin = stack.origin(f"services.{service}.{path}")
+        said.append(f"{path} {deed} ({origin})" if origin else f"{path} {deed}")
+    return tuple(said)
+
+
+def named(stack: str, service: str, slot: int) -> str:
+    """Compose's name of a container."""
+    return f"{stack}-{service}-{slot}"
+
+
+def count(wanted: Wanted, service: Service) -> int:
+    """How many replicas are wanted: `--scale` before the file."""
+    return wanted.scale.get(service.name, service.replicas)
+
+
+def replicas(wanted: Wanted, service: Service) -> tuple[Replica, ...]:
+    """The replicas of a service in slots 1 … n, as they are where nothing runs yet."""
+    made = meaning(service, wanted.stack)
+    code, stack = digest(made), wanted.stack.name
+    return tuple(
+        Replica(stack, service.name, slot, named(stack, service.name, slot), code, made, service)
+        for slot in range(1, count(wanted, service) + 1)
+    )

@@ -1,0 +1,65 @@
+"""What one more result means, and when to look again.
+
+Docker looks first after a whole interval, and then once an interval (moby `daemon/health.go`). We look at once and
+then at growing distances, so that health is seen in milliseconds; but a container is condemned no earlier than Docker
+could have condemned it, or a service that needs its second to boot would be killed for our impatience.
+All times are seconds of CLOCK_MONOTONIC.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+from orchestrator.health.check import Check, Result, Verdict
+
+FIRST_GAP = 0.02  # s; a check costs milliseconds, so the first looks may be this close
+GROWTH = 2.0
+KEPT_OUTPUT = 4096  # characters of a check's output, as Docker keeps
+
+
+def judge(check: Check, verdict: Verdict | None, result: Result, started: float) -> Verdict:
+    """The verdict after `result`, of a container whose present run began at `started`.
+
+    One success is health. From health, `retries` failures in a row are illness. While starting, failures before the
+    end of `start_period` do not count, and illness waits for `patience`.
+    """
+    before = verdict or Verdict("starting", started)
+    last = replace(result, output=result.output[:KEPT_OUTPUT])
+    probes = before.probes + 1
+    if result.code == 0:
+        since = before.since if before.status == "healthy" else result.at
+        return Verdict("healthy", since, 0, probes, last)
+    if before.status == "starting":
+        failing = before.failing + 1 if result.at - started >= check.start_period else 0
+        condemned = failing >= check.retries and result.at - started >= patience(check)
+    else:
+        failing = before.failing + 1
+        condemned = failing >= check.retries
+    if condemned and before.status != "unhealthy":
+        return Verdict("unhealthy", result.at, failing, probes, last)
+    return replace(before, failing=failing, probes=probes, last=last)
+
+
+def patience(check: Check) -> float:
+    """Seconds of a run before which Docker could not have called it unhealthy: its first failure that counts, and
+    `retries` - 1 intervals more."""
+    first = max(check.start_period, check.start_interval) if check.start_period else check.interval
+    return first + (check.retries - 1) * check.interval
+
+
+def next_probe(check: Check, verdict: Verdict | None, started: float) -> float:
+    """When to run the check again: at once, then after 20 ms, 40 ms … up to the interval; settled, once an interval.
+
+    While starting, no look that Docker would have taken is left out: we are never slower than it to see health.
+    """
+    if verdict is None or verdict.last is None:
+        return started
+    last = verdict.last.at
+    if verdict.status != "starting":
+        return last + check.interval
+    young = last - started < check.start_period
+    pace = min(check.interval, check.start_interval) if young else check.interval
+    gap = min(FIRST_GAP * GROWTH ** min(verdict.probes - 1, 30), pace)
+    tick = started + (math.floor((last - started) / pace) + 1) * pace
+    return min(last + gap, tick) if tick > last else last + gap

@@ -1,0 +1,40 @@
+"""What containers stand on: networks and volumes exist before what uses them starts."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from orchestrator.policy.restart import setback
+from orchestrator.reconcile.plan import Hold, MakeNetwork, MakeVolume
+from orchestrator.reconcile.turn import Line, Scene
+from orchestrator.stack.model import Network, Service, Volume
+
+
+def lay(scene: Scene) -> Iterator[Line]:
+    """Make what is missing and used by a service that is to run; external things are the user's to make."""
+    stack, world = scene.stack, scene.turn.world
+    for network in stack.networks.values():
+        if network.name not in world.networks and not network.external and _used(scene, network):
+            yield _hold(scene, network.name) or MakeNetwork(network.name, stack.name, network.key, "missing")
+    for volume in stack.volumes.values():
+        if volume.name not in world.volumes and not volume.external and _used(scene, volume):
+            yield _hold(scene, volume.name) or MakeVolume(volume.name, stack.name, volume.key, "missing")
+
+
+def _used(scene: Scene, thing: Network | Volume) -> bool:
+    return any(thing in used(scene, service) for name, service in scene.services.items() if scene.runs(name))
+
+
+def _hold(scene: Scene, name: str) -> Hold | None:
+    """Making it failed: not again at once."""
+    failure = scene.turn.world.failures.get(name)
+    until = failure.at + setback(failure.count) if failure else 0.0
+    return Hold(name, failure.why, until) if failure and until > scene.turn.now else None
+
+
+def used(scene: Scene, service: Service) -> Iterator[Network | Volume]:
+    """The stack's networks and volumes that a service uses."""
+    networks, volumes = scene.stack.networks, scene.stack.volumes
+    yield from (networks[key] for key in service.networks if key in networks)
+    sources = (mount.source for mount in service.mounts if mount.kind == "volume")
+    yield from (volumes[key] for key in sources if key and key in volumes)

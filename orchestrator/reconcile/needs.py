@@ -1,0 +1,144 @@
+"""What a service needs before it may start: what it depends on, in the state it asks for, and its networks and volumes.
+
+The services it depends on were judged before it in this turn, so their holds are known, and a reason travels down the
+chain: "needs api healthy, but it needs db healthy, but it exited 1 (restart: no)".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Set
+from dataclasses import dataclass
+from typing import Literal
+
+from orchestrator.policy.restart import Exit, Finished
+from orchestrator.reconcile.ground import used
+from orchestrator.reconcile.turn import Scene, Slot
+from orchestrator.stack.model import Network, Service
+
+Condition = Literal["started", "healthy", "completed"]
+
+
+@dataclass(frozen=True, slots=True)
+class Unmet:
+    """A need that is not met; `failed`, `parked` as in `Hold`."""
+
+    why: str
+    failed: bool = False
+    parked: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Met:
+    """A need that is met; `remark` where that is not evident."""
+
+    remark: str = ""
+
+
+def check(scene: Scene, service: Service) -> Met | Unmet:
+    """All needs of a service; the first that can never be met, else the first that is not."""
+    answers = [*_external(scene, service), *_dependencies(scene, service), *_ground(scene, service)]
+    unmet = [answer for answer in answers if isinstance(answer, Unmet)]
+    if unmet:
+        return next((one for one in unmet if one.failed), unmet[0])
+    return Met("; ".join(answer.remark for answer in answers if isinstance(answer, Met) and answer.remark))
+
+
+def _external(scene: Scene, service: Service) -> Iterator[Unmet]:
+    for thing in used(scene, service):
+        kind, exist = _kind(scene, thing)
+        if thing.external and thing.name not in exist:
+            way_out = f"create it, or take `external: true` off {kind} '{thing.key}'"
+            yield Unmet(f"cannot use external {kind} '{thing.name}': it does not exist; {way_out}", failed=True)
+
+
+def _ground(scene: Scene, service: Service) -> Iterator[Unmet]:
+    for key in service.networks:
+        if key not in scene.stack.networks:
+            yield Unmet(f"cannot start again: network '{key}' is no longer in the file", failed=True)
+    for thing in used(scene, service):
+        kind, exist = _kind(scene, thing)
+        if not thing.external and (thing.name not in exist or thing.name in scene.turn.world.busy):
+            failure = scene.turn.world.failures.get(thing.name)
+            yield Unmet(f"needs {kind} {thing.name}" + (f": {failure.why}" if failure else ""))
+
+
+def _kind(scene: Scene, thing: object) -> tuple[str, frozenset[str]]:
+    world = scene.turn.world
+    return ("network", world.networks) if isinstance(thing, Network) else ("volume", world.volumes)
+
+
+def _dependencies(scene: Scene, service: Service) -> Iterator[Met | Unmet]:
+    for name, how in service.depends_on.items():
+        answer = _dependency(scene, name, how.condition)
+        if isinstance(answer, Unmet) and not how.required and (answer.failed or answer.parked):
+            yield Met(f"without {name}, which is optional ({answer.why})")
+        else:
+            yield answer
+
+
+def _dependency(scene: Scene, name: str, condition: Condition) -> Met | Unmet:
+    if name not in scene.services or not scene.active(name):
+        return Met()  # its profile is off, or the user said --no-deps
+    slots = scene.slots(name)
+    if not slots:
+        return Met(f"{name} has no replicas to wait for")
+    waiting = [slot for slot in slots if not reached(slot, condition, scene.stuck)]
+    if not waiting:
+        return Met()
+    if name in scene.wanted.stopped:
+        return Unmet(f"needs {name} {condition} (stopped by hand)", parked=True)
+    answers = [_obstacle(scene, slot, condition, len(slots) > 1) for slot in waiting]
+    return next((answer for answer in answers if answer.failed), answers[0])
+
+
+def reached(slot: Slot, condition: Condition, stuck: Set[str] = frozenset()) -> bool:
+    """Whether this replica is in the state that a dependent asks for. One that is to be replaced is not, unless its
+    replacement is `stuck`."""
+    container = slot.container if slot.replica.name in stuck else slot.present
+    if container is None:
+        return False
+    if condition == "completed":
+        return container.phase == "exited" and bool(container.exits) and _succeeded(container.exits[-1])
+    if condition == "started":
+        # What was started and is over as it should be has been started: Compose asks no more.
+        return container.phase == "running" or isinstance(slot.next, Finished) or slot.ran
+    healthy = container.verdict is not None and container.verdict.status == "healthy"
+    return container.phase == "running" and healthy
+
+
+def _succeeded(exit: Exit) -> bool:
+    return exit.code == 0 and exit.cause == "exited"
+
+
+def _obstacle(scene: Scene, slot: Slot, condition: Condition, several: bool) -> Unmet:
+    """Why a replica is not there yet, and whether it ever will be."""
+    need = f"needs {slot.replica.service} {condition}"
+    who = slot.replica.name if several else "it"
+    hold = scene.turn.holds.get(slot.replica.name)
+    if hold and hold.failed:
+        return Unmet(f"{need}, but {who} {_as_clause(hold.why)}", failed=True)
+    if condition == "healthy":
+        if isinstance(slot.next, Finished) and slot.present:
+            return Unmet(f"{need}, but {who} {slot.next.why}", failed=True)
+        if slot.present and slot.replica.definition.healthcheck is None and slot.present.verdict is None:
+            return Unmet(f"{need}, but {who} has no healthcheck", failed=True)
+    state = f"{slot.replica.name} {_state(slot)}" if several else _state(slot)
+    return Unmet(f"{need} ({hold.why if hold else state})", parked=bool(hold and hold.parked))
+
+
+def _as_clause(why: str) -> str:
+    """`why` after "but it": a state needs its verb."""
+    return f"is {why}" if why.startswith(("unhealthy", "out of memory", "killed")) else why
+
+
+def _state(slot: Slot) -> str:
+    container = slot.container
+    if container is None:
+        return "not there yet"
+    if slot.outdated:
+        return f"to be replaced: {slot.outdated}"
+    if slot.restart:
+        return slot.restart
+    if container.phase == "running":
+        return container.verdict.status if container.verdict else "running"
+    return slot.next.why if slot.next else "not started yet"

@@ -1,0 +1,178 @@
+"""The workbench of one turn: the world indexed once, and what has been decided so far."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TypeAlias
+
+from orchestrator.health.judge import patience
+from orchestrator.policy.restart import Exit, GaveUp, Next, next_start
+from orchestrator.reconcile.blueprint import blueprint, dependency_order
+from orchestrator.reconcile.plan import Action, Hold, Plan, Start
+from orchestrator.reconcile.replica import Replica, changes, count
+from orchestrator.reconcile.room import Room
+from orchestrator.reconcile.world import Container, Wanted, World
+from orchestrator.stack.model import Service
+
+Line: TypeAlias = Action | Hold
+Slots: TypeAlias = Mapping[int, Container]
+NAMED_CHANGES = 3  # a sentence, not a list
+
+
+class Turn:
+    """`containers`: stack → service → slot → container."""
+
+    def __init__(self, wanted: Sequence[Wanted], world: World, now: float) -> None:
+        self.world = world
+        self.now = now
+        self.wanted = {one.stack.name: one for one in wanted}
+        self.room = Room(world, self.wanted)
+        self.holds: dict[str, Hold] = {}
+        self.containers: dict[str, dict[str, dict[int, Container]]] = {}
+        for container in world.containers:
+            services = self.containers.get(container.stack)
+            if services is None:
+                services = self.containers[container.stack] = {}
+            slots = services.get(container.service)
+            if slots is None:
+                slots = services[container.service] = {}
+            slots[container.slot] = container
+        self._actions: list[Action] = []
+
+    def note(self, lines: Iterable[Line]) -> None:
+        """Keep what a law says. Nothing is done to a subject with a deed under way: the next turn looks again."""
+        for line in lines:
+            if line.subject in self.world.busy:
+                continue
+            if isinstance(line, Hold):
+                self.holds[line.subject] = line
+                continue
+            if isinstance(line, Start):
+                self.room.take(line.node, line.replica.definition.reservations)
+            self._actions.append(line)
+
+    def plan(self) -> Plan:
+        return Plan(tuple(self._actions), tuple(self.holds.values()))
+
+
+@dataclass(frozen=True, slots=True)
+class Slot:
+    """One place of a service: what belongs there, what is there, and what is wrong with that.
+
+    `outdated`: why the container must be replaced. `restart`: why it must run anew. `next`: what its restart policy
+    says, where it has ended.
+    """
+
+    replica: Replica
+    container: Container | None = None
+    outdated: str | None = None
+    restart: str | None = None
+    next: Next | None = None
+
+    @property
+    def present(self) -> Container | None:
+        """The container, if it is one that may stay as it is."""
+        return None if self.outdated or self.restart else self.container
+
+    @property
+    def ran(self) -> bool:
+        """It was started, and is over by `restart: "no"`."""
+        return isinstance(self.next, GaveUp) and self.replica.definition.restart.condition == "no"
+
+
+class Scene:
+    """One wanted stack beside what there is of it. `shaken`: service → why it makes way for a
+    moment. `touched`: containers that this turn begins to replace. `stuck`: those whose replacement has to wait: they
+    go on as they are, and others may count on them."""
+
+    def __init__(self, turn: Turn, wanted: Wanted) -> None:
+        self.turn = turn
+        self.wanted = wanted
+        self.stack = wanted.stack
+        self.blueprint = blueprint(wanted.stack)
+        self.containers = turn.containers.get(self.stack.name, {})
+        self.shaken: dict[str, str] = {}
+        self.touched: set[str] = set()
+        self.stuck: set[str] = set()
+        self._slots: dict[str, tuple[Slot, ...]] = {}
+
+    @cached_property
+    def services(self) -> Mapping[str, Service]:
+        """Those of the file, and those that an earlier revision had and nobody has taken away yet."""
+        return {**self.wanted.orphans, **self.stack.services} if self.wanted.orphans else self.stack.services
+
+    @cached_property
+    def order(self) -> tuple[str, ...]:
+        return dependency_order(self.services) if self.wanted.orphans else self.blueprint.order
+
+    def active(self, service: str) -> bool:
+        return service in self.wanted.active or (service in self.wanted.orphans and service not in self.stack.services)
+
+    def runs(self, service: str) -> bool:
+        """It is to run: asked for, and not stopped by hand."""
+        return self.active(service) and service not in self.wanted.stopped
+
+    def digest(self, service: str) -> str | None:
+        """None for an orphan: it stays what it is, there is nothing in the file to compare it with."""
+        return self.blueprint.digests.get(service)
+
+    def slots(self, service: str) -> tuple[Slot, ...]:
+        """The places of a service that are wanted."""
+        made = self._slots.get(service)
+        if made is None:
+            definition, there = self.services[service], self.containers.get(service, {})
+            numbers = chosen(count(self.wanted, definition), there, self.digest(service))
+            made = self._slots[service] = tuple(self._slot(definition, n, there.get(n)) for n in numbers)
+        return made
+
+    def surplus(self, service: str) -> list[Container]:
+        """Containers in places that are not wanted, highest slot first."""
+        kept = {slot.replica.slot for slot in self.slots(service)}
+        return [c for n, c in sorted(self.containers.get(service, {}).items(), reverse=True) if n not in kept]
+
+    def _slot(self, definition: Service, number: int, container: Container | None) -> Slot:
+        replica = self.blueprint.replica(definition, number)
+        if container is None:
+            return Slot(replica)
+        outdated, asked = self._outdated(container, replica), self.wanted.restarts.get(definition.name)
+        if container.phase == "running":
+            old = asked is not None and container.started is not None and container.started < asked
+            return Slot(replica, container, outdated, "restart asked" if old else None)
+        if container.phase == "created":
+            return Slot(replica, container, outdated)
+        exits = since(container.exits, asked)
+        check = definition.healthcheck
+        policy = next_start(definition.restart, exits, self.turn.now, patience=patience(check) if check else 0.0)
+        # Restarting it by hand forgives what failed before.
+        restart = "restart asked" if asked is not None and _latest(container) < asked else None
+        return Slot(replica, container, outdated, restart, policy)
+
+    def _outdated(self, container: Container, replica: Replica) -> str | None:
+        service = container.service
+        asked = self.wanted.recreate.get(service)
+        if self.digest(service) not in (None, container.digest):
+            found = changes(container.meaning, replica.meaning, self.stack, service) or ("its definition changed",)
+            more = f"; and {len(found) - NAMED_CHANGES} more" if len(found) > NAMED_CHANGES else ""
+            return "; ".join(found[:NAMED_CHANGES]) + more
+        if asked is not None and container.started is not None and container.started < asked:
+            return "recreate asked"
+        return None
+
+
+def chosen(wanted: int, there: Slots, digest: str | None) -> list[int]:
+    """The slots to have: what exists goes before what does not, up to date before obsolete, low before high."""
+    if len(there) == wanted:
+        return sorted(there)
+    kept = sorted(there, key=lambda n: (digest is not None and there[n].digest != digest, n))[:wanted]
+    free = (n for n in range(1, wanted + len(kept) + 1) if n not in there)
+    return sorted([*kept, *(n for n, _ in zip(free, range(wanted - len(kept)), strict=False))])
+
+
+def since(exits: tuple[Exit, ...], mark: float | None) -> tuple[Exit, ...]:
+    return exits if mark is None else tuple(exit for exit in exits if exit.at >= mark)
+
+
+def _latest(container: Container) -> float:
+    return container.exits[-1].at if container.exits else container.started or 0.0
