@@ -1,0 +1,106 @@
+"""The dns process: `main(["--root", DIR, "--ready", FD])`.
+
+It is one of its kind for a root (RUN/dns.lock, its pid inside), writes "ready" to FD when it answers, and then follows
+RUN/zones by itself: a change there arrives as SIGHUP. SIGTERM ends it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import gc
+import os
+import signal
+import sys
+from collections.abc import Sequence
+
+from orchestrator.dns.loop import READ
+from orchestrator.dns.server import Server
+from orchestrator.root import Root
+
+_F_SETSIG = 10  # fcntl(2); Python's fcntl does not name it
+OOM_SCORE = "-900"  # without names every container is lost: among the last to be killed
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Serve until SIGTERM. Returns 0 then, 1 if there is another one for this root already."""
+    options = dict(zip(arguments[::2], arguments[1::2], strict=False))
+    root, ready = Root(options.get("--root")), options.get("--ready")
+    os.makedirs(root.zones, mode=0o700, exist_ok=True)
+    lock = _only_one(os.path.join(root.run, "dns.lock"))
+    if lock is None:
+        return 1
+    _leave_the_caller(os.path.join(root.run, "dns.log"), keep=ready)
+    server = Server(root.zones, os.path.join(root.run, "dns.status"))
+    signals = Signals(root.zones, server)
+    server.reload()
+    if ready:
+        os.write(int(ready), b"ready\n")
+        os.close(int(ready))
+    gc.freeze()
+    while not signals.end:
+        server.loop.turn()
+    return 0
+
+
+class Signals:
+    """SIGHUP: read the zones again; the kernel itself sends it when their directory changes (dnotify). SIGTERM: end.
+
+    Signals come in through a pipe that the loop watches. It becomes ready in its turn, so a zone written before a
+    question was asked is read before the question is answered.
+    """
+
+    def __init__(self, directory: str, server: Server) -> None:
+        self.server, self.end, self._changed = server, False, False
+        self._pipe, wakeup = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+        signal.set_wakeup_fd(wakeup, warn_on_full_buffer=False)
+        signal.signal(signal.SIGHUP, self._hangup)
+        signal.signal(signal.SIGTERM, self._terminate)
+        server.loop.watch(self._pipe, READ, self._obey)
+        self._directory = os.open(directory, os.O_RDONLY | os.O_CLOEXEC)
+        with contextlib.suppress(OSError):  # a kernel without dnotify: then the agent's SIGHUP is the only one
+            fcntl.fcntl(self._directory, _F_SETSIG, signal.SIGHUP)
+            changes = fcntl.DN_CREATE | fcntl.DN_RENAME | fcntl.DN_DELETE | fcntl.DN_MULTISHOT
+            fcntl.fcntl(self._directory, fcntl.F_NOTIFY, changes)
+
+    def _hangup(self, *_: object) -> None:
+        self._changed = True
+
+    def _terminate(self, *_: object) -> None:
+        self.end = True
+
+    def _obey(self) -> None:
+        with contextlib.suppress(BlockingIOError):
+            while os.read(self._pipe, 4096):
+                pass
+        if self._changed:
+            self._changed = False
+            self.server.reload()
+
+
+def _only_one(path: str) -> int | None:
+    lock = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        pid = os.read(lock, 32).decode().strip()
+        print(f"cannot start dns: it runs already, as process {pid}", file=sys.stderr)
+        return None
+    os.ftruncate(lock, 0)
+    os.write(lock, f"{os.getpid()}\n".encode())
+    return lock
+
+
+def _leave_the_caller(log: str, keep: str | None) -> None:
+    """A session, a directory and descriptors of our own: nothing of whoever started us lives on in us."""
+    with contextlib.suppress(PermissionError):  # we lead a session already
+        os.setsid()
+    os.chdir("/")
+    with open(os.devnull) as nothing, open(log, "a") as file:
+        os.dup2(nothing.fileno(), 0)
+        os.dup2(file.fileno(), 1)
+        os.dup2(file.fileno(), 2)
+    with contextlib.suppress(PermissionError), open("/proc/self/oom_score_adj", "w") as file:
+        file.write(OOM_SCORE)
+    if keep:
+        os.set_inheritable(int(keep), False)

@@ -1,0 +1,87 @@
+"""What is known: the zone files below RUN/zones, read again when they change. Their form: network/zones.py."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+from collections.abc import Mapping
+from typing import NamedTuple
+
+
+class Zone(NamedTuple):
+    bridge: str
+    network: str
+    gateway: str
+    internal: bool
+    subnet: tuple[int, int]  # address, mask
+    names: Mapping[str, tuple[bytes, ...]]  # lower case → packed addresses
+    reverse: Mapping[str, str]  # address → name
+    clients: Mapping[str, tuple[str, ...]]  # address → bridges
+
+    def contains(self, address: str) -> bool:
+        return _number(address) & self.subnet[1] == self.subnet[0]
+
+    def addresses(self, name: str) -> tuple[bytes, ...] | None:
+        """Of "db" and of "db.shop_default"; None: nobody here is called so."""
+        found = self.names.get(name)
+        if found is None and name.endswith(suffix := "." + self.network.lower()):
+            found = self.names.get(name.removesuffix(suffix))
+        return found
+
+
+def parse(bridge: str, text: str) -> Zone:
+    """Raises ValueError, KeyError, TypeError, AttributeError or OSError where the text is no zone."""
+    content = json.loads(text)
+    address, _, length = content["subnet"].partition("/")
+    mask = 0xFFFFFFFF << (32 - int(length)) & 0xFFFFFFFF
+    return Zone(
+        bridge=bridge,
+        network=str(content["network"]),
+        gateway=socket.inet_ntoa(socket.inet_aton(content["gateway"])),
+        internal=bool(content.get("internal", False)),
+        subnet=(_number(address) & mask, mask),
+        names={name.lower(): tuple(map(socket.inet_aton, some)) for name, some in content["names"].items()},
+        reverse={address: str(name) for address, name in content.get("reverse", {}).items()},
+        clients={address: tuple(bridges) for address, bridges in content["clients"].items()},
+    )
+
+
+class Directory:
+    """The zones of a directory. A file that cannot be read leaves its zone as it was and a sentence in `errors`."""
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+        self.zones: dict[str, Zone] = {}
+        self.errors: dict[str, str] = {}
+        self._seen: dict[str, tuple[int, int, int]] = {}
+
+    def read(self) -> bool:
+        """Read what changed; True if anything did."""
+        present = {name.removesuffix(".json"): name for name in os.listdir(self.path) if name.endswith(".json")}
+        gone = self._seen.keys() - present.keys()
+        for bridge in gone:
+            del self._seen[bridge]
+            self.zones.pop(bridge, None)
+            self.errors.pop(bridge, None)
+        return any([self._read(bridge, name) for bridge, name in present.items()]) or bool(gone)
+
+    def _read(self, bridge: str, name: str) -> bool:
+        try:
+            with open(os.path.join(self.path, name), encoding="utf-8") as file:
+                status = os.fstat(file.fileno())
+                state = (status.st_ino, status.st_mtime_ns, status.st_size)
+                if self._seen.get(bridge) == state:
+                    return False
+                self._seen[bridge] = state
+                self.zones[bridge] = parse(bridge, file.read())
+                self.errors.pop(bridge, None)
+        except FileNotFoundError:
+            return False  # between the listing and the opening; the next signal tells
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+            self.errors[bridge] = f"cannot read zone {name}: {error!r}"
+        return True
+
+
+def _number(address: str) -> int:
+    return int.from_bytes(socket.inet_aton(address), "big")
