@@ -6,7 +6,6 @@ zones, sockets). Standard library only, no dataclasses: the command line's fast 
 
 from __future__ import annotations
 
-import hashlib
 import os
 
 DEFAULT_STATE = "/var/lib/pyorch"
@@ -21,8 +20,6 @@ class Root:
         self.directory = os.path.realpath(directory) if directory else DEFAULT_STATE
         self.state = self.directory
         self.run = os.path.join(self.directory, "run") if self.directory != DEFAULT_STATE else DEFAULT_RUN
-        # 6 hex digits keep the longest derived interface name within the kernel's 15 characters.
-        self.instance = hashlib.sha256(self.directory.encode()).hexdigest()[:6]
         self.api_socket = os.path.join(self.run, "api.sock")
         self.launcher_socket = os.path.join(self.run, "launcher.sock")
         self.bundles = os.path.join(self.run, "bundles")
@@ -30,8 +27,26 @@ class Root:
         self.containers = os.path.join(self.state, "containers")  # <id>/upper, <id>/work, <id>/log
         self.volumes = os.path.join(self.state, "volumes")
         self.images = os.path.join(self.state, "images")
-        self.cgroup = f"pyorch-{self.instance}"  # below each hierarchy's root, or below the cgroup delegated to us
-        self.table = f"pyorch_{self.instance}"  # nft
+        self._instance = ""
+
+    @property
+    def instance(self) -> str:
+        """6 hex digits keep the longest derived interface name within the kernel's 15 characters."""
+        if not self._instance:
+            import hashlib  # here, because OpenSSL costs 5 ms and `pyorch ps` needs no host-wide name
+
+            self._instance = hashlib.sha256(self.directory.encode()).hexdigest()[:6]
+        return self._instance
+
+    @property
+    def cgroup(self) -> str:
+        """Below each hierarchy's root, or below the cgroup delegated to us."""
+        return f"pyorch-{self.instance}"
+
+    @property
+    def table(self) -> str:
+        """Of nft."""
+        return f"pyorch_{self.instance}"
 
     def bridge(self, number: int) -> str:
         """Name of the bridge of network `number` (0 … 9999)."""

@@ -1,0 +1,100 @@
+"""Starting the agent where none runs: by the first `pyorch up`, or `pyorch agent start`."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import sys
+
+from orchestrator.api.client import Client
+from orchestrator.root import Root
+
+TYPE_CHECKING = False  # typing itself costs 8 ms
+if TYPE_CHECKING:
+    from typing import NoReturn
+
+MAIN = (
+    "import sys; sys.path.insert(0, sys.argv.pop(1)); "
+    "from orchestrator.api.main import main; sys.exit(main(sys.argv[1:]))"
+)
+
+
+def command(root: Root, *options: str) -> list[str]:
+    """The command line of the agent: this very interpreter, and our package from where it was imported."""
+    package = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+    return [sys.executable, "-I", "-c", MAIN, package, "--root", root.directory, *options]
+
+
+def ensure_agent(root: Root) -> bool:
+    """True if it had to be started. Several callers at once start one: they queue on a lock. Returns when it answers.
+
+    OrchestratorError: no root rights, or it did not come up; the sentence holds the last line of its log.
+    """
+    must_be_root()
+    client = Client(root.api_socket)
+    if client.answers():
+        return False
+    os.makedirs(root.run, mode=0o711, exist_ok=True)
+    lock = os.open(os.path.join(root.run, "start.lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if client.answers():
+            return False
+        _start(root)
+    finally:
+        os.close(lock)
+    return True
+
+
+def must_be_root() -> None:
+    """OrchestratorError, with the way out, for everybody else."""
+    if os.geteuid() != 0:
+        from orchestrator.errors import OrchestratorError
+
+        raise OrchestratorError("cannot run containers: pyorch needs root rights; run it with sudo")
+
+
+def _start(root: Root) -> None:
+    """Forks, and waits for the byte that says "I answer"; the end of the pipe without it says that it failed."""
+    ready, tell = os.pipe()
+    if os.fork() == 0:
+        _become_agent(root, tell)
+    os.close(tell)
+    with os.fdopen(ready, "rb") as pipe:
+        if pipe.read(1):
+            return
+    from orchestrator.errors import OrchestratorError
+
+    raise OrchestratorError(f"cannot start the agent: {last_words(root)} ({log(root)})")
+
+
+def _become_agent(root: Root, tell: int) -> NoReturn:
+    """In the child: a session of its own, nothing inherited but the pipe and a log to write to."""
+    try:
+        os.setsid()
+        os.chdir("/")
+        nothing = os.open(os.devnull, os.O_RDONLY)
+        written = os.open(log(root), os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+        os.dup2(nothing, 0)
+        os.dup2(written, 1)
+        os.dup2(written, 2)
+        os.set_inheritable(tell, True)
+        line = command(root, "--ready", str(tell))
+        os.execv(line[0], line)
+    finally:  # also where execv fails: this copy of the caller must never run on
+        os._exit(127)
+
+
+def log(root: Root) -> str:
+    return os.path.join(root.run, "agent.log")
+
+
+def last_words(root: Root) -> str:
+    """The last line of the agent's log that says something."""
+    try:
+        with open(log(root), "rb") as file:
+            file.seek(max(os.fstat(file.fileno()).st_size - 8192, 0))
+            lines = [line.strip() for line in file.read().decode(errors="replace").splitlines()]
+    except FileNotFoundError:
+        lines = []
+    return next((line for line in reversed(lines) if line), "it said nothing")

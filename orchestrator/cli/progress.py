@@ -1,0 +1,174 @@
+"""What the agent says while it works, made readable: one living line per subject on a terminal, else a line an event.
+
+Everything goes to stderr, as in docker compose: stdout belongs to what the user asked for.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+
+from orchestrator.api.client import Lines
+from orchestrator.cli.printing import coloured, live, printable
+
+TYPE_CHECKING = False  # typing itself costs 8 ms
+if TYPE_CHECKING:
+    from typing import Any
+
+    from orchestrator.api.client import Response
+    from orchestrator.cli.option import Given
+
+DOING = {
+    "start": "starting",
+    "stop": "stopping",
+    "remove": "removing",
+    "makenetwork": "making network",
+    "makevolume": "making volume",
+    "dropnetwork": "dropping network",
+    "dropvolume": "dropping volume",
+}
+DONE = {"running": "started"}  # the other states are said as they are
+FINAL = {"started", "healthy", "removed", "exited", "making network", "making volume"}
+COLOURS = {"unhealthy": "31", "failed": "31", "held": "33", "healthy": "32", "started": "32", "exited": "90"}
+SPARE = 0.04  # seconds between two drawings of the living lines
+
+
+def progress(given: Given) -> Progress:
+    return Live(colour=coloured(given, 2)) if live(given, 2) else Progress()
+
+
+def follow(answer: Response, teller: Progress) -> dict[str, Any]:
+    """Tells everything until the work is done; returns the "done" message."""
+    lines = Lines()
+    while (data := answer.receive()) is not None:
+        for message in lines.feed(data):
+            teller.tell(message)
+            if message["type"] == "done":
+                answer.close()
+                return dict(message)
+    from orchestrator.errors import Unreachable
+
+    raise Unreachable("cannot say how it ended: the agent closed the connection before its work was done")
+
+
+def verdict(done: dict[str, Any]) -> int:
+    """The exit code, after a sentence for each failure."""
+    from orchestrator.cli.failure import say
+
+    for failure in done["failures"]:
+        subject, why = printable(str(failure["subject"])), printable(str(failure["why"]))
+        say(why if why.startswith("cannot ") and subject in why else f"{subject} failed: {why}")
+    return 0 if done["ok"] else 1
+
+
+class Progress:
+    """A line an event, for pipes and logs: `shop-db-1  started`. A line that would say nothing new is left out."""
+
+    def __init__(self) -> None:
+        self.stack = ""
+        self.told: dict[str, tuple[str, str]] = {}  # subject → (state, why)
+
+    def tell(self, message: dict[str, Any]) -> None:
+        """Takes one message of the agent's stream; unknown kinds are for younger clients."""
+        match message:
+            case {"type": "accepted"}:
+                self.stack = message.get("stack") or ""
+                for warning in message.get("warnings") or ():
+                    self.line(f"pyorch: warning: {printable(warning)}")
+            case {"type": "action", "subject": subject, "verb": verb, "why": why}:
+                self.change(subject, DOING.get(verb, verb), why)
+            case {"type": "state", "subject": subject}:
+                self.change(subject, state(message), message.get("why") or "")
+            case {"type": "hold", "subject": subject, "why": why}:
+                self.change(subject, "held", why)
+            case {"type": "done"}:
+                self.finish(message)
+
+    def change(self, subject: str, now: str, why: str) -> None:
+        if self.told.get(subject) != (now, why):
+            self.told[subject] = (now, why)
+            self.show(subject)
+
+    def show(self, subject: str) -> None:
+        now, why = self.told[subject]
+        self.line(f"{printable(subject)}  {now}" + (f": {printable(why)}" if why else ""))
+
+    def finish(self, done: dict[str, Any]) -> None:
+        if done["ok"]:
+            self.line(f"{self.stack or 'all'}: done in {done['seconds']:.2f} s")
+
+    def line(self, text: str) -> None:
+        print(text, file=sys.stderr, flush=True)
+
+    def clear(self) -> None:
+        """Takes the living lines off the screen, where there are any: something else is about to be printed."""
+
+
+class Live(Progress):
+    """One line a subject, redrawn in place. Where they are more than the screen holds, the finished ones make room."""
+
+    def __init__(self, *, colour: bool) -> None:
+        super().__init__()
+        self.colour = colour
+        self.drawn = 0  # lines on the screen that are ours
+        self.due = 0.0
+
+    def show(self, subject: str) -> None:
+        if time.monotonic() >= self.due:
+            self.draw(final=False)
+
+    def finish(self, done: dict[str, Any]) -> None:
+        self.draw(final=True)
+        self.drawn = 0
+        super().finish(done)
+
+    def line(self, text: str) -> None:
+        self.clear()
+        super().line(text)
+
+    def clear(self) -> None:
+        if self.drawn:
+            sys.stderr.write(f"\x1b[{self.drawn}A\x1b[J")
+            self.drawn = 0
+
+    def draw(self, *, final: bool) -> None:
+        """Over the lines of the last time; cut at the width of the screen, as a wrapped line could not be counted."""
+        size = screen()
+        subjects = list(self.told)
+        room = max(size.lines - 2, 1)
+        if len(subjects) > room:
+            unfinished = [subject for subject in subjects if self.told[subject][0] not in FINAL]
+            subjects = unfinished[:room] if not final else unfinished
+        width = max(map(len, subjects), default=0)
+        body = "".join(self._row(subject, width, size.columns) + "\x1b[K\n" for subject in subjects)
+        up = f"\x1b[{self.drawn}A" if self.drawn else ""
+        sys.stderr.write(f"{up}{body}\x1b[J")
+        sys.stderr.flush()
+        self.drawn = len(subjects)
+        self.due = time.monotonic() + SPARE
+
+    def _row(self, subject: str, width: int, columns: int) -> str:
+        now, why = self.told[subject]
+        plain = f"{printable(subject).ljust(width)}  {now}" + (f": {printable(why)}" if why else "")
+        plain = plain[: columns - 1]
+        colour = COLOURS.get(now.partition(" ")[0]) if self.colour else None
+        if colour is None:
+            return plain
+        head = width + 2
+        return f"{plain[:head]}\x1b[{colour}m{plain[head : head + len(now)]}\x1b[0m{plain[head + len(now) :]}"
+
+
+def screen() -> os.terminal_size:
+    """Of the terminal on stderr; 80 by 24 where it does not know."""
+    try:
+        size = os.get_terminal_size(2)
+    except OSError:
+        size = os.terminal_size((0, 0))
+    return size if size.lines and size.columns else os.terminal_size((80, 24))
+
+
+def state(message: dict[str, Any]) -> str:
+    """What is said of a container: its health where a check has one to say, else its state."""
+    now, health = str(message["state"]), message.get("health")
+    return str(health) if health in ("healthy", "unhealthy") and now == "running" else DONE.get(now, now)

@@ -1,0 +1,46 @@
+"""The table of commands: a row is a name and the sentence `pyorch --help` shows. The file is cli/<name>.py.
+
+Names of two words ("agent start") share the file of their first word, which has a table `COMMANDS` of its own.
+"""
+
+from __future__ import annotations
+
+from orchestrator.cli.option import Option
+
+COMMANDS = {
+    "up": "Bring the stack up: what is missing is started, what changed is replaced, the rest is left alone",
+    "down": "Stop and remove the stack's containers and networks",
+    "plan": "Say what `up` would do, each step with its reason; change nothing",
+    "ps": "List containers, and the reason of whatever is not as wanted",
+    "logs": "Show what containers wrote",
+    "exec": "Run a command in a running container",
+    "start": "Start services that were stopped",
+    "stop": "Stop services and keep their containers",
+    "restart": "Restart services",
+    "config": "Check the stack file and show it with everything filled in",
+    "graph": "Show which service waits for which",
+    "events": "Show what happens, and why, as it happens",
+    "ls": "List the stacks on this machine",
+    "agent": "Run, start, stop or look at the agent",
+    "doctor": "Name what this machine lacks, and the remedy",
+    "completion": "Print the completion script for a shell",
+    "version": "Show the version",
+}
+
+GENERAL = (
+    Option("-f", "--file", kind="many", metavar="FILE", help="Stack file; may be given again, the later wins."),
+    Option("-p", "--project-name", kind="text", metavar="NAME", help="Name of the stack."),
+    Option("--project-directory", kind="text", metavar="DIR", help="What relative paths start from."),
+    Option("--profile", kind="many", metavar="NAME", help="Profile to switch on; may be given again."),
+    Option("--env-file", kind="many", metavar="FILE", help="Instead of .env; may be given again."),
+    Option("--root", kind="text", metavar="DIR", help="Where the agent keeps everything. [PYORCH_ROOT]"),
+    Option(
+        "--ansi",
+        kind="text",
+        choices=("auto", "never", "always"),
+        metavar="WHEN",
+        help="Colours and live progress: auto, never, always.",
+    ),
+    Option("--no-color", help="No colours."),
+    Option("-v", "--verbose", help="Show the traceback of an unforeseen error. [PYORCH_DEBUG]"),
+)
