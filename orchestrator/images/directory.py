@@ -29,7 +29,6 @@ def _unusable(path: str) -> str | None:
         return "it is not a directory"
     if real == "/":
         return "that is the whole machine with all its secrets; use host:/"
-    if bad := sorted(set(real) & set(":,\\")):
-        # Documentation/filesystems/overlayfs.rst: ':' parts lower directories, ',' parts mount options.
-        return f"its path holds {bad[0]!r}, which parts words in overlayfs options; use a path without it"
+    if ":" in real:
+        return "its path holds ':', which parts the layers of a root; use a path without it"
     return None

@@ -22,10 +22,8 @@ from orchestrator.errors import HostRefused
 from orchestrator.images import mask
 from orchestrator.images.image import Image
 from orchestrator.images.mask import Directory, Entry, File, Hidden, Link
-from orchestrator.kernel import syscalls
+from orchestrator.kernel import mounts, syscalls
 from orchestrator.root import Root
-
-MS_NOSUID, MS_NODEV, MS_NOEXEC = 2, 4, 8  # mount(2)
 
 # What shows through of "/". On a merged-/usr system all but usr are symlinks into it.
 PROGRAMS = frozenset({"usr", "bin", "sbin", "lib", "lib32", "lib64", "libx32", "libo32"})
@@ -194,8 +192,8 @@ def _home(root: Root) -> str:
     home = os.path.join(root.run, "masks")
     os.makedirs(home, mode=0o700, exist_ok=True)
     if not os.path.ismount(home):
-        flags = MS_NOSUID | MS_NODEV | MS_NOEXEC
-        syscalls.call(f"mount a tmpfs on {home}", "mount", b"pyorch", home.encode(), b"tmpfs", flags, b"mode=0700")
+        memory = mounts.make("tmpfs", ["mode=0700"], "pyorch", mounts.NOSUID | mounts.NODEV | mounts.NOEXEC)
+        mounts.attach(memory, os.open(home, os.O_PATH | os.O_CLOEXEC))
     return home
 
 

@@ -1,0 +1,94 @@
+"""What a container sees of the machine through `host:/` and `dir:/path`."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+
+from tests.scenarios.conftest import Pyorch
+
+SLEEPER = """
+    name: seen
+    services:
+      host:
+        image: host:/
+        init: true
+        command: [sleep, infinity]
+"""
+
+
+def inside(pyorch: Pyorch, script: str) -> str:
+    return pyorch.ok("exec", "-T", "host", "sh", "-c", script)
+
+
+def test_programs_of_the_machine_run_and_its_secrets_are_not_there(pyorch: Pyorch) -> None:
+    pyorch.up(SLEEPER)
+    assert inside(pyorch, "python3 -c 'print(6 * 7)'") == "42\n"
+    assert inside(pyorch, "cat /etc/passwd") == Path("/etc/passwd").read_text()
+    for secret in ("/etc/shadow", "/etc/gshadow", "/etc/ssl/private", "/boot", "/lost+found"):
+        assert inside(pyorch, f"test -e {secret} || echo hidden") == "hidden\n", secret
+    for empty in ("/root", "/home", "/srv", "/opt", "/mnt", "/media", "/var/lib", "/var/log"):
+        assert inside(pyorch, f"ls -A {empty}") == "", empty
+    assert not set(os.listdir("/etc/ssl")) <= {"private"} or inside(pyorch, "ls /etc/ssl") == ""
+
+
+def test_what_a_container_writes_stays_in_its_layer(pyorch: Pyorch) -> None:
+    pyorch.up(SLEEPER)
+    inside(pyorch, "echo mine > /usr/made-by-a-container && echo mine > /etc/made-by-a-container && rm /usr/bin/env")
+    assert inside(pyorch, "cat /usr/made-by-a-container /etc/made-by-a-container") == "mine\nmine\n"
+    assert inside(pyorch, "test -e /usr/bin/env || echo gone") == "gone\n"
+    assert os.path.exists("/usr/bin/env")
+    assert not os.path.exists("/usr/made-by-a-container")
+    assert not os.path.exists("/etc/made-by-a-container")
+
+
+def test_a_file_that_appears_on_the_host_later_does_not_appear_inside(pyorch: Pyorch) -> None:
+    pyorch.up(SLEEPER)
+    later = Path("/etc") / f"later-{pyorch.root.instance}"
+    later.write_text("new")
+    try:
+        assert inside(pyorch, f"test -e {later} || echo hidden") == "hidden\n"
+    finally:
+        later.unlink()
+
+
+def test_the_masks_go_with_the_last_container(pyorch: Pyorch) -> None:
+    pyorch.up(SLEEPER)
+    assert os.path.ismount(f"{pyorch.root.run}/masks")
+    pyorch.ok("down", "-t", "0")
+    pyorch.until(lambda: not os.path.exists(f"{pyorch.root.run}/masks"))
+
+
+@pytest.mark.skipif(not shutil.which("busybox"), reason="needs a static busybox (Debian: busybox-static)")
+def test_a_directory_is_a_root(pyorch: Pyorch) -> None:
+    root = pyorch.directory / "rootfs"
+    (root / "bin").mkdir(parents=True)
+    shutil.copy(shutil.which("busybox") or "", root / "bin/busybox")
+    (root / "bin/sh").symlink_to("busybox")
+    pyorch.up(f"""
+        name: own
+        services:
+          box:
+            image: dir:{root}
+            init: true
+            command: [/bin/sh, -c, "echo inside > /mark; exec /bin/busybox sleep 1000"]
+    """)
+    assert pyorch.ok("exec", "-T", "box", "/bin/busybox", "cat", "/mark") == "inside\n"
+    assert not (root / "mark").exists()
+
+
+@pytest.mark.parametrize(
+    ("image", "sentence"),
+    [
+        ("nginx:1.27", "cannot use image 'nginx:1.27': registries are not supported yet; use host:/ or dir:/path"),
+        ("dir:/no/such", "cannot use image 'dir:/no/such': there is no such directory"),
+    ],
+)
+def test_what_is_no_image_is_said_and_nothing_is_made(pyorch: Pyorch, image: str, sentence: str) -> None:
+    pyorch.write(f"name: none\nservices: {{x: {{image: '{image}', command: [x]}}}}\n")
+    done = pyorch.run("up", "-d", "--wait", "stack.yaml")
+    assert done.returncode == 1
+    assert sentence in done.stdout + done.stderr
