@@ -6,7 +6,7 @@ import socket
 from collections.abc import Mapping, Sequence
 
 from orchestrator.dns import wire
-from orchestrator.dns.wire import Query, Record
+from orchestrator.dns.wire import Query
 from orchestrator.dns.zones import Zone
 
 _ARPA = ".in-addr.arpa"
@@ -49,7 +49,7 @@ def _addresses(query: Query, addresses: Sequence[bytes], stream: bool) -> tuple[
     """IPv4 is all there is: any other kind of question about a name that exists has an empty answer."""
     if query.kind not in (wire.A, wire.ANY) or not addresses:
         return (wire.reply(query, wire.NOERROR),)
-    records = [Record(wire.A, address) for address in addresses]
+    records = [(wire.A, address) for address in addresses]
     turns = range(min(len(records), MOST_ROTATIONS))
     return tuple(wire.reply(query, wire.NOERROR, records[n:] + records[:n], stream=stream) for n in turns)
 
@@ -66,7 +66,6 @@ def _reverse(query: Query, zones: Sequence[Zone]) -> bytes | None:
             name = zone.reverse.get(address)
             if name is None:
                 return wire.reply(query, wire.NXDOMAIN)
-            kind = (wire.PTR, wire.ANY)
-            record = Record(wire.PTR, wire.written(f"{name}.{zone.network}"))
-            return wire.reply(query, wire.NOERROR, [record] if query.kind in kind else [])
+            record = (wire.PTR, wire.written(f"{name}.{zone.network}"))
+            return wire.reply(query, wire.NOERROR, [record] if query.kind in (wire.PTR, wire.ANY) else [])
     return None

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Sequence
-from typing import NamedTuple
 
 A, PTR, OPT, ANY = 1, 12, 41, 255
 IN = 1
@@ -23,20 +22,23 @@ class Malformed(ValueError):
     """No question can be read from it."""
 
 
-class Query(NamedTuple):
-    identity: int
-    flags: int
-    name: str  # lower case, without the last dot
-    kind: int
-    klass: int
-    question: bytes  # as it was written, in its own mixture of cases
-    datagram: int | None  # EDNS: how large an answer may be; None: the asker does not speak it
-    version: int  # of EDNS
+class Query:
+    """The one question of a message. (`typing` would be a tenth of this process: hence no NamedTuple here.)"""
+
+    __slots__ = ("datagram", "flags", "identity", "kind", "klass", "name", "question", "version")
+
+    def __init__(
+        self, identity: int, flags: int, name: str, kind: int, klass: int, question: bytes, edns: tuple[int | None, int]
+    ) -> None:
+        self.identity, self.flags = identity, flags
+        self.name = name  # lower case, without the last dot
+        self.kind, self.klass = kind, klass
+        self.question = question  # as it was written, in its own mixture of cases
+        # EDNS: how large an answer may be, None where the asker does not speak it; and its version.
+        self.datagram, self.version = edns
 
 
-class Record(NamedTuple):
-    kind: int
-    data: bytes
+Record = tuple[int, bytes]  # kind, data
 
 
 def parse(message: bytes) -> Query:
@@ -47,11 +49,11 @@ def parse(message: bytes) -> Query:
             raise Malformed("not one question")
         labels, end = _labels(message, 12)
         kind, klass = struct.unpack_from("!HH", message, end)
-        datagram, version = _edns(message, end + 4, additional)
+        edns = _edns(message, end + 4, additional)
     except (struct.error, IndexError) as error:
         raise Malformed("cut short") from error
     name = b".".join(labels).lower().decode("latin-1")
-    return Query(identity, flags, name, kind, klass, message[12 : end + 4], datagram, version)
+    return Query(identity, flags, name, kind, klass, message[12 : end + 4], edns)
 
 
 def _labels(message: bytes, at: int) -> tuple[list[bytes], int]:
@@ -84,12 +86,14 @@ def reply(query: Query, code: int, records: Sequence[Record] = (), *, stream: bo
     room = 65535 if stream else min(query.datagram or 512, LARGEST_DATAGRAM)
     room -= 12 + len(query.question) + len(option)
     body, count = b"", 0
-    for record in records:
-        packed = _POINTER_TO_QUESTION + struct.pack("!HHIH", record.kind, IN, TTL, len(record.data)) + record.data
+    for kind, data in records:
+        packed = _POINTER_TO_QUESTION + struct.pack("!HHIH", kind, IN, TTL, len(data)) + data
         if len(body) + len(packed) > room:
             break
         body, count = body + packed, count + 1
-    flags = RESPONSE | AUTHORITATIVE | RECURSION_AVAILABLE | query.flags & (OPCODE | RECURSION_DESIRED) | code & 0xF
+    flags = RESPONSE | RECURSION_AVAILABLE | query.flags & (OPCODE | RECURSION_DESIRED) | code & 0xF
+    if code in (NOERROR, NXDOMAIN):
+        flags |= AUTHORITATIVE
     if count < len(records):
         flags |= TRUNCATED
     header = _HEADER.pack(query.identity, flags, 1, count, 0, 1 if option else 0)

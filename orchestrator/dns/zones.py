@@ -6,18 +6,31 @@ import json
 import os
 import socket
 from collections.abc import Mapping
-from typing import NamedTuple
 
 
-class Zone(NamedTuple):
-    bridge: str
-    network: str
-    gateway: str
-    internal: bool
-    subnet: tuple[int, int]  # address, mask
-    names: Mapping[str, tuple[bytes, ...]]  # lower case → packed addresses
-    reverse: Mapping[str, str]  # address → name
-    clients: Mapping[str, tuple[str, ...]]  # address → bridges
+class Zone:
+    """One network. Raises ValueError, KeyError, TypeError, AttributeError or OSError where `text` is no zone."""
+
+    __slots__ = ("bridge", "clients", "gateway", "internal", "names", "network", "reverse", "subnet")
+
+    def __init__(self, bridge: str, text: str) -> None:
+        content = json.loads(text)
+        address, _, length = content["subnet"].partition("/")
+        mask = 0xFFFFFFFF << (32 - int(length)) & 0xFFFFFFFF
+        self.bridge = bridge
+        self.network = str(content["network"])
+        self.gateway = socket.inet_ntoa(socket.inet_aton(content["gateway"]))
+        self.internal = bool(content.get("internal", False))
+        self.subnet = (_number(address) & mask, mask)
+        self.names: Mapping[str, tuple[bytes, ...]] = {  # lower case → packed addresses
+            name.lower(): tuple(map(socket.inet_aton, some)) for name, some in content["names"].items()
+        }
+        self.reverse: Mapping[str, str] = {  # address → name
+            address: str(name) for address, name in content.get("reverse", {}).items()
+        }
+        self.clients: Mapping[str, tuple[str, ...]] = {  # address → bridges
+            address: tuple(bridges) for address, bridges in content["clients"].items()
+        }
 
     def contains(self, address: str) -> bool:
         return _number(address) & self.subnet[1] == self.subnet[0]
@@ -28,23 +41,6 @@ class Zone(NamedTuple):
         if found is None and name.endswith(suffix := "." + self.network.lower()):
             found = self.names.get(name.removesuffix(suffix))
         return found
-
-
-def parse(bridge: str, text: str) -> Zone:
-    """Raises ValueError, KeyError, TypeError, AttributeError or OSError where the text is no zone."""
-    content = json.loads(text)
-    address, _, length = content["subnet"].partition("/")
-    mask = 0xFFFFFFFF << (32 - int(length)) & 0xFFFFFFFF
-    return Zone(
-        bridge=bridge,
-        network=str(content["network"]),
-        gateway=socket.inet_ntoa(socket.inet_aton(content["gateway"])),
-        internal=bool(content.get("internal", False)),
-        subnet=(_number(address) & mask, mask),
-        names={name.lower(): tuple(map(socket.inet_aton, some)) for name, some in content["names"].items()},
-        reverse={address: str(name) for address, name in content.get("reverse", {}).items()},
-        clients={address: tuple(bridges) for address, bridges in content["clients"].items()},
-    )
 
 
 class Directory:
@@ -74,7 +70,7 @@ class Directory:
                 if self._seen.get(bridge) == state:
                     return False
                 self._seen[bridge] = state
-                self.zones[bridge] = parse(bridge, file.read())
+                self.zones[bridge] = Zone(bridge, file.read())
                 self.errors.pop(bridge, None)
         except FileNotFoundError:
             return False  # between the listing and the opening; the next signal tells
