@@ -1,0 +1,247 @@
+"""The launcher as a process: births, deaths, output, exec, adoption. On a runtime without namespaces."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import select
+import shutil
+import signal
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parent))
+from plain_launcher import PlainLauncher
+
+from orchestrator.errors import Missing, OrchestratorError, Unreachable
+
+
+@pytest.fixture
+def launcher() -> Iterator[PlainLauncher]:
+    directory = tempfile.mkdtemp(prefix="po-l-")
+    launcher = PlainLauncher(directory)
+    yield launcher
+    launcher.close()
+    shutil.rmtree(directory)
+
+
+def test_a_container_is_born_waits_runs_and_its_end_is_told(launcher: PlainLauncher) -> None:
+    async def story() -> None:
+        client = await launcher.client()
+        launcher.bundle("a", "sh", "-c", "echo $GREETING; echo trouble >&2; exit 7")
+        reply = await client.request("create", container="a")
+        assert launcher.file("a", "state.json")["status"] == "created"
+        assert (await client.request("hello"))["containers"] == [{"id": "a", "pid": reply["pid"], "status": "created"}]
+        await client.request("start", container="a")
+        event = await launcher.ended("a")
+        assert (event["code"], event["signal"], event["oom"]) == (7, None, False)
+        assert launcher.file("a", "exit.json") == {k: event[k] for k in ("code", "signal", "oom", "started", "at")}
+        assert not launcher.has("a", "state.json")
+        assert sorted(launcher.log("a").splitlines()) == [b"hello", b"trouble"]
+
+    asyncio.run(story())
+
+
+def test_a_failed_sandbox_and_a_missing_command_are_sentences_and_leave_nothing(launcher: PlainLauncher) -> None:
+    async def story() -> None:
+        client = await launcher.client()
+        launcher.bundle("a", "true", fail="cannot mount: no such directory")
+        with pytest.raises(OrchestratorError, match="cannot mount: no such directory"):
+            await client.request("create", container="a")
+        launcher.bundle("b", "no-such-command")
+        await client.request("create", container="b")
+        with pytest.raises(OrchestratorError, match="cannot start: command 'no-such-command'"):
+            await client.request("start", container="b")
+        assert (await client.request("hello"))["containers"] == []
+        assert not any(launcher.has(name, file) for name in "ab" for file in ("state.json", "exit.json"))
+        assert launcher.events == []
+
+    asyncio.run(story())
+
+
+def test_what_is_written_just_before_the_end_is_in_the_log_before_the_end_is_told(launcher: PlainLauncher) -> None:
+    async def story() -> None:
+        client = await launcher.client()
+        for number in range(20):
+            await launcher.run(client, "a", "sh", "-c", f"echo {number}; kill -9 $$")
+            assert (await launcher.ended("a"))["signal"] == signal.SIGKILL
+            assert launcher.log("a").splitlines() == [b"%d" % each for each in range(number + 1)]
+
+    asyncio.run(story())
+
+
+def test_many_births_are_pipelined(launcher: PlainLauncher) -> None:
+    async def story() -> None:
+        client = await launcher.client()
+        names = [launcher.bundle(f"c{number}", "sleep", "1000") for number in range(30)]
+        async with asyncio.TaskGroup() as tasks:
+            for name in names:
+                tasks.create_task(client.request("create", container=name))
+        async with asyncio.TaskGroup() as tasks:
+            for name in names:
+                tasks.create_task(client.request("start", container=name))
+        rows = (await client.request("hello"))["containers"]
+        assert [row["status"] for row in rows] == ["running"] * 30
+        async with asyncio.TaskGroup() as tasks:
+            for name in names:
+                tasks.create_task(client.request("delete", container=name))
+        assert (await client.request("hello"))["containers"] == []
+        assert not any(launcher.has(name, "stdout") for name in names)
+
+    asyncio.run(story())
+
+
+def test_delete_of_a_waiting_container_ends_it_without_an_exit(launcher: PlainLauncher) -> None:
+    async def story() -> None:
+        client = await launcher.client()
+        launcher.bundle("a", "true")
+        await client.request("create", container="a")
+        await client.request("delete", container="a")
+        with pytest.raises(Missing, match="cannot start a: there is no such container"):
+            await client.request("start", container="a")
+        assert launcher.events == []
+
+    asyncio.run(story())
+
+
+def test_an_exec_has_pipes_an_exit_code_and_the_words_of_the_request(launcher: PlainLauncher) -> None:
+    async def story() -> None:
+        client = await launcher.client()
+        await launcher.run(client, "a", "sleep", "1000")
+        command = ["sh", "-c", "cat; echo $GREETING $WHO >&2; exit 3"]
+        reply, (stdin, stdout, stderr) = await client.request_fds(
+            "exec", container="a", args=command, env={"WHO": "world"}, stdin=True
+        )
+        os.write(stdin, b"typed\n")
+        os.close(stdin)
+        assert (await launcher.ended(reply["exec"]))["code"] == 3
+        assert os.read(stdout, 100) == b"typed\n"
+        assert os.read(stderr, 100) == b"hello world\n"
+        assert os.read(stdout, 100) == b""
+        os.close(stdout)
+        os.close(stderr)
+
+    asyncio.run(story())
+
+
+def test_a_probe_keeps_the_first_bytes_and_reads_the_rest(launcher: PlainLauncher) -> None:
+    async def story() -> None:
+        client = await launcher.client()
+        await launcher.run(client, "a", "sleep", "1000")
+        command = ["sh", "-c", "echo first; head -c 3000000 /dev/zero"]
+        reply = await client.request("exec", container="a", args=command, capture=10)
+        event = await launcher.ended(reply["exec"])
+        assert (event["code"], event["output"], event["timeout"]) == (0, "first\n\0\0\0\0", False)
+
+    asyncio.run(story())
+
+
+def test_a_probe_out_of_time_is_killed_with_its_whole_tree(launcher: PlainLauncher) -> None:
+    async def story() -> None:
+        client = await launcher.client()
+        await launcher.run(client, "a", "sleep", "1000")
+        tree = "trap '' TERM; sleep 1001 & (sleep 1002 & echo $!; wait) & echo $!; echo $$; wait"
+        reply = await client.request("exec", container="a", args=["sh", "-c", tree], capture=100, timeout=0.3)
+        event = await launcher.ended(reply["exec"])
+        assert (event["timeout"], event["signal"]) == (True, signal.SIGKILL)
+        pids = [int(line) for line in event["output"].split()]
+        assert len(pids) == 3
+        await client.request("hello")
+        for pid in pids:
+            try:
+                state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+            except FileNotFoundError:
+                continue
+            assert state in "ZX", f"process {pid} of the probe's tree is alive"
+
+    asyncio.run(story())
+
+
+def test_an_exec_that_cannot_be_says_why(launcher: PlainLauncher) -> None:
+    async def story() -> None:
+        client = await launcher.client()
+        await launcher.run(client, "a", "sleep", "1000")
+        with pytest.raises(OrchestratorError, match="cannot start: command 'nope'"):
+            await client.request("exec", container="a", args=["nope"])
+        with pytest.raises(OrchestratorError, match="'args' must be a list of texts"):
+            await client.request("exec", container="a", args="true")
+        with pytest.raises(OrchestratorError, match="'nobody-here'"):
+            await client.request("exec", container="a", args=["true"], user="nobody-here")
+        with pytest.raises(Missing):
+            await client.request("exec", container="b", args=["true"])
+
+    asyncio.run(story())
+
+
+def test_a_killed_launcher_loses_no_container_no_line_and_no_exit(launcher: PlainLauncher) -> None:
+    """Containers write numbered lines as fast as they can while five launchers in a row are killed."""
+    count = 200_000
+    script = f"import sys\nfor n in range({count}): sys.stdout.write(f'{{n}}\\n')\nsys.stdout.flush(); sys.exit(5)"
+
+    async def story() -> None:
+        client = await launcher.client()
+        for name in "ab":
+            await launcher.run(client, name, sys.executable, "-c", script)
+        await launcher.run(client, "c", "sleep", "1000")
+        for _ in range(5):
+            launcher.kill()
+            await client.closed
+            with pytest.raises(Unreachable):
+                await client.request("hello")
+            client = await launcher.client()
+        rows = {row["id"]: row["status"] for row in (await client.request("hello"))["containers"]}
+        assert rows["c"] == "running"
+        await client.request("kill", container="c", signal="TERM")
+        assert (await launcher.ended("c"))["signal"] in (signal.SIGTERM, None)
+        for name in "ab":
+            if name in rows:
+                await launcher.ended(name)
+            assert launcher.file(name, "exit.json")["code"] in (5, None)
+
+    asyncio.run(story())
+
+
+def test_a_container_that_waited_at_the_gate_of_a_dead_launcher_is_gone(launcher: PlainLauncher) -> None:
+    async def story() -> None:
+        client = await launcher.client()
+        launcher.bundle("a", "true")
+        await client.request("create", container="a")
+        launcher.kill()
+        client = await launcher.client()
+        await client.request("delete", container="a")
+        assert (await client.request("hello"))["containers"] == []
+        assert not any(launcher.has("a", file) for file in ("state.json", "exit.json"))
+
+    asyncio.run(story())
+
+
+def test_an_end_that_nobody_saw_is_unknown(launcher: PlainLauncher) -> None:
+    async def story() -> None:
+        client = await launcher.client()
+        reply = await launcher.run(client, "a", "sleep", "1000")
+        launcher.kill()
+        held = os.pidfd_open(reply["pid"])
+        os.kill(reply["pid"], signal.SIGKILL)
+        select.select([held], [], [])
+        os.close(held)
+        client = await launcher.client()
+        assert launcher.file("a", "exit.json")["code"] is None
+        assert (await client.request("hello"))["containers"] == []
+
+    asyncio.run(story())
+
+
+def test_quit_leaves_the_containers_alone(launcher: PlainLauncher) -> None:
+    async def story() -> None:
+        client = await launcher.client()
+        reply = await launcher.run(client, "a", "sleep", "1000")
+        await client.request("quit")
+        await client.closed
+        client = await launcher.client()
+        assert (await client.request("hello"))["containers"] == [{"id": "a", "pid": reply["pid"], "status": "running"}]
+
+    asyncio.run(story())
