@@ -1,0 +1,279 @@
+"""Control groups, v1 and v2 behind the same functions. man 7 cgroups, Documentation/admin-guide/cgroup-v{1,2}.
+
+One group per container below one parent of ours: `/pyorch-<instance>/<id>`. The parent carries what all of them share
+(the device rules; on v1 a share of the processor worth more than one task), a child its own limits.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import signal
+
+from orchestrator.kernel import devices
+
+TYPE_CHECKING = False  # typing itself would cost the launcher a megabyte
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from typing import Any
+
+MOUNT = "/sys/fs/cgroup"
+_V1_USED = ("cpu", "cpuacct", "memory", "pids", "devices")
+_V2_USED = ("cpu", "memory", "pids")
+# In the v1 cpu hierarchy a child competes as one task of weight 1024 with every single task of the root group.
+_PARENT_SHARES = 20480
+
+
+def mounted(mounts: str = "/proc/self/mounts") -> tuple[dict[str, str], str | None]:
+    """(v1 controller → mount point, mount point of v2 or None)."""
+    controllers: dict[str, str] = {}
+    unified = None
+    with open(mounts, encoding="utf-8", errors="surrogateescape") as lines:
+        for line in lines:
+            _, point, fstype, options = line.split(" ")[:4]
+            if fstype == "cgroup":
+                controllers.update({option: point for option in options.split(",") if option in _V1_USED})
+            elif fstype == "cgroup2":
+                unified = unified or point
+    return controllers, unified
+
+
+class Hierarchy:
+    """How control groups are laid out on this machine; `version` 1 or 2. One per process, see `hierarchy`."""
+
+    def __init__(self) -> None:
+        self.v1, self.unified = mounted()
+        self.version = 1 if "memory" in self.v1 or "pids" in self.v1 else 2
+        if self.version == 2 and self.unified is None:
+            raise OSError(errno.ENOENT, f"cannot limit anything: no cgroup filesystem is mounted at {MOUNT}")
+        self.ready: set[str] = set()  # parents that are set up
+
+    def directories(self, path: str) -> dict[str, str]:
+        """Controller (v2: "unified") → directory of the group `path`. v1 hierarchies mounted together come once."""
+        if self.version == 2:
+            return {"unified": self.unified + path} if self.unified else {}
+        once = {point: controller for controller, point in reversed(self.v1.items())}
+        return {controller: point + path for point, controller in once.items()}
+
+
+_hierarchy: Hierarchy | None = None
+
+
+def hierarchy() -> Hierarchy:
+    global _hierarchy
+    if _hierarchy is None:
+        _hierarchy = Hierarchy()
+    return _hierarchy
+
+
+def write(path: str, value: str) -> None:
+    try:
+        descriptor = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
+        try:
+            os.write(descriptor, value.encode())
+        finally:
+            os.close(descriptor)
+    except OSError as error:
+        raise OSError(error.errno, f"cannot set {path} to {value}: {error.strerror}") from error
+
+
+def read(path: str) -> str:
+    with open(path, encoding="ascii") as file:
+        return file.read()
+
+
+class Group:
+    """One container's group. `path` like "/pyorch-1a2b3c/0123456789ab" below each hierarchy's root."""
+
+    def __init__(self, path: str) -> None:
+        if not path.startswith("/") or ".." in path.split("/") or path.count("/") != 2:
+            raise OSError(errno.EINVAL, f"cannot use cgroup path {path!r}: it must look like /parent/name")
+        self.path = path
+        self.version = hierarchy().version
+        self.directories = hierarchy().directories(path)
+
+    # -- birth ---------------------------------------------------------------------------------------------------
+
+    def make(self, resources: Mapping[str, Any]) -> None:
+        """Make the group with the limits of an OCI `linux.resources` (cpu, memory, pids). The parent must be ready."""
+        for directory in self.directories.values():
+            try:
+                os.mkdir(directory, 0o755)
+            except FileExistsError:
+                pass  # left by a birth that was cut short; the limits are written anew
+        for file, value in (_limits_v2 if self.version == 2 else _limits_v1)(resources):
+            controller, _, _ = file.partition(".")
+            directory = self.directories.get("unified") or self._v1(controller)
+            if value is not None and (directory is not None or resources):
+                self._set(directory, file, value)
+
+    def _v1(self, controller: str) -> str | None:
+        point = hierarchy().v1.get(controller)
+        return point + self.path if point else None
+
+    def _set(self, directory: str | None, file: str, value: str) -> None:
+        if directory is None:
+            raise OSError(errno.ENOSYS, f"cannot set {file} to {value}: this kernel has no such cgroup controller")
+        target = os.path.join(directory, file)
+        if ("memsw" in file or "swap" in file) and not os.path.exists(target):
+            return  # the kernel counts no swap (swapaccount=0): then there is nothing to bound either
+        write(target, value)
+
+    def enter(self) -> None:
+        """The calling process, which has one thread, goes in. Call it in the child.
+
+        v1: through `tasks`, one thread. cgroup.procs would take a lock for the whole thread group and wait 7 ms for it.
+        """
+        for directory in self.directories.values():
+            write(f"{directory}/{'cgroup.procs' if self.version == 2 else 'tasks'}", "0")
+
+    # -- life ----------------------------------------------------------------------------------------------------
+
+    def processes(self) -> list[int]:
+        """Process ids (of our own pid namespace) in the group; [] where it is gone."""
+        directory = self.directories.get("unified") or self._v1("pids") or self._v1("memory") or ""
+        try:
+            return [int(line) for line in read(f"{directory}/cgroup.procs").split()]
+        except (FileNotFoundError, OSError) as error:
+            if error.errno in (errno.ENOENT, errno.ENODEV):
+                return []
+            raise
+
+    def populated(self) -> bool:
+        return bool(self.processes())
+
+    def _number(self, v1: str, v2: str, key: str | None = None) -> int:
+        """A number out of a file of the group, or of the line of it that begins with `key`; 0 where there is none."""
+        file = v2 if self.version == 2 else v1
+        directory = self.directories.get("unified") or self._v1(file.partition(".")[0])
+        try:
+            text = read(f"{directory}/{file}")
+        except FileNotFoundError:
+            return 0
+        if key is None:
+            return int(text)
+        return next((int(line.split()[1]) for line in text.splitlines() if line.split()[0] == key), 0)
+
+    def oom_kills(self) -> int:
+        """How many processes of the group were killed for want of memory so far."""
+        return self._number("memory.oom_control", "memory.events", "oom_kill")
+
+    def memory_bytes(self) -> int:
+        return self._number("memory.usage_in_bytes", "memory.current")
+
+    def cpu_seconds(self) -> float:
+        if self.version == 2:
+            return self._number("", "cpu.stat", "usage_usec") / 1e6
+        return self._number("cpuacct.usage", "") / 1e9
+
+    def pids(self) -> int:
+        return self._number("pids.current", "pids.current")
+
+    # -- end -----------------------------------------------------------------------------------------------------
+
+    def kill(self) -> None:
+        """SIGKILL every process of the group, those being forked at this moment too. No error where it is gone."""
+        if self.version == 2 and os.path.exists(file := f"{self.directories['unified']}/cgroup.kill"):  # Linux 5.14
+            write(file, "1")
+            return
+        if pids := self._v1("pids"):
+            try:
+                write(f"{pids}/pids.max", "0")  # no process more: the loop below comes to an end
+            except OSError as error:
+                if error.errno != errno.ENOENT:
+                    raise
+        done: set[int] = set()
+        while left := set(self.processes()) - done:
+            for pid in left:
+                try:
+                    os.kill(pid, signal.SIGKILL)
+                except ProcessLookupError:
+                    pass  # it ended by itself in between
+            done |= left
+
+    def remove(self) -> bool:
+        """Remove the group. False: something in it has not ended yet, come again. True: it is gone everywhere."""
+        gone = True
+        for directory in self.directories.values():
+            try:
+                os.rmdir(directory)
+            except FileNotFoundError:
+                pass
+            except OSError as error:
+                if error.errno != errno.EBUSY:
+                    raise
+                gone = False
+        return gone
+
+
+def prepare(parent: str) -> None:
+    """Make the parent group ("/pyorch-1a2b3c") ready for children: controllers, device rules, share. Once is enough."""
+    whole = hierarchy()
+    if parent in whole.ready:
+        return
+    if whole.version == 2:
+        assert whole.unified is not None
+        _enable(whole.unified)
+        os.makedirs(whole.unified + parent, 0o755, exist_ok=True)
+        _enable(whole.unified + parent)
+        devices.restrict_v2(whole.unified + parent)
+    else:
+        for directory in whole.directories(parent).values():
+            os.makedirs(directory, 0o755, exist_ok=True)
+        if "cpu" in whole.v1:
+            write(f"{whole.v1['cpu']}{parent}/cpu.shares", str(_PARENT_SHARES))
+        if "devices" in whole.v1:
+            devices.restrict_v1(whole.v1["devices"] + parent)
+    whole.ready.add(parent)
+
+
+def forget(parent: str) -> None:
+    """Remove the parent group; no error where children or processes keep it."""
+    for directory in hierarchy().directories(parent).values():
+        try:
+            os.rmdir(directory)
+        except (FileNotFoundError, OSError) as error:
+            if error.errno not in (errno.ENOENT, errno.EBUSY, errno.ENOTEMPTY):
+                raise
+    hierarchy().ready.discard(parent)
+
+
+def _enable(directory: str) -> None:
+    """Hand the controllers we use down to the children of a v2 group."""
+    wanted = [name for name in _V2_USED if name in read(f"{directory}/cgroup.controllers").split()]
+    enabled = read(f"{directory}/cgroup.subtree_control").split()
+    for name in wanted:
+        if name not in enabled:
+            write(f"{directory}/cgroup.subtree_control", f"+{name}")
+
+
+def _limits_v1(resources: Mapping[str, Any]) -> list[tuple[str, str | None]]:
+    cpu, memory, pids = (resources.get(name) or {} for name in ("cpu", "memory", "pids"))
+    limit, swap = memory.get("limit"), memory.get("swap")
+    return [
+        ("cpu.shares", _text(cpu.get("shares"))),
+        ("cpu.cfs_period_us", _text(cpu.get("period"))),
+        ("cpu.cfs_quota_us", _text(cpu.get("quota"))),
+        ("memory.limit_in_bytes", _text(limit)),
+        ("memory.soft_limit_in_bytes", _text(memory.get("reservation"))),
+        ("memory.memsw.limit_in_bytes", _text(swap)),
+        ("pids.max", _text(pids.get("limit"))),
+    ]
+
+
+def _limits_v2(resources: Mapping[str, Any]) -> list[tuple[str, str | None]]:
+    cpu, memory, pids = (resources.get(name) or {} for name in ("cpu", "memory", "pids"))
+    shares, quota, limit, swap = cpu.get("shares"), cpu.get("quota"), memory.get("limit"), memory.get("swap")
+    return [
+        # The OCI conversion of 2 … 262144 to 1 … 10000 (opencontainers/runtime-spec, config-linux.md#cpu).
+        ("cpu.weight", None if shares is None else str(1 + (shares - 2) * 9999 // 262142)),
+        ("cpu.max", None if quota is None else f"{quota} {cpu.get('period', 100000)}"),
+        ("memory.max", _text(limit)),
+        ("memory.low", _text(memory.get("reservation"))),
+        ("memory.swap.max", None if swap is None or limit is None else str(swap - limit)),  # v2 counts swap alone
+        ("pids.max", _text(pids.get("limit"))),
+    ]
+
+
+def _text(number: int | None) -> str | None:
+    return None if number is None else str(number)

@@ -1,0 +1,305 @@
+"""The road of a newborn from clone to exec, top to bottom. Every step is the child's own; errors end it.
+
+`build` makes the root and all that is in it, `confine` gives up every power the program is not to have, `run` becomes
+the program. An exec into a running container takes `join` instead of `build` and then the same way.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+import resource
+import signal
+import stat
+
+from orchestrator.kernel import capabilities, descriptors, mounts, namespaces, seccomp, syscalls
+from orchestrator.runtime import accounts
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from ctypes import Array, c_char
+    from typing import Any
+
+_DEVICES = (("null", 1, 3), ("zero", 1, 5), ("full", 1, 7), ("random", 1, 8), ("urandom", 1, 9), ("tty", 5, 0))
+_LINKS = (
+    ("fd", "/proc/self/fd"),
+    ("stdin", "/proc/self/fd/0"),
+    ("stdout", "/proc/self/fd/1"),
+    ("stderr", "/proc/self/fd/2"),
+    ("ptmx", "pts/ptmx"),
+)
+# Filesystems of the kernel: a symlink in the image may not move them (runc's CVE-2019-19921).
+_KERNEL_FILESYSTEMS = {"proc", "sysfs", "mqueue", "devpts", "cgroup"}
+
+_PR_SET_NO_NEW_PRIVS = 38
+_KEYCTL_JOIN_SESSION_KEYRING = 1
+_TIOCSCTTY = 0x540E
+
+
+class Powers:
+    """What the program may do, prepared before the birth: see `native.powers`."""
+
+    __slots__ = ("bounding", "effective", "filter", "host_bounding", "no_new_privileges")
+
+    def __init__(self, host: int, bounding: int, effective: int, nnp: bool, filter: Array[c_char] | None) -> None:
+        self.host_bounding = host
+        self.bounding = bounding
+        self.effective = effective
+        self.no_new_privileges = nnp
+        self.filter = filter
+
+
+def build(bundle: str, spec: dict[str, Any], cgroup: dict[str, str]) -> None:
+    """From the host's world into the container's root. `cgroup`: controller → directory, the container sees its own."""
+    os.umask(0)
+    mounts.private()
+    root = _root(bundle, spec)
+    for mount in spec.get("mounts", ()):
+        _mount(root, mount, cgroup)
+    _devices(root)
+    linux = spec.get("linux", {})
+    proc = mounts.open_in(root, "/proc", os.O_RDONLY | os.O_DIRECTORY, links=False)
+    _kernel_settings(proc, linux.get("sysctl", {}))
+    for path in linux.get("maskedPaths", ()):
+        _mask(root, path)
+    for path in linux.get("readonlyPaths", ()):
+        _make_read_only(root, path)
+    os.close(proc)
+    if spec["root"].get("readonly"):
+        mounts.change(root, mounts.RDONLY)
+    mounts.pivot(root)
+    os.close(root)
+    hostname = spec.get("hostname", "").encode()
+    if hostname:
+        syscalls.call("set the host name", "sethostname", hostname, len(hostname))
+
+
+def _root(bundle: str, spec: dict[str, Any]) -> int:
+    """The overlay of the image's layers below the container's own, mounted on the bundle's root.path."""
+    annotations = spec["annotations"]
+    target = os.path.join(bundle, spec["root"]["path"])
+    upper, work = annotations["org.pyorch.upper"], annotations["org.pyorch.work"]
+    for directory, mode in ((target, 0o700), (upper, 0o755), (work, 0o700)):  # the mode of `upper` is that of "/"
+        try:
+            os.mkdir(directory, mode)
+        except FileExistsError:
+            pass
+    mounts.overlay(target, annotations["org.pyorch.layers"].split(":"), upper, work)
+    return os.open(target, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+
+
+def _mount(root: int, mount: dict[str, Any], cgroup: dict[str, str]) -> None:
+    kind, source, destination = mount.get("type", "bind"), mount.get("source", ""), mount["destination"]
+    options = mount.get("options", ())
+    try:
+        attributes, rest = mounts.sort(options)
+        if kind == "cgroup":
+            _show_cgroup(root, destination, attributes, cgroup)
+            return
+        recursive = "rbind" in options
+        if kind == "bind" or recursive or "bind" in options:
+            made = mounts.clone(source, recursive)
+            is_directory = stat.S_ISDIR(os.fstat(made).st_mode)
+            if attributes:
+                mounts.change(made, attributes, recursive)
+        else:
+            made = mounts.make(kind, rest, source or kind, attributes)
+            is_directory = True
+        strict = kind in _KERNEL_FILESYSTEMS or destination == "/dev"
+        mounts.attach(made, mounts.target_in(root, destination, is_directory, links=not strict))
+    except OSError as error:
+        why = os.strerror(error.errno or 0)
+        if error.errno == errno.ENOENT and source.startswith("/"):
+            why = "there is no such file or directory on the host"
+        raise OSError(error.errno, f"cannot mount {source or kind!r} on {destination!r}: {why}") from error
+
+
+def _show_cgroup(root: int, destination: str, attributes: int, cgroup: dict[str, str]) -> None:
+    """The container's own group, read-only, where programs that size themselves look for it."""
+    if "unified" in cgroup:
+        _show(root, cgroup["unified"], destination, attributes)
+        return
+    made = mounts.make("tmpfs", ("mode=755", "size=4k"), "cgroup", attributes & ~mounts.RDONLY)
+    for controller in cgroup:
+        os.mkdir(controller, 0o755, dir_fd=made)
+    place = mounts.target_in(root, destination, True, links=False)
+    holder = os.dup(made)
+    mounts.attach(made, place)
+    for controller, directory in cgroup.items():
+        _show(root, directory, f"{destination}/{controller}", attributes)
+    mounts.change(holder, mounts.RDONLY)
+    os.close(holder)
+
+
+def _show(root: int, directory: str, destination: str, attributes: int) -> None:
+    made = mounts.clone(directory)
+    mounts.change(made, attributes)
+    mounts.attach(made, mounts.target_in(root, destination, True, links=False))
+
+
+def _devices(root: int) -> None:
+    """The six devices every program may count on, and the usual links."""
+    dev = mounts.open_in(root, "/dev", os.O_RDONLY | os.O_DIRECTORY, links=False)
+    for name, major, minor in _DEVICES:
+        try:
+            os.mknod(name, stat.S_IFCHR | 0o666, os.makedev(major, minor), dir_fd=dev)
+        except PermissionError:  # pyorch itself runs where no device may be made: show the host's
+            mounts.attach(mounts.clone(f"/dev/{name}"), mounts.target_in(dev, name, False, links=False))
+    for name, target in _LINKS:
+        os.symlink(target, name, dir_fd=dev)
+    os.close(dev)
+
+
+def _kernel_settings(proc: int, settings: dict[str, str]) -> None:
+    """Sysctls of the new namespaces, through the procfs we mounted ourselves. IPv6 is off: see network.attach."""
+    for path in ("sys/net/ipv6/conf/all/disable_ipv6", "sys/net/ipv6/conf/default/disable_ipv6"):
+        try:
+            _write(proc, path, "1")
+        except FileNotFoundError:
+            break  # a kernel without IPv6
+    for name, value in settings.items():
+        try:
+            _write(proc, "sys/" + name.replace(".", "/"), value)
+        except OSError as error:
+            raise OSError(error.errno, f"cannot set sysctl {name}={value}: {os.strerror(error.errno or 0)}") from error
+
+
+def _write(directory: int, path: str, value: str) -> None:
+    file = mounts.open_beneath(directory, path, os.O_WRONLY)
+    try:
+        os.write(file, value.encode())
+    finally:
+        os.close(file)
+
+
+def _mask(root: int, path: str) -> None:
+    """Nothing is to be seen there: a file reads like /dev/null (the host's own, checked), a directory is empty."""
+    try:
+        target = mounts.open_in(root, path, links=False)
+    except (FileNotFoundError, NotADirectoryError):
+        return
+    if stat.S_ISDIR(os.fstat(target).st_mode):
+        cover = mounts.make("tmpfs", ("size=4k", "mode=555"), "masked", mounts.RDONLY | mounts.NOSUID | mounts.NODEV)
+    else:
+        cover = mounts.clone("/dev/null")
+        if not mounts.is_device(cover, 1, 3):
+            raise OSError(errno.ENODEV, f"cannot mask {path}: the host's /dev/null is not the null device")
+    mounts.attach(cover, target)
+
+
+def _make_read_only(root: int, path: str) -> None:
+    try:
+        target = mounts.open_in(root, path, links=False)
+    except (FileNotFoundError, NotADirectoryError):
+        return
+    same = mounts.clone("", recursive=True, directory=target)
+    mounts.change(same, mounts.RDONLY, recursive=True)
+    mounts.attach(same, target)
+
+
+def join(pidfd: int, what: str) -> None:
+    """Into the namespaces (and with them the root) of a running container; the pid namespace came with the birth."""
+    kinds = namespaces.NEWNS | namespaces.NEWUTS | namespaces.NEWIPC | namespaces.NEWNET | namespaces.NEWCGROUP
+    namespaces.join(pidfd, kinds, what)
+
+
+def confine(process: dict[str, Any], powers: Powers) -> tuple[dict[str, str], str]:
+    """Give everything up that is not granted; → (environment, working directory now entered)."""
+    environment = dict(entry.partition("=")[::2] for entry in process.get("env", ()))
+    user = accounts.resolve(process.get("user", {}))
+    environment.setdefault("HOME", user.home)
+    cwd = _enter(process.get("cwd") or "/", user)
+    for limit in process.get("rlimits", ()):
+        _limit(limit)
+    # A keyring of the session would be shared with the launcher and with every other container.
+    joined = syscalls.attempt("keyctl", _KEYCTL_JOIN_SESSION_KEYRING, None)
+    if joined < 0 and joined != -errno.ENOSYS:
+        raise syscalls.refused("join a session keyring of its own", -joined)
+    if powers.no_new_privileges:
+        syscalls.call("give up new privileges", "prctl", _PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
+    elif powers.filter is not None:
+        seccomp.load(powers.filter)  # without no_new_privs it takes CAP_SYS_ADMIN: now or never
+    capabilities.drop_bounding(powers.host_bounding, powers.bounding)
+    os.setgroups(user.groups)
+    os.setresgid(user.gid, user.gid, user.gid)
+    os.setresuid(user.uid, user.uid, user.uid)  # a user other than root loses every capability here
+    capabilities.settle(powers.effective if user.uid == 0 else 0)
+    if powers.no_new_privileges and powers.filter is not None:
+        seccomp.load(powers.filter)
+    return environment, cwd
+
+
+def _enter(cwd: str, user: accounts.Account) -> str:
+    """The working directory, made where the image has none; one that is not below the root is refused."""
+    if not cwd.startswith("/"):
+        raise OSError(errno.EINVAL, f"cannot use working directory {cwd!r}: it is not an absolute path")
+    try:
+        try:
+            os.chdir(cwd)
+        except FileNotFoundError:
+            os.umask(0o022)
+            os.makedirs(cwd, 0o755)
+            os.chdir(cwd)
+        here = os.getcwd()
+    except OSError as error:
+        raise OSError(error.errno, f"cannot use working directory {cwd!r}: {os.strerror(error.errno or 0)}") from error
+    if not here.startswith("/"):  # "(unreachable)/…": a descriptor of the host's led here (CVE-2024-21626)
+        raise OSError(errno.EXDEV, f"cannot use working directory {cwd!r}: it is outside the container's root")
+    return here
+
+
+def _limit(limit: dict[str, Any]) -> None:
+    """A resource limit; no higher than our own hard limit where we may not raise it."""
+    number = getattr(resource, limit["type"])
+    soft, hard = limit["soft"], limit["hard"]
+    try:
+        resource.setrlimit(number, (soft, hard))
+    except (ValueError, PermissionError):
+        most = resource.getrlimit(number)[1]
+        resource.setrlimit(number, (min(soft, most), min(hard, most)))
+
+
+def ready(stdin: int | None, stdout: int, stderr: int, tty: bool) -> None:
+    """Standard descriptors, a session of its own, the signals and the umask a program expects."""
+    if stdin is None:
+        stdin = os.open("/dev/null", os.O_RDWR)
+    for number, descriptor in enumerate((stdin, stdout, stderr)):
+        if descriptor == number:
+            os.set_inheritable(number, True)
+        else:
+            os.dup2(descriptor, number)
+    if tty:
+        fcntl.ioctl(0, _TIOCSCTTY, 0)
+    os.umask(0o022)
+    for number in (signal.SIGPIPE, signal.SIGXFSZ):  # ignored by every Python process, and that would be inherited
+        signal.signal(number, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_SETMASK, ())
+
+
+def run(arguments: Sequence[str], environment: dict[str, str]) -> None:
+    """Become the program; comes back only with an OSError: ENOENT (exit code 127) or another (126)."""
+    program = arguments[0]
+    descriptors.close_on_exec()
+    if "/" in program:
+        candidates = [program]
+    else:
+        candidates = [f"{place or '.'}/{program}" for place in environment.get("PATH", "").split(":")]
+    denied: OSError | None = None
+    for candidate in candidates:
+        try:
+            os.execve(candidate, arguments, environment)
+        except (FileNotFoundError, NotADirectoryError):
+            if os.path.exists(candidate):
+                raise OSError(
+                    errno.ENOENT, f"cannot start: the interpreter that the first line of {candidate!r} names is missing"
+                ) from None
+        except OSError as error:
+            denied = error
+    if denied is not None:
+        plain = denied.errno == errno.ENOEXEC
+        why = "it is neither a program nor a script with a #! line" if plain else denied.strerror
+        raise OSError(denied.errno, f"cannot start: command {program!r} cannot be executed: {why}")
+    where = "" if "/" in program else f" (PATH={environment.get('PATH', '')})"
+    raise OSError(errno.ENOENT, f"cannot start: command {program!r} not found in the image{where}")

@@ -1,0 +1,189 @@
+"""A service's container in the industry's own words: the OCI runtime spec (config.json). Pure.
+
+What a container gets where the stack file is silent is decided here, on one page: Docker's defaults, and stricter
+where nobody misses anything (no_new_privs, 2048 processes, no core dumps, a bounded number of open files, no raw
+frames). https://github.com/opencontainers/runtime-spec
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
+
+from orchestrator.errors import Mistake
+from orchestrator.kernel import capabilities
+from orchestrator.root import Root
+from orchestrator.stack.model import Mount, Service
+
+DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+DEFAULT_PIDS = 2048
+CPU_PERIOD = 100_000  # microseconds
+SHARES_PER_CPU = 1024
+
+CAPABILITIES = (
+    "AUDIT_WRITE", "CHOWN", "DAC_OVERRIDE", "FOWNER", "FSETID", "KILL", "MKNOD", "NET_BIND_SERVICE", "NET_RAW",
+    "SETFCAP", "SETGID", "SETPCAP", "SETUID", "SYS_CHROOT",
+)  # fmt: skip
+
+MASKED_PATHS = (
+    "/proc/acpi", "/proc/asound", "/proc/interrupts", "/proc/kcore", "/proc/keys", "/proc/latency_stats",
+    "/proc/sched_debug", "/proc/scsi", "/proc/timer_list", "/proc/timer_stats", "/sys/devices/virtual/powercap",
+    "/sys/firmware",
+)  # fmt: skip
+READONLY_PATHS = ("/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger")
+
+_QUIET = ["nosuid", "noexec", "nodev"]
+_FILESYSTEMS: tuple[dict[str, Any], ...] = (
+    {"destination": "/proc", "type": "proc", "source": "proc", "options": _QUIET},
+    {
+        "destination": "/dev", "type": "tmpfs", "source": "tmpfs",
+        "options": ["nosuid", "strictatime", "mode=755", "size=65536k"],
+    },
+    {
+        "destination": "/dev/pts", "type": "devpts", "source": "devpts",
+        "options": ["nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620", "gid=5"],
+    },
+    {"destination": "/dev/shm", "type": "tmpfs", "source": "shm", "options": [*_QUIET, "mode=1777", "size=65536k"]},
+    {"destination": "/dev/mqueue", "type": "mqueue", "source": "mqueue", "options": _QUIET},
+    {"destination": "/sys", "type": "sysfs", "source": "sysfs", "options": [*_QUIET, "ro"]},
+    {"destination": "/sys/fs/cgroup", "type": "cgroup", "source": "cgroup", "options": [*_QUIET, "ro"]},
+)  # fmt: skip
+
+# A program may listen on any port and ping without privileges, as in Docker's containers.
+_SYSCTL = {"net.ipv4.ip_unprivileged_port_start": "0", "net.ipv4.ping_group_range": "0 2147483647"}
+
+
+class Image(Protocol):
+    """What is needed of images.image.Image."""
+
+    @property
+    def reference(self) -> str: ...
+    @property
+    def layers(self) -> tuple[str, ...]: ...
+    @property
+    def environment(self) -> Mapping[str, str]: ...
+    @property
+    def entrypoint(self) -> Sequence[str] | None: ...
+    @property
+    def command(self) -> Sequence[str] | None: ...
+    @property
+    def working_dir(self) -> str | None: ...
+    @property
+    def user(self) -> str | None: ...
+    @property
+    def mounts(self) -> Sequence[Mapping[str, Any]]: ...
+
+
+def container_spec(
+    *,
+    service: Service,
+    image: Image,
+    container: str,
+    root: Root,
+    hostname: str,
+    mounts: Sequence[Mapping[str, Any]] = (),
+    memory_ceiling: int | None = None,
+) -> dict[str, Any]:
+    """The spec of one container of `service`, as json.dump takes it.
+
+    `mounts`: OCI mounts for volumes, binds and the files of /etc (see `mount_entry`). `memory_ceiling`: bytes, the
+    limit of a service that names none, so that it meets its own end before the machine's memory ends.
+    Raises Mistake where neither the service nor the image says what to run.
+    """
+    own = root.container(container)
+    granted = [f"CAP_{name}" for name in granted_capabilities(service.cap_add, service.cap_drop)]
+    return {
+        "ociVersion": "1.2.0",
+        "process": {
+            "terminal": False,
+            "args": arguments(service, image),
+            "env": [f"{name}={value}" for name, value in environment(service, image, hostname).items()],
+            "cwd": service.working_dir or image.working_dir or "/",
+            "user": {"uid": 0, "gid": 0, "username": service.user or image.user or ""},
+            "capabilities": {"bounding": granted, "effective": granted, "permitted": granted},
+            "noNewPrivileges": True,
+            "rlimits": [
+                {"type": "RLIMIT_NOFILE", "soft": 1024, "hard": 524288},
+                {"type": "RLIMIT_CORE", "soft": 0, "hard": 0},
+            ],
+        },
+        "root": {"path": "rootfs", "readonly": service.read_only},
+        "hostname": hostname,
+        "mounts": [*_FILESYSTEMS, *image.mounts, *sorted(mounts, key=_depth)],
+        "linux": {
+            "cgroupsPath": f"/{root.cgroup}/{container}",
+            "namespaces": [{"type": kind} for kind in ("pid", "mount", "network", "uts", "ipc", "cgroup", "time")],
+            "resources": resources(service, memory_ceiling),
+            "sysctl": _SYSCTL,
+            "maskedPaths": list(MASKED_PATHS),
+            "readonlyPaths": list(READONLY_PATHS),
+        },
+        "annotations": {
+            "org.pyorch.layers": ":".join(image.layers),
+            "org.pyorch.upper": f"{own}/upper",
+            "org.pyorch.work": f"{own}/work",
+            "org.pyorch.log": f"{own}/log",
+            "org.pyorch.init": "true" if service.init else "false",
+            "org.pyorch.seccomp": _filter(service.cap_add),
+        },
+    }
+
+
+def arguments(service: Service, image: Image) -> list[str]:
+    """Docker's rule: an entrypoint of the service's own also puts the image's command out of use."""
+    entrypoint = service.entrypoint if service.entrypoint is not None else image.entrypoint
+    command = service.command
+    if command is None and service.entrypoint is None:
+        command = tuple(image.command or ())
+    whole = [*(entrypoint or ()), *(command or ())]
+    if not whole or not whole[0]:
+        raise Mistake(
+            f"cannot run service '{service.name}': neither the stack file nor image '{image.reference}' says what to "
+            "run. Add a `command`."
+        )
+    return whole
+
+
+def environment(service: Service, image: Image, hostname: str) -> dict[str, str]:
+    """Nothing of the host's; HOME is added inside, where the user is known."""
+    return {"PATH": DEFAULT_PATH, "HOSTNAME": hostname, **image.environment, **service.environment}
+
+
+def granted_capabilities(added: Sequence[str], dropped: Sequence[str]) -> tuple[str, ...]:
+    """Docker's rule, names without CAP_: what is added by name stays, even where ALL is dropped."""
+    whole = set(capabilities.NAMES) if "ALL" in added else set(CAPABILITIES)
+    kept = set() if "ALL" in dropped else whole - set(dropped)
+    return tuple(sorted(kept | (set(added) - {"ALL"} - (set(dropped) if "ALL" in added else set()))))
+
+
+def resources(service: Service, memory_ceiling: int | None = None) -> dict[str, Any]:
+    """Limits bind, reservations weigh: a share of the processors, and memory that is taken back last."""
+    limits, reserved = service.limits, service.reservations
+    cpu: dict[str, int] = {"shares": max(2, round((reserved.cpus or 1) * SHARES_PER_CPU))}
+    if limits.cpus:
+        cpu |= {"quota": max(1000, round(limits.cpus * CPU_PERIOD)), "period": CPU_PERIOD}
+    memory: dict[str, int] = {}
+    if limit := limits.memory or memory_ceiling:
+        memory = {"limit": limit, "swap": limit}
+    if reserved.memory:
+        memory["reservation"] = min(reserved.memory, limit or reserved.memory)
+    return {"cpu": cpu, "memory": memory, "pids": {"limit": limits.pids or DEFAULT_PIDS}}
+
+
+def mount_entry(mount: Mount, source: str | None) -> dict[str, Any]:
+    """A mount of the stack as an OCI mount; `source`: the directory or file on the host, None for tmpfs."""
+    options = ["ro"] if mount.read_only else ["rw"]
+    if mount.kind == "tmpfs":
+        options += [*_QUIET, f"mode={mount.mode or 0o1777:o}", *([f"size={mount.size}"] if mount.size else [])]
+        return {"destination": mount.target, "type": "tmpfs", "source": "tmpfs", "options": options}
+    return {"destination": mount.target, "type": "bind", "source": source, "options": ["rbind", *options]}
+
+
+def _depth(mount: Mapping[str, Any]) -> int:
+    """A mount below another one comes after it."""
+    return str(mount["destination"]).rstrip("/").count("/")
+
+
+def _filter(added: Sequence[str]) -> str:
+    """Raw frames (AF_PACKET: every packet of the network to be read and forged) are for those who ask for them."""
+    return "packet" if {"ALL", "NET_RAW", "NET_ADMIN"} & set(added) else "default"
