@@ -1,0 +1,70 @@
+"""Prints the table: what, at most, measured here; and the same stacks on the other engines that are installed."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+from bench import common, engines, host, inside
+
+# Name of a figure in `common` → what it is, and its limit in seconds.
+SIDE_BY_SIDE = {
+    "up": ("up -d --wait of 100 services", 1.0),
+    "again": ("the same again, nothing changed", 0.15),
+    "change": ("one of 50 changed, up -d", 0.25),
+    "down": ("down of 100", 0.6),
+    "exec": ("exec true, whole command", 0.1),
+    "ps": ("ps of 100, whole command", 0.08),
+    "chain": ("chain of 10, each waits for the former's health", 1.0),
+}
+
+
+def main() -> None:
+    if os.geteuid() != 0:
+        sys.exit("cannot measure containers: this needs root; run it with sudo")
+    directory = Path(tempfile.mkdtemp(prefix="pyorch-bench-"))
+    print("\n".join(host.facts()), "", sep="\n")
+    engine = engines.ours(directory)
+    try:
+        engine.write("name: pyorch-bench\nservices: {}\n")
+        _side_by_side(engine, engines.peers(directory))
+        _ours_alone(engine)
+    finally:
+        engine.run("agent", "stop", "--all")
+        shutil.rmtree(directory)
+
+
+def _side_by_side(engine: engines.Engine, peers: list[engines.Engine | str]) -> None:
+    """Medians of whole commands, for every engine that is there."""
+    measured = {engine.name: common.measure(engine)}
+    for peer in peers:
+        measured[peer if isinstance(peer, str) else peer.name] = {} if isinstance(peer, str) else common.measure(peer)
+    print(f"{'what':50} {'at most':>9}", *(f"{name:>14}" for name in measured))
+    for key, (what, limit) in SIDE_BY_SIDE.items():
+        cells = [f"{figures[key]:12.3f} s" if key in figures else f"{'-':>14}" for figures in measured.values()]
+        print(f"{what:50} {limit:7.2f} s", *cells)
+    for peer in peers:
+        if isinstance(peer, str):
+            print(f"{peer} is not installed")
+
+
+def _ours_alone(engine: engines.Engine) -> None:
+    print()
+    _line("killed container → replacement running", "20 ms", lambda: f"{inside.replacement(engine) * 1e3:.1f} ms")
+    more, all_three = inside.memory(engine)
+    _line("memory of one more container, outside it (PSS)", "100 kB", lambda: f"{more / 1e3:.1f} kB")
+    _line("agent, launcher and dns with 100 services (PSS)", "80 MB", lambda: f"{all_three / 1e6:.1f} MB")
+    whole, own = inside.health_checks(engine)
+    _line("100 checks a second, of one core", "15 %", lambda: f"{whole:.1%} ({own:.1%} without the programs run)")
+
+
+def _line(what: str, limit: str, measure: Callable[[], str]) -> None:
+    print(f"{what:50} {limit:>9} {measure():>16}", flush=True)
+
+
+if __name__ == "__main__":
+    main()
