@@ -7,12 +7,13 @@ the same and 200 ms to import. Errors stay OSError with the kernel's errno; who 
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import os
 import socket
 import struct
 from collections.abc import Iterator
 from typing import NamedTuple
+
+from orchestrator.kernel import namespaces
 
 NETLINK_ROUTE, NETLINK_NETFILTER = 0, 12
 NLM_F_REQUEST, NLM_F_ACK, NLM_F_DUMP = 0x1, 0x4, 0x300
@@ -29,14 +30,13 @@ IFA_ADDRESS, IFA_LOCAL, IFA_BROADCAST = 1, 2, 4
 RTA_DST, RTA_GATEWAY, RTA_TABLE = 1, 5, 15
 IFF_UP = 1
 RT_TABLE_MAIN, RT_TABLE_LOCAL, RTPROT_STATIC, RTN_UNICAST = 254, 255, 4, 1
-CLONE_NEWNET = 0x40000000
 
 _HEADER = struct.Struct("=IHHII")  # length, type, flags, sequence, port
+_ATTRIBUTE = struct.Struct("=HH")  # length, type
+_PADDING = (b"", bytes(3), bytes(2), bytes(1))
 _LINK = struct.Struct("=BxHiII")  # family, type, index, flags, change
 _ADDRESS = struct.Struct("=BBBBi")  # family, prefix length, flags, scope, index
 _ROUTE = struct.Struct("=BBBBBBBBI")  # family, dst len, src len, tos, table, protocol, scope, type, flags
-
-_libc = ctypes.CDLL(None, use_errno=True)
 
 
 class Link(NamedTuple):
@@ -53,7 +53,7 @@ class Route(NamedTuple):
 
 def attribute(kind: int, value: bytes) -> bytes:
     """One attribute: length, type, value, padded to four bytes."""
-    return struct.pack("=HH", 4 + len(value), kind) + value + bytes(-len(value) % 4)
+    return _ATTRIBUTE.pack(4 + len(value), kind) + value + _PADDING[len(value) & 3]
 
 
 def nested(kind: int, *attributes: bytes) -> bytes:
@@ -235,13 +235,8 @@ def routes(netlink: Netlink) -> Iterator[Route]:
 def namespace_of(pid: int) -> Iterator[None]:
     """This thread stands in the network namespace of `pid` for a moment: sockets opened here belong there for ever."""
     with open("/proc/thread-self/ns/net") as home, open(f"/proc/{pid}/ns/net") as there:
-        _enter(there.fileno())
+        namespaces.join(there.fileno(), namespaces.NEWNET, f"process {pid}")
         try:
             yield
         finally:
-            _enter(home.fileno())
-
-
-def _enter(namespace: int) -> None:
-    if _libc.setns(namespace, CLONE_NEWNET):
-        raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
+            namespaces.join(home.fileno(), namespaces.NEWNET, "this process")

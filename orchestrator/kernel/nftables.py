@@ -8,6 +8,7 @@ each match either goes on to the next expression or leaves the rule. IPv4 only.
 from __future__ import annotations
 
 import errno
+import functools
 import os
 import socket
 import struct
@@ -44,10 +45,11 @@ _SOURCE, _DESTINATION = 12, 16  # offsets in the IPv4 header
 _DROP, _ACCEPT, _JUMP = 0, 1, -3
 
 Expression = bytes
+_remembered = functools.lru_cache(4096)  # the same few matches come back in every ruleset
 
 
 def _number(kind: int, value: int) -> bytes:
-    return attribute(kind, struct.pack(">I", value))
+    return attribute(kind, value.to_bytes(4, "big"))
 
 
 def _expression(name: str, *attributes: bytes) -> Expression:
@@ -85,21 +87,25 @@ def _immediate(register: int, data: bytes) -> Expression:
 # Matches
 
 
+@_remembered
 def entering(interface: str, *, unless: bool = False) -> Expression:
     """`iifname`."""
     return _load_meta(6) + _compare(interface.encode().ljust(16, b"\0"), _UNEQUAL if unless else _EQUAL)
 
 
+@_remembered
 def leaving(interface: str, *, unless: bool = False) -> Expression:
     """`oifname`."""
     return _load_meta(7) + _compare(interface.encode().ljust(16, b"\0"), _UNEQUAL if unless else _EQUAL)
 
 
+@_remembered
 def source(network: str, *, unless: bool = False) -> Expression:
     """`ip saddr`; an address or a network in CIDR notation."""
     return _address(_SOURCE, network, _UNEQUAL if unless else _EQUAL)
 
 
+@_remembered
 def destination(network: str) -> Expression:
     """`ip daddr`; an address or a network in CIDR notation."""
     return _address(_DESTINATION, network, _EQUAL)
@@ -115,23 +121,27 @@ def _address(offset: int, network: str, operator: int) -> Expression:
     return load + _mask(mask) + _compare(masked, operator)
 
 
+@_remembered
 def port(protocol: str, number: int) -> Expression:
     """`tcp dport` or `udp dport`."""
     of_protocol = _load_meta(16) + _compare(bytes([PROTOCOLS[protocol]]))
     return of_protocol + _load_payload(_TRANSPORT_HEADER, 2, 2) + _compare(struct.pack(">H", number))
 
 
+@_remembered
 def local_destination() -> Expression:
     """`fib daddr type local`: one of this host's own addresses."""
     load = _expression("fib", _number(1, _REGISTER), _number(2, 3), _number(3, 2))
     return load + _compare(struct.pack("=I", _ADDRESS_TYPE_LOCAL))
 
 
+@_remembered
 def connection_state(bits: int) -> Expression:
     """`ct state`: any of the bits."""
     return _connection(0, bits)
 
 
+@_remembered
 def connection_status(bits: int) -> Expression:
     """`ct status`: any of the bits."""
     return _connection(2, bits)
@@ -142,6 +152,7 @@ def _connection(key: int, bits: int) -> Expression:
     return load + _mask(struct.pack("=I", bits)) + _compare(bytes(4), _UNEQUAL)
 
 
+@_remembered
 def one_in(count: int) -> Expression:
     """`numgen inc mod COUNT 0`: every COUNT-th packet that comes here."""
     load = _expression("numgen", _number(1, _REGISTER), _number(2, count), _number(3, 0))
@@ -151,14 +162,17 @@ def one_in(count: int) -> Expression:
 # Verdicts
 
 
+@_remembered
 def accept() -> Expression:
     return _verdict(_ACCEPT)
 
 
+@_remembered
 def drop() -> Expression:
     return _verdict(_DROP)
 
 
+@_remembered
 def jump(chain: str) -> Expression:
     return _verdict(_JUMP, text(2, chain))
 
@@ -167,16 +181,19 @@ def _verdict(code: int, *target: bytes) -> Expression:
     return _immediate(0, nested(2, attribute(1, struct.pack(">i", code)), *target))
 
 
+@_remembered
 def reset() -> Expression:
     """`reject with tcp reset`."""
     return _expression("reject", _number(1, 1))
 
 
+@_remembered
 def unreachable() -> Expression:
     """`reject with icmp port-unreachable`."""
     return _expression("reject", _number(1, 0), attribute(2, b"\x03"))
 
 
+@_remembered
 def translate_destination(address: str, number: int) -> Expression:
     """`dnat to ADDRESS:PORT`."""
     to_address = _immediate(_REGISTER, attribute(1, socket.inet_aton(address)))
@@ -185,6 +202,7 @@ def translate_destination(address: str, number: int) -> Expression:
     return to_address + to_port + _expression("nat", _number(1, 1), _number(2, socket.AF_INET), registers)
 
 
+@_remembered
 def masquerade() -> Expression:
     return _expression("masq")
 

@@ -79,6 +79,7 @@ def _chains(table: str) -> Iterator[bytes]:
     yield nft.new_chain(table, "guard", "filter", "prerouting", -300)  # before connection tracking translates back
     yield nft.new_chain(table, "published")
     yield nft.new_chain(table, "loopback")
+    yield nft.new_chain(table, "held")
     yield nft.new_chain(table, "prerouting", "nat", "prerouting", -100)
     yield nft.new_chain(table, "output", "nat", "output", -100)
     yield nft.new_chain(table, "postrouting", "nat", "postrouting", 100)
@@ -99,13 +100,14 @@ def _rules(table: str, networks: Sequence[Network], publications: Sequence[Publi
     yield rule("prerouting", nft.local_destination(), nft.jump("published"))
     yield rule("output", nft.destination("127.0.0.0/8"), nft.jump("loopback"))
     yield rule("output", nft.local_destination(), nft.jump("published"))
+    yield rule("input", nft.connection_state(nft.NEW), nft.local_destination(), nft.jump("held"))
     for publication in publications:
         chain = "loopback" if publication.host_ip.startswith("127.") else "published"
         for expressions in _translations(publication, networks):
             yield rule(chain, *expressions)
         # Whoever gets as far as the socket that holds the port found no container behind it.
         refuse = nft.reset() if publication.protocol == "tcp" else nft.unreachable()
-        yield rule("input", *_asked(publication), nft.connection_state(nft.NEW), nft.local_destination(), refuse)
+        yield rule("held", *_asked(publication), refuse)
 
     for net in networks:
         if not net.internal:
