@@ -1,0 +1,48 @@
+"""What every maker of typed values needs at hand: the places of the words, the list of complaints, the surroundings."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from orchestrator.stack.places import Complaints, Marks, Path
+
+Value = TypeVar("Value")
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """`directory`: where relative paths start. `environment`: the caller's with `.env`. `publish`: usual host_ip."""
+
+    stack: str
+    directory: str
+    environment: Mapping[str, str]
+    marks: Marks
+    complaints: Complaints
+    publish: str = "127.0.0.1"
+
+    def complain(self, path: Path, text: str, *, key: bool = False) -> None:
+        self.complaints.about(self.marks, path, text, key=key)
+
+    def read(
+        self, data: Mapping[str, Any], path: Path, key: str, reader: Callable[[Any], Value], default: Value
+    ) -> Value:
+        """`reader(data[key])`, or `default` where it is not written; its ValueError becomes a complaint."""
+        value = data.get(key)
+        if value is None:
+            return default
+        try:
+            return reader(value)
+        except ValueError as error:
+            self.complain((*path, key), str(error))
+            return default
+
+
+def text(value: object) -> str:
+    """A scalar as Compose hands it to a container: true, 1.5, 1000."""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, float) and value.is_integer() and abs(value) < 1e21:
+        return str(int(value))
+    return "" if value is None else str(value)

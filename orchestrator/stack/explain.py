@@ -1,0 +1,150 @@
+"""What is wrong with the shape of a file, in sentences. Only imported where something is wrong: jsonschema is heavy."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from jsonschema import Draft202012Validator
+
+from orchestrator.stack.places import Complaints, Path, did_you_mean, nearest, quoted
+from orchestrator.stack.schema import SCHEMA, branches
+from orchestrator.stack.text import Document
+
+_NAMES = {
+    "string": "text",
+    "integer": "a whole number",
+    "number": "a number",
+    "boolean": "true or false",
+    "array": "a list",
+    "object": "a map",
+}
+
+
+def explain(document: Document, complaints: Complaints) -> None:
+    """Complain about everything the schema refuses, and take it out of the data, so that the rest can be read on.
+
+    Of a list the whole element is taken out: half a port or half a mount means nothing.
+    """
+    for error in list(Draft202012Validator(SCHEMA).iter_errors(document.data)):
+        _say(error, document, complaints)
+    for path in sorted(complaints.broken, key=len, reverse=True):
+        element = next((at for at, step in enumerate(path) if isinstance(step, int)), len(path))
+        _take_out(document.data, path[: element + 1])
+
+
+def _say(error: Any, document: Document, complaints: Complaints) -> None:
+    path: Path = tuple(error.absolute_path)
+    rule, value, schema = error.validator, error.instance, error.schema
+    if path in complaints.broken:
+        return
+    if "propertyNames" in error.absolute_schema_path:
+        _refuse(document, complaints, (*path, value), f"{quoted(value)} is not {schema['x-expected']}", key=True)
+    elif rule == "additionalProperties":
+        known = [*schema.get("properties", {})]
+        for key in value:
+            if key not in known and not key.startswith("x-"):
+                hint = did_you_mean(key, known) or _misplaced(key)
+                _refuse(document, complaints, (*path, key), f"unknown key {quoted(key)}{hint}", key=True)
+                if (meant := nearest(key, known)) and meant not in value:
+                    complaints.broken.add((*path, meant))  # so that nobody complains that it is missing
+    elif rule == "oneOf":
+        _say_branch(error, document, complaints)
+    elif rule == "uniqueItems":
+        for index, item in enumerate(value):
+            if item in value[:index]:
+                _refuse(document, complaints, (*path, index), f"{quoted(item)} stands in this list twice")
+    elif rule == "required":
+        missing = [key for key in schema["required"] if key not in value]
+        for key in missing:
+            _refuse(document, complaints, path, f"'{key}' is missing")
+    else:
+        _refuse(document, complaints, path, _sentence(error))
+
+
+def _say_branch(error: Any, document: Document, complaints: Complaints) -> None:
+    """Of several forms, the one that was meant is the one of the right type: speak about that one only."""
+    forms: dict[int, list[Any]] = {}
+    for inner in error.context or ():
+        forms.setdefault(int(inner.relative_schema_path[0]), []).append(inner)
+    meant = [
+        form
+        for form in forms.values()
+        if not any(e.validator in ("type", "oneOf") and not e.relative_path for e in form)
+    ]
+    nested = [e for form in forms.values() for e in form if e.validator == "oneOf" and not e.relative_path]
+    if meant:
+        for inner in meant[0]:
+            _say(inner, document, complaints)
+    elif nested and any(_right_type(branch, error.instance) for e in nested for branch in branches(e.schema)):
+        for inner in nested:
+            _say_branch(inner, document, complaints)
+    else:
+        _refuse(document, complaints, tuple(error.absolute_path), _expected(branches(error.schema), error.instance))
+
+
+def _right_type(schema: dict[str, Any], value: Any) -> bool:
+    return Draft202012Validator({"type": schema["type"]}).is_valid(value) if "type" in schema else True
+
+
+def _sentence(error: Any) -> str:
+    value, schema, limit = error.instance, error.schema, error.validator_value
+    match error.validator:
+        case "type":
+            return _expected([schema], value)
+        case "enum":
+            choice = " or ".join(filter(None, [", ".join(map(str, limit[:-1])), str(limit[-1])]))
+            return f"expected {choice}, but found {found(value)}{did_you_mean(str(value), map(str, limit))}"
+        case "pattern":
+            return f"expected {schema.get('x-expected', 'another form')}, but found {found(value)}"
+        case "minimum":
+            return f"must be at least {limit}, but is {value}"
+        case _:
+            return f"does not fit: {error.message}"
+
+
+def _expected(forms: Iterable[dict[str, Any]], value: Any) -> str:
+    kinds: dict[str, None] = {}
+    for form in forms:
+        kind = form.get("type", [])
+        kinds |= dict.fromkeys([kind] if isinstance(kind, str) else kind)
+        kinds |= dict.fromkeys([" or ".join(map(repr, form.get("enum", ())))] if "enum" in form else [])
+    names = list(dict.fromkeys(_NAMES.get(kind, kind) for kind in kinds if kind != "null"))
+    return f"expected {' or '.join(filter(None, [', '.join(names[:-1]), names[-1]]))}, but found {found(value)}"
+
+
+def found(value: Any) -> str:
+    """A value as a sentence names it: what kind it is where it is large, itself where it is small."""
+    match value:
+        case None:
+            return "nothing"
+        case dict():
+            return "a map"
+        case list():
+            return "a list"
+        case _:
+            return quoted(value)
+
+
+def _misplaced(key: str) -> str:
+    """Where an unknown key would have been right: the usual slip of indentation."""
+    if key in SCHEMA["properties"]:
+        return f"; '{key}' belongs to the top level"
+    return f"; '{key}' belongs into a service" if key in SCHEMA["$defs"]["service"]["properties"] else ""
+
+
+def _refuse(document: Document, complaints: Complaints, path: Path, text: str, *, key: bool = False) -> None:
+    complaints.about(document.marks, path, text, key=key)
+    complaints.broken.add(path)
+
+
+def _take_out(data: Any, path: Path) -> None:
+    """Remove the value; an element of a list becomes None, so that the others keep their places."""
+    for step in path[:-1]:
+        if not isinstance(data, dict) or step not in data:
+            return  # taken out already with something above it
+        data = data[step]
+    if path and isinstance(data, dict):
+        data.pop(path[-1], None)
+    elif path and isinstance(data, list) and isinstance(path[-1], int):
+        data[path[-1]] = None

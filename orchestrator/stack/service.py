@@ -1,0 +1,266 @@
+"""One service of the file → `Service`. Reads like the Compose Specification's list of keys; mistakes are collected."""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import signal
+from typing import Any, get_args
+
+from orchestrator import units
+from orchestrator.health.check import Check
+from orchestrator.policy.restart import Condition, RestartPolicy
+from orchestrator.scheduler.node import Request
+from orchestrator.stack import dotenv, mounts, ports, resources
+from orchestrator.stack.context import Context, text
+from orchestrator.stack.model import Dependency, Limits, Port, Service
+from orchestrator.stack.places import Path, Source, did_you_mean, shown_name
+
+CAPABILITIES = frozenset(
+    """
+    AUDIT_CONTROL AUDIT_READ AUDIT_WRITE BLOCK_SUSPEND BPF CHECKPOINT_RESTORE CHOWN DAC_OVERRIDE DAC_READ_SEARCH
+    FOWNER FSETID IPC_LOCK IPC_OWNER KILL LEASE LINUX_IMMUTABLE MAC_ADMIN MAC_OVERRIDE MKNOD NET_ADMIN
+    NET_BIND_SERVICE NET_BROADCAST NET_RAW PERFMON SETFCAP SETGID SETPCAP SETUID SYS_ADMIN SYS_BOOT SYS_CHROOT
+    SYS_MODULE SYS_NICE SYS_PACCT SYS_PTRACE SYS_RAWIO SYS_RESOURCE SYS_TIME SYS_TTY_CONFIG SYSLOG WAKE_ALARM ALL
+    """.split()
+)
+_CONDITIONS: dict[str, Any] = {
+    "service_started": "started",
+    "service_healthy": "healthy",
+    "service_completed_successfully": "completed",
+}
+_HOSTNAME = re.compile(r"[a-zA-Z0-9]([a-zA-Z0-9-]{0,61}[a-zA-Z0-9])?(\.[a-zA-Z0-9]([a-zA-Z0-9-]{0,61}[a-zA-Z0-9])?)*")
+
+
+def service(context: Context, name: str, data: dict[str, Any]) -> tuple[Service, list[tuple[Port, Path]]]:
+    """The service, and where each of its ports was written."""
+    path: Path = ("services", name)
+    deploy = data.get("deploy") or {}
+    resources_ = deploy.get("resources", {})
+    check, disabled = healthcheck(context, data.get("healthcheck") or {}, (*path, "healthcheck"))
+    published = ports.ports(context, data.get("ports") or [], (*path, "ports"))
+    made = Service(
+        name=name,
+        image=_image(context, data, path),
+        command=context.read(data, path, "command", _words, None),
+        entrypoint=context.read(data, path, "entrypoint", _words, None),
+        environment=environment(context, data, path),
+        working_dir=data.get("working_dir") or None,
+        user=text(data["user"]) if "user" in data else None,
+        hostname=context.read(data, path, "hostname", _hostname, None),
+        depends_on={key: _dependency(value) for key, value in (data.get("depends_on") or {}).items()},
+        healthcheck=check,
+        healthcheck_disabled=disabled,
+        restart=restart(context, data, deploy, path),
+        ports=tuple(port for port, _ in published),
+        networks=resources.attachments(context, data, path),
+        mounts=mounts.mounts(context, data, path),
+        labels=resources.labels(data.get("labels")),
+        stop_signal=context.read(data, path, "stop_signal", _signal, None),
+        stop_grace_period=context.read(data, path, "stop_grace_period", units.duration, 10.0),
+        init=bool(data.get("init", False)),
+        read_only=bool(data.get("read_only", False)),
+        cap_add=_capabilities(context, data, path, "cap_add"),
+        cap_drop=_capabilities(context, data, path, "cap_drop"),
+        replicas=_replicas(context, data, deploy, path),
+        limits=_limits(context, resources_.get("limits", {}), (*path, "deploy", "resources", "limits")),
+        reservations=_reserved(
+            context, resources_.get("reservations", {}), (*path, "deploy", "resources", "reservations")
+        ),
+        extensions={key: value for key, value in data.items() if key.startswith("x-")},
+    )
+    _expose(context, data, path)
+    return made, published
+
+
+def _image(context: Context, data: dict[str, Any], path: Path) -> str:
+    if data.get("image"):
+        image = str(data["image"])
+        if image.startswith("dir:") and not image.startswith("dir:/"):
+            return "dir:" + os.path.normpath(os.path.join(context.directory, image[4:]))
+        return image
+    if not {(*path, "image"), (*path, "build"), (*path, "extends"), (*path, "provider")} & context.complaints.broken:
+        context.complain(path, "'image' is missing; for programs of this machine write image: host:/", key=True)
+    return ""
+
+
+def _words(value: Any) -> tuple[str, ...]:
+    """A command: a list as it is, a text split as a shell would (without expanding anything)."""
+    if isinstance(value, list):
+        return tuple(word for word in value if word is not None)
+    try:
+        return tuple(shlex.split(value))
+    except ValueError as error:
+        raise ValueError(f"cannot split {value!r} into words: {error}; write it as a list") from None
+
+
+def environment(context: Context, data: dict[str, Any], path: Path) -> dict[str, str]:
+    """env_file, then environment over it. A name without value takes the caller's, or is left out."""
+    result: dict[str, str] = {}
+    for index, item in enumerate(data.get("env_file") or ()):
+        if item is not None:
+            result |= _env_file(context, item if isinstance(item, dict) else {"path": item}, (*path, "env_file", index))
+    for name, value in (data.get("environment") or {}).items():
+        if not name or "\0" in name or "=" in name:
+            context.complain((*path, "environment", name), f"expected a variable's name, but found {name!r}", key=True)
+        elif value is not None:
+            result[name] = text(value)
+        elif name in context.environment:
+            result[name] = context.environment[name]
+        else:
+            result.pop(name, None)
+    return result
+
+
+def _env_file(context: Context, item: dict[str, Any], path: Path) -> dict[str, str]:
+    file = os.path.normpath(os.path.join(context.directory, os.path.expanduser(item["path"])))
+    try:
+        with open(file, encoding="utf-8") as opened:
+            content = opened.read(1 << 20)
+    except FileNotFoundError:
+        if item.get("required", True):
+            context.complain(path, f"env file {file} does not exist; make it, or write required: false beside path")
+        return {}
+    except (OSError, UnicodeDecodeError) as error:
+        context.complain(
+            path, f"cannot read env file {file}: {getattr(error, 'strerror', None) or 'it is not UTF-8 text'}"
+        )
+        return {}
+    source = Source(file, shown_name(file, context.directory), tuple(content.split("\n")))
+    raw = item.get("format") == "raw"
+    return dotenv.parse(content, source, context.environment, context.complaints, raw=raw)
+
+
+def _hostname(word: str) -> str:
+    if len(word) > 63 or not _HOSTNAME.fullmatch(word):
+        raise ValueError(f"expected a host name of letters, digits, '-' and '.' (at most 63), but found {word!r}")
+    return word
+
+
+def _dependency(value: dict[str, Any]) -> Dependency:
+    condition = _CONDITIONS[value.get("condition", "service_started")]
+    return Dependency(condition, bool(value.get("restart", False)), bool(value.get("required", True)))
+
+
+def healthcheck(context: Context, data: dict[str, Any], path: Path) -> tuple[Check | None, bool]:
+    """(the check, whether the image's own is switched off too)."""
+    test = data.get("test")
+    if data.get("disable") or test == ["NONE"] or test == "NONE":
+        return None, True
+    if not test:
+        if data and (*path, "test") not in context.complaints.broken:
+            context.complain(
+                path, "'test' is missing: what is to be run, such as [CMD, curl, -f, http://localhost]", key=True
+            )
+        return None, False
+    words = ("CMD-SHELL", test) if isinstance(test, str) else tuple(word for word in test if word is not None)
+    if words[0] not in ("CMD", "CMD-SHELL"):
+        context.complain(
+            (*path, "test"), f"the list must begin with CMD, CMD-SHELL or NONE, but begins with {words[0]!r}"
+        )
+    elif len(words) < 2 or (words[0] == "CMD-SHELL" and len(words) > 2):
+        wanted = "one text" if words[0] == "CMD-SHELL" else "a command"
+        context.complain((*path, "test"), f"{words[0]} must be followed by {wanted}")
+
+    usual = Check(())
+
+    def seconds(key: str, default: float) -> float:
+        return context.read(data, path, key, units.duration, default) or default  # 0 means the default, as in Docker
+
+    return Check(
+        tuple(map(str, words)),
+        seconds("interval", usual.interval),
+        seconds("timeout", usual.timeout),
+        data.get("retries") or usual.retries,
+        seconds("start_period", usual.start_period),
+        seconds("start_interval", usual.start_interval),
+    ), False
+
+
+def restart(context: Context, data: dict[str, Any], deploy: dict[str, Any], path: Path) -> RestartPolicy:
+    """`restart`, over it `deploy.restart_policy`, and the back-off of `x-pyorch.restarts`."""
+    usual = RestartPolicy()
+    condition, attempts = context.read(data, path, "restart", _restart, (usual.condition, usual.max_attempts))
+    window = delay = None
+    if (policy := deploy.get("restart_policy")) is not None:
+        here = (*path, "deploy", "restart_policy")
+        named: dict[str, Condition] = {"any": "always", "none": "no", "on-failure": "on-failure"}
+        condition, attempts = named[policy.get("condition") or "any"], policy.get("max_attempts")
+        delay = context.read(policy, here, "delay", units.duration, None)
+        window = context.read(policy, here, "window", units.duration, None)
+    words = (data.get("x-pyorch") or {}).get("restarts") or {}
+    here = (*path, "x-pyorch", "restarts")
+    return RestartPolicy(
+        condition,
+        attempts,
+        window,
+        delay,
+        context.read(words, here, "initial", units.duration, usual.initial),
+        float(words.get("factor", usual.factor)),
+        context.read(words, here, "max", units.duration, usual.max),
+        context.read(words, here, "reset_after", units.duration, usual.reset_after),
+        words.get("give_up_after"),
+    )
+
+
+def _restart(word: str) -> tuple[Condition, int | None]:
+    name, colon, count = word.partition(":")
+    for condition in get_args(Condition):
+        if name == condition and not colon:
+            return condition, None
+    if name == "on-failure" and count.isdecimal():
+        return "on-failure", int(count[:9]) or None
+    hint = did_you_mean(word, get_args(Condition))
+    raise ValueError(f"expected no, always, unless-stopped, on-failure or on-failure:N, but found {word!r}{hint}")
+
+
+def _signal(value: str | int) -> str:
+    """ "SIGINT", "int" or 2 → "SIGINT"; SIGRTMIN+3 as it is."""
+    word = str(value).upper()
+    if word.isdecimal() and int(word[:4]) in list(signal.Signals):
+        return signal.Signals(int(word)).name
+    name = word if word.startswith("SIG") else f"SIG{word}"
+    if name in signal.Signals.__members__ or re.fullmatch(r"SIGRTM(IN\+|AX-)\d{1,2}", name):
+        return name
+    raise ValueError(f"unknown signal {value!r}{did_you_mean(name, signal.Signals.__members__)}")
+
+
+def _capabilities(context: Context, data: dict[str, Any], path: Path, key: str) -> tuple[str, ...]:
+    result = []
+    for index, word in enumerate(data.get(key) or ()):
+        name = (word or "").upper().removeprefix("CAP_")
+        if word is not None and name not in CAPABILITIES:
+            context.complain((*path, key, index), f"unknown capability {word!r}{did_you_mean(name, CAPABILITIES)}")
+        elif name:
+            result.append(name)
+    return tuple(dict.fromkeys(result))
+
+
+def _replicas(context: Context, data: dict[str, Any], deploy: dict[str, Any], path: Path) -> int:
+    scale, replicas = data.get("scale"), deploy.get("replicas")
+    if None not in (scale, replicas) and scale != replicas:
+        context.complain((*path, "scale"), f"is {scale}, but deploy.replicas is {replicas}; write one of the two")
+    chosen = replicas if replicas is not None else scale
+    return 1 if chosen is None else int(chosen)
+
+
+def _limits(context: Context, data: dict[str, Any], path: Path) -> Limits:
+    """Zero, and -1 for pids, mean no limit, as in Docker."""
+    pids = data.get("pids")
+    return Limits(
+        context.read(data, path, "cpus", units.cpus, None) or None,
+        context.read(data, path, "memory", units.size, None) or None,
+        pids if pids is not None and pids > 0 else None,
+    )
+
+
+def _reserved(context: Context, data: dict[str, Any], path: Path) -> Request:
+    return Request(context.read(data, path, "cpus", units.cpus, 0.0), context.read(data, path, "memory", units.size, 0))
+
+
+def _expose(context: Context, data: dict[str, Any], path: Path) -> None:
+    """`expose` publishes nothing and services of a network reach every port anyway: only its form is checked."""
+    for index, word in enumerate(data.get("expose") or ()):
+        if word is not None and not re.fullmatch(r"\d{1,5}(-\d{1,5})?(/(tcp|udp))?", str(word)):
+            context.complain((*path, "expose", index), f"expected a port such as 80 or 80/udp, but found {word!r}")
