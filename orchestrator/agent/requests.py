@@ -31,6 +31,7 @@ class Up:
 
     directory: str
     files: list[str] | None = None
+    project_directory: str | None = None
     name: str | None = None
     environment: Mapping[str, str] = field(default_factory=dict)
     env_files: list[str] = field(default_factory=list)
@@ -63,6 +64,8 @@ class Requests:
             name=body.name,
             env_files=body.env_files,
             profiles=body.profiles,
+            services=body.services,
+            project_directory=body.project_directory,
         )
 
     def _wish(self, body: Up, stack: Stack) -> tuple[Wanted, list[str]]:
