@@ -47,7 +47,7 @@ def strangers(turn: Turn) -> Iterator[Line]:
 
 
 def dropped(scene: Scene) -> Iterator[Line]:
-    """Services that the file no longer has and whose orphans are not to stay; services scaled to 0 and not asked for."""
+    """Services gone from the file whose orphans are not to stay; services scaled to 0 that nobody asked for."""
     gone = [
         container
         for service, slots in scene.containers.items()
@@ -194,7 +194,7 @@ def keep_running(scene: Scene, slot: Slot, container: Container) -> Iterator[Lin
 
 
 def _leader_restarted(scene: Scene, container: Container) -> str | None:
-    """`depends_on.restart`: a dependency was restarted by hand since. As in Compose, restarts by policy do not count."""
+    """`depends_on.restart`: a dependency was restarted by hand since. As in Compose, a policy's do not count."""
     for leader in scene.blueprint.leaders.get(container.service, ()):
         for other in scene.containers.get(leader, {}).values():
             by_hand = bool(other.exits) and other.exits[-1].cause == "asked"

@@ -134,7 +134,7 @@ def _as_clause(why: str) -> str:
 def _state(slot: Slot) -> str:
     container = slot.container
     if container is None:
-        return "not there yet"
+        return "not running yet"
     if slot.outdated:
         return f"to be replaced: {slot.outdated}"
     if slot.restart:
