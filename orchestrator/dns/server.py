@@ -18,7 +18,7 @@ from orchestrator.dns import wire
 from orchestrator.dns.answer import answer, visible
 from orchestrator.dns.loop import READ, Loop
 from orchestrator.dns.streams import Streams
-from orchestrator.dns.upstream import Resolvers, Upstream
+from orchestrator.dns.upstream import RESOLV_CONF, Resolvers, Upstream
 from orchestrator.dns.zones import Directory, Zone
 
 MOST_DATAGRAMS = 64  # taken from one socket before the others have their turn
@@ -107,10 +107,12 @@ class Listener:
 
 
 class Server:
-    def __init__(self, zones: str, status: str, *, port: int = 53, resolvers: Resolvers | None = None) -> None:
+    def __init__(
+        self, zones: str, status: str, *, port: int = 53, upstream: int = 53, resolvers: str = RESOLV_CONF
+    ) -> None:
         self.loop, self.port, self.status = Loop(), port, status
         self.directory = Directory(zones)
-        self.upstream = Upstream(self.loop, resolvers or Resolvers())
+        self.upstream = Upstream(self.loop, Resolvers(resolvers), upstream)
         self.streams = Streams(self.loop)
         self.listeners: dict[str, Listener] = {}
         self.views: dict[tuple[str, ...], View] = {}

@@ -91,8 +91,10 @@ def switch(family: str, ifname: str, name: str, on: bool) -> None:
 
 def switch_forwarding() -> None:
     """The host routes between its interfaces. It stays on when we leave: others may have come to need it."""
-    with open("/proc/sys/net/ipv4/ip_forward", "r+") as file:
-        if file.read().strip() != "1":
+    with open("/proc/sys/net/ipv4/ip_forward") as file:
+        on = file.read().strip() == "1"
+    if not on:  # only then: writing it anew resets other switches of every interface
+        with open("/proc/sys/net/ipv4/ip_forward", "w") as file:
             file.write("1")
 
 
