@@ -30,11 +30,10 @@ def main() -> None:
     print("\n".join(host.facts()), "", sep="\n")
     engine = engines.ours(directory)
     try:
-        engine.write("name: pyorch-bench\nservices: {}\n")
         _side_by_side(engine, engines.peers(directory))
         _ours_alone(engine)
     finally:
-        engine.run("agent", "stop", "--all")
+        engines.stop(engine)
         shutil.rmtree(directory)
 
 

@@ -82,6 +82,11 @@ def _import_image(tool: str) -> None:
     subprocess.run(["sh", "-c", script], check=True, capture_output=True)
 
 
+def stop(engine: Engine) -> None:
+    """Our agent and all it looks after."""
+    subprocess.run([*engine.command, "agent", "stop", "--all"], check=True, capture_output=True)
+
+
 def processes(engine: Engine) -> dict[str, int]:
     """Our own processes: agent, launcher, dns → pid."""
     listed = subprocess.run(
