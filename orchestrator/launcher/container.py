@@ -35,7 +35,9 @@ class Born(Protocol):
     start_time: int
     gate: int | None
     report: int | None
-    cgroup: Group
+
+    @property
+    def cgroup(self) -> Group: ...
 
 
 class Group(Protocol):
@@ -53,7 +55,7 @@ class Runtime(Protocol):
     def warm(self) -> None: ...
     def create(self, bundle: str, spec: dict[str, Any], stdout: int, stderr: int) -> Born: ...
     def enter(
-        self, pid: int, pidfd: int, spec: dict[str, Any], process: dict[str, Any],
+        self, pid: int, held: int, spec: dict[str, Any], process: dict[str, Any],
         stdin: int, stdout: int, stderr: int, tty: bool, cgroup: Any,
     ) -> Born: ...  # fmt: skip
     def adopt(self, bundle: str, spec: dict[str, Any], state: dict[str, Any]) -> Born: ...
@@ -149,7 +151,6 @@ class Container:
         self.status = "creating"
         self.exit: dict[str, Any] | None = None  # what exit.json says, once it ended
         self.owed: list[Reply] = []  # deletes that wait for the end
-        self.awaited: Timer | None = None  # an adopted one that is dead: until its parent has reaped it
         self._loop, self._gone = loop, gone
         self._output: Output
         self._born: Born
@@ -188,6 +189,10 @@ class Container:
     @property
     def pid(self) -> int:
         return self._born.pid
+
+    @property
+    def start_time(self) -> int:
+        return self._born.start_time
 
     @property
     def pidfd(self) -> int:

@@ -19,12 +19,23 @@ def ending(status: int) -> tuple[int | None, int | None]:
     return os.WEXITSTATUS(status), None
 
 
-def status_by_pidfd(pidfd: int) -> int | None:
-    """The wait status of a process that its own parent has reaped (Linux 6.15 and later); None: not to be known."""
+def stranger_status(pid: int, start_time: int, pidfd: int) -> int | None:
+    """The wait status of a dead process that is another one's child; None: it is not to be known.
+
+    While nobody has reaped it, its zombie says it (proc(5), /proc/PID/stat field 52); afterwards the pidfd does, which
+    must have been opened in its lifetime (ioctl PIDFD_GET_INFO, Linux 6.15).
+    """
+    try:
+        with open(f"/proc/{pid}/stat", "rb") as file:
+            fields = file.read().rpartition(b")")[2].split()
+        if fields[0] == b"Z" and int(fields[19]) == start_time:
+            return int(fields[49])
+    except (FileNotFoundError, ProcessLookupError):
+        pass  # reaped
     request = bytearray(_INFO.pack(_PIDFD_INFO_EXIT, *([0] * 13)))
     try:
         fcntl.ioctl(pidfd, _PIDFD_GET_INFO, request)
-    except OSError:
+    except OSError:  # an older kernel
         return None
     mask, *_, status = _INFO.unpack(request)
-    return status if mask & _PIDFD_INFO_EXIT else None
+    return int(status) if mask & _PIDFD_INFO_EXIT else None

@@ -12,7 +12,7 @@ import time
 from collections import deque
 from collections.abc import Callable
 
-IN, OUT, HANGUP, ERROR = select.EPOLLIN, select.EPOLLOUT, select.EPOLLHUP, select.EPOLLERR
+IN, OUT, HANGUP = select.EPOLLIN, select.EPOLLOUT, select.EPOLLHUP
 
 
 class Timer:

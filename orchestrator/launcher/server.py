@@ -16,13 +16,11 @@ from typing import Any
 from orchestrator import __version__
 from orchestrator.launcher.clients import Client, Refused, Reply
 from orchestrator.launcher.container import Container, Runtime, read_json, remove, write_json
-from orchestrator.launcher.deaths import status_by_pidfd
+from orchestrator.launcher.deaths import stranger_status
 from orchestrator.launcher.execs import Exec
-from orchestrator.launcher.loop import ERROR, HANGUP, IN, Loop
+from orchestrator.launcher.loop import IN, Loop
 from orchestrator.root import Root
 
-EDGE = 1 << 31  # EPOLLET
-REAPED_WITHIN = 1.0  # seconds its own parent has to reap an adopted container, before its exit code counts as lost
 SAFE = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-")
 
 
@@ -212,29 +210,14 @@ class Server:
             return
         container.adopt(born, spec, state, self._log_directory(name))
         self._containers[name] = container
-        # Edge: it rings when the process dies and again when its parent, which is not us, has reaped it.
-        self.loop.watch(container.pidfd, IN | HANGUP | ERROR | EDGE, lambda _: self._stranger_ended(container))
+        self.loop.watch(container.pidfd, IN, lambda _: self._stranger_ended(container))
         if state["status"] == "created":
             container.status = "created"  # its gate died with the launcher: it never ran and never will
             container.kill_all()
 
     def _stranger_ended(self, container: Container) -> None:
-        status = status_by_pidfd(container.pidfd)
-        if status is None and container.awaited is None:
-            container.awaited = self.loop.at(
-                time.monotonic() + REAPED_WITHIN, lambda: self._stranger_is_lost(container)
-            )
-        elif status is not None:
-            self._stranger_is_over(container, status)
-
-    def _stranger_is_lost(self, container: Container) -> None:
-        self._stranger_is_over(container, status_by_pidfd(container.pidfd))
-
-    def _stranger_is_over(self, container: Container, status: int | None) -> None:
-        if container.awaited:
-            container.awaited.cancel()
         self.loop.forget(container.pidfd)
-        container.ended(status)
+        container.ended(stranger_status(container.pid, container.start_time, container.pidfd))
 
     def _bury(self, bundle: str, spec: dict[str, Any], state: dict[str, Any]) -> None:
         """It ended while no launcher was there to see how."""

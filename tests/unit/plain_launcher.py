@@ -30,11 +30,11 @@ class PlainLauncher:
         self._ended: dict[object, asyncio.Future[dict[str, Any]]] = {}
 
     async def client(self) -> LauncherClient:
-        if daemon.holder(self.root, "launcher.lock") is None:
-            self.start()
+        self.start()
         return await connect(self.root, self._heard)
 
     def start(self) -> None:
+        """Returns when a launcher answers, a new one or the one that ran already."""
         reader, writer = os.pipe()
         code = (
             f"import sys; sys.path[:0] = [{PROJECT!r}, {HERE!r}]; import plain_runtime\n"

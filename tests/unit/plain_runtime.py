@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 from typing import Any
@@ -60,7 +61,7 @@ def create(bundle: str, spec: dict[str, Any], stdout: int, stderr: int) -> Born:
     pid = os.fork()
     if pid == 0:
         try:
-            os.close(opener)
+            _close_all_but(gate, stdout, stderr, reporter)  # the launcher's lock, and others' gates
             os.setsid()
             os.write(reporter, (sentence or "1").encode())
             if not sentence and os.read(gate, 1) == b"1":
@@ -70,6 +71,13 @@ def create(bundle: str, spec: dict[str, Any], stdout: int, stderr: int) -> Born:
     os.close(gate)
     os.close(reporter)
     return Born(pid, opener, report, pid)
+
+
+def _close_all_but(*kept: int) -> None:
+    for descriptor in map(int, os.listdir("/proc/self/fd")):
+        if descriptor > 2 and descriptor not in kept:
+            with contextlib.suppress(OSError):
+                os.close(descriptor)
 
 
 def enter(
