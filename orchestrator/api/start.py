@@ -30,10 +30,14 @@ def ensure_agent(root: Root) -> bool:
 
     OrchestratorError: no root rights, or it did not come up; the sentence holds the last line of its log.
     """
-    must_be_root()
     client = Client(root.api_socket)
-    if client.answers():
-        return False
+    try:
+        if client.answers():
+            return False
+    except PermissionError:
+        must_be_root()
+        raise
+    must_be_root()
     os.makedirs(root.run, mode=0o711, exist_ok=True)
     lock = os.open(os.path.join(root.run, "start.lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:

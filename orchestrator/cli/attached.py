@@ -117,8 +117,7 @@ class Attached:
         if self.interrupts:
             self.code = 130
         elif self.aborting:
-            self._look()
-            self.code = self.code or 0
+            self.code = self._exit_code()
         elif failed:
             self.code = failed
         self.settled = self.must_look = True
@@ -137,15 +136,11 @@ class Attached:
         """Which of ours have ended? All: it is over. One, where that aborts: the rest is stopped."""
         if not self.settled or self.printer is None:
             return
-        query = {"stack": self.printer.stack, "all": 1, "services": ",".join(self.given.services) or None}
-        containers = self.client.get("/v1/containers", **query)
+        containers = self._containers(self.given.services)
         ended = [container for container in containers if container["State"] in ("exited", "dead")]
         aborts = [container for container in ended if self._aborts(container)]
         if aborts and not self.aborting and not self.interrupts:
             self._abort(aborts[0])
-        for container in ended:
-            if self.aborting and container["Service"] == self.from_service:
-                self.code = container["ExitCode"] if self._stopped() else None
         if len(ended) == len(containers) and not self.aborting and not self.interrupts:
             self.code = 0
 
@@ -154,9 +149,15 @@ class Attached:
         always = given.abort_on_container_exit or given.exit_code_from
         return bool(always or (given.abort_on_container_failure and container["ExitCode"] != 0))
 
-    def _stopped(self) -> bool:
-        """Whether the stop that an abort asked for is done (its work is what `self.work` is then)."""
-        return self.work is not None and self.work.ended
+    def _containers(self, services: list[str]) -> list[dict[str, Any]]:
+        assert self.printer is not None
+        query = {"stack": self.printer.stack, "all": 1, "services": ",".join(services) or None}
+        return list(self.client.get("/v1/containers", **query))
+
+    def _exit_code(self) -> int:
+        """Of the service that --exit-code-from names, else of the one whose end began the abort."""
+        codes = [row["ExitCode"] for row in self._containers([]) if row["Service"] == self.from_service]
+        return next((int(code) for code in codes if code), 0)
 
     def _abort(self, container: dict[str, Any]) -> None:
         self.aborting = True

@@ -25,5 +25,5 @@ def run(given: Given) -> int:
     from orchestrator.cli.deed import do
     from orchestrator.cli.where import take_file
 
-    take_file(given)
+    take_file(given, given.services)
     return do(given, "down", {"volumes": given.volumes, "grace": given.timeout, "services": given.services})

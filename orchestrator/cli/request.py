@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 def request(given: Given) -> dict[str, Any]:
     """What both commands have in common; Mistake where --scale cannot be read."""
-    take_file(given)
+    take_file(given, given.services)
     return {
         **wish(given),
         "services": given.services,

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
     from orchestrator.cli.option import Given
     from orchestrator.root import Root
+    from orchestrator.stack.model import Stack
 
 
 def root(given: Given) -> Root:
@@ -48,10 +49,10 @@ def files(given: Given) -> list[str]:
     return [found]
 
 
-def take_file(given: Given) -> None:
+def take_file(given: Given, words: list[str]) -> None:
     """`pyorch up stack.yaml [SERVICE…]`: a first word that ends as YAML files do is the stack file, not a service."""
-    if given.services and given.services[0].endswith((".yaml", ".yml")):
-        given.file.append(given.services.pop(0))
+    if words and words[0].endswith((".yaml", ".yml")):
+        given.file.append(words.pop(0))
 
 
 def scope(given: Given) -> dict[str, str]:
@@ -65,9 +66,7 @@ def stack_name(given: Given, client: Client) -> str:
     name = written_name(given)
     if name:
         return name
-    paths = files(given)
-    answer = client.get("/v1/resolve", file=paths[0], directory=_directory(given, paths))
-    return str(answer["name"])
+    return str(client.get("/v1/resolve", file=files(given)[0])["name"])
 
 
 def stack_path(given: Given, client: Client, deed: str) -> str:
@@ -77,10 +76,10 @@ def stack_path(given: Given, client: Client, deed: str) -> str:
 
 def wish(given: Given) -> dict[str, Any]:
     """What `up` and `plan` send of the stack: its files, what they are read against, and the caller's environment."""
-    paths = files(given)
     return {
-        "files": paths,
-        "directory": _directory(given, paths),
+        "files": files(given),
+        "directory": os.getcwd(),
+        "project_directory": os.path.abspath(given.project_directory) if given.project_directory else None,
         "name": written_name(given),
         "environment": dict(os.environ),
         "env_files": [os.path.abspath(file) for file in given.env_file],
@@ -88,14 +87,36 @@ def wish(given: Given) -> dict[str, Any]:
     }
 
 
+def read_stack(given: Given, words: list[str]) -> Stack:
+    """The stack, loaded here and now (no agent, no root rights); a file among the `words` is taken from them."""
+    from orchestrator.stack.load import load
+
+    take_file(given, words)
+    wanted = wish(given)
+    return load(wanted.pop("files"), services=words, **wanted)
+
+
+def only(stack: Stack, names: list[str]) -> Stack:
+    """The stack with nothing but these services and all they wait for; as it is where none is named."""
+    from dataclasses import replace
+
+    from orchestrator.errors import Mistake
+    from orchestrator.stack.graph import needs
+
+    unknown = [name for name in names if name not in stack.services]
+    if unknown:
+        have = ", ".join(sorted(stack.services))
+        raise Mistake(*(f"no such service: {name}; the stack has {have}" for name in unknown))
+    if not names:
+        return stack
+    kept = {*names, *(need for name in names for need in needs(stack.services, name))}
+    return replace(stack, services={name: service for name, service in stack.services.items() if name in kept})
+
+
 def profiles(given: Given) -> list[str]:
     """--profile, else COMPOSE_PROFILES."""
     written: list[str] = given.profile
     return written or [name for name in os.environ.get("COMPOSE_PROFILES", "").split(",") if name]
-
-
-def _directory(given: Given, paths: list[str]) -> str:
-    return os.path.abspath(given.project_directory or os.path.dirname(paths[0]))
 
 
 def _existing(file: str) -> str:
