@@ -65,7 +65,7 @@ class Circle:
         """Recover, then turn until cancelled."""
         async with asyncio.TaskGroup() as tasks:
             await self._meet_launcher()
-            self._recover()
+            await self._recover()
             tasks.create_task(self._keep_launcher())
             tasks.create_task(self._keep_dns())
             while True:
@@ -152,10 +152,12 @@ class Circle:
 
     # recovery
 
-    def _recover(self) -> None:
+    async def _recover(self) -> None:
         """The bundles say what there is; whatever was never finished is taken away."""
         _, half_made = self.containers.load(self.wishes.definition)
         for id in half_made:
+            if os.path.exists(self.root.bundle(id)):
+                await self.launcher_or_fail().request("delete", container=id)
             scrap([self.root.bundle(id), self.root.container(id)])
         for stack, service, why in self.wiring.hold_again(self.wishes.all()):
             self.events.note("trouble", f"{stack}-{service}", why, stack=stack, service=service)

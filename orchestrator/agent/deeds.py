@@ -14,7 +14,7 @@ from typing import Any
 
 from orchestrator import images
 from orchestrator.agent import clock
-from orchestrator.agent.containers import Containers, Record, exit_of, scrap
+from orchestrator.agent.containers import Containers, Record, exit_of, scrap, write_text
 from orchestrator.agent.events import Events
 from orchestrator.agent.launcher_client import LauncherClient
 from orchestrator.agent.wiring import Wiring
@@ -117,7 +117,8 @@ class Hands:
                 wanted_address = service.networks[key].ipv4_address
                 record.addresses[attached] = self.wiring.lease(attached, record.name, wanted_address)
                 record.network_keys[attached] = key
-            os.makedirs(os.path.join(bundle, "etc"), mode=0o700)
+            os.mkdir(bundle, 0o700)
+            os.mkdir(f"{bundle}/etc", 0o700)
             self.containers.write_identity(record)
             self._write_names(record, bundle)
             mounts = [*storage_mounts.container_mounts(self.root, service, wish.stack, record.id), *_etc_mounts(bundle)]
@@ -129,11 +130,10 @@ class Hands:
                 hostname=service.hostname or record.id,
                 mounts=mounts,
             )
+            os.mkdir(own := self.root.container(record.id), 0o700)
             for part in ("upper", "work", "log"):
-                os.makedirs(os.path.join(self.root.container(record.id), part), mode=0o755)
-            os.chmod(self.root.container(record.id), 0o700)
-            with open(os.path.join(bundle, "config.json"), "w", encoding="utf-8") as file:
-                json.dump(spec, file)
+                os.mkdir(f"{own}/{part}", 0o755)
+            write_text(f"{bundle}/config.json", json.dumps(spec), 0o600)
         except OSError as error:
             scrap(self.containers.forget(record))
             raise HostRefused(f"cannot prepare {record.name}: {error}") from error
@@ -152,10 +152,7 @@ class Hands:
             "resolv.conf": "".join(f"nameserver {server}\n" for server in servers[:3]) + "options ndots:0\n",
         }
         for name, text in texts.items():
-            path = os.path.join(bundle, "etc", name)
-            with open(path, "w", encoding="utf-8") as file:
-                file.write(text)
-            os.chmod(path, 0o644)
+            write_text(f"{bundle}/etc/{name}", text, 0o644)
 
     async def _run(self, record: Record) -> None:
         """create → attach → start, the OCI split."""
@@ -167,7 +164,6 @@ class Hands:
         await launcher.request("start", container=record.id)
         if record.phase == "created":  # it may have run and ended before the reply was read
             record.change(phase="running", started=clock.now())
-            self.containers.write_history(record)
 
     async def _clear(self, record: Record, forget: bool) -> None:
         """Take back a start that failed. A new container leaves nothing; an old one is as exited as before."""

@@ -22,6 +22,7 @@ from orchestrator.root import Root
 
 def main(arguments: list[str]) -> int:
     """`--root DIR [--ready FD]`: serve until SIGTERM; one byte is written to FD once requests are answered."""
+    os.umask(0o022)  # services of any user read what we write for them; private things are made 0600 by name
     options = dict(zip(arguments[::2], arguments[1::2], strict=True))
     root = Root(options.get("--root"))
     ready = int(options["--ready"]) if "--ready" in options else None

@@ -19,7 +19,7 @@ from orchestrator.api.http import Json, Reply, Request, Stream
 from orchestrator.errors import Missing, Mistake
 from orchestrator.kernel import cgroups
 from orchestrator.stack import files as stack_files
-from orchestrator.stack.load import project_name
+from orchestrator.stack.naming import name_of
 
 Route = Callable[[Request], Awaitable[Reply]]
 KNOWN = {item.name for item in fields(Up)}
@@ -72,7 +72,7 @@ class Routes:
                 "dns": {"pid": pid_in(circle.root.run, "dns.lock")},
                 "root": circle.root.directory,
                 "instance": circle.root.instance,
-                "cgroup": cgroups.detect(),
+                "cgroup": f"v{cgroups.hierarchy().version}",
                 "node": {"name": node.name, "cpus": node.cpus, "memory": node.memory},
                 "stacks": len(circle.wishes.all()),
                 "containers": len(circle.containers),
@@ -122,7 +122,7 @@ class Routes:
         for wish in self._circle.wishes.all():
             if any(os.path.realpath(known) == real for known in wish.stack.files):
                 return wish.stack.name
-        return project_name(file)
+        return name_of(file, {})
 
     async def down(self, request: Request) -> Reply:
         body = request.json()
