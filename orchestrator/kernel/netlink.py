@@ -24,8 +24,8 @@ RTM_NEWLINK, RTM_DELLINK, RTM_GETLINK, RTM_NEWADDR, RTM_DELADDR, RTM_GETADDR = 1
 RTM_NEWROUTE, RTM_GETROUTE = 24, 26
 IFLA_ADDRESS, IFLA_IFNAME, IFLA_MASTER, IFLA_LINKINFO, IFLA_NET_NS_PID = 1, 3, 10, 18, 19
 IFLA_NUM_TX_QUEUES, IFLA_NUM_RX_QUEUES = 31, 32
-IFLA_INFO_KIND, IFLA_INFO_DATA, VETH_INFO_PEER = 1, 2, 1
-IFLA_BR_MCAST_SNOOPING = 23
+IFLA_INFO_KIND, IFLA_INFO_DATA, IFLA_INFO_SLAVE_KIND, IFLA_INFO_SLAVE_DATA, VETH_INFO_PEER = 1, 2, 4, 5, 1
+IFLA_BR_MCAST_SNOOPING, IFLA_BRPORT_MODE = 23, 4
 IFA_ADDRESS, IFA_LOCAL, IFA_BROADCAST = 1, 2, 4
 RTA_DST, RTA_GATEWAY, RTA_TABLE = 1, 5, 15
 IFF_UP = 1
@@ -163,6 +163,16 @@ def new_veth(name: str, master: int, pid: int, peer: str, mac: bytes) -> bytes:
     info = nested(IFLA_LINKINFO, text(IFLA_INFO_KIND, "veth"), data)
     attached = text(IFLA_IFNAME, name) + number(IFLA_MASTER, master) + one_queue
     return _change_link(RTM_NEWLINK, NLM_F_CREATE | NLM_F_EXCL, attached, info, up=True)
+
+
+def hairpin(name: str) -> bytes:
+    """Let the bridge send frames of port `name` back to where they came from.
+
+    Needed where br_netfilter is on: it translates a container's question to its own published port within the bridge.
+    """
+    data = nested(IFLA_INFO_SLAVE_DATA, attribute(IFLA_BRPORT_MODE, b"\1"))
+    info = nested(IFLA_LINKINFO, text(IFLA_INFO_SLAVE_KIND, "bridge"), data)
+    return _change_link(RTM_NEWLINK, 0, text(IFLA_IFNAME, name), info)
 
 
 def link_up(index: int) -> bytes:

@@ -30,7 +30,7 @@ def attach(
     hardware = bytes.fromhex(mac.replace(":", ""))
     try:
         with Netlink() as kernel:
-            kernel.run(netlink.new_veth(host_name, bridge_index, pid, inside, hardware))
+            kernel.run(netlink.new_veth(host_name, bridge_index, pid, inside, hardware), netlink.hairpin(host_name))
         try:
             switch("ipv6", host_name, "disable_ipv6", True)
             _furnish(pid, inside, address, gateway)
