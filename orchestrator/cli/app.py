@@ -11,9 +11,9 @@ import click
 from click.shell_completion import CompletionItem
 
 from orchestrator import __version__
-from orchestrator.cli.failure import say
 from orchestrator.cli.main import load
 from orchestrator.cli.option import Argument, Given, Option, beside, merged
+from orchestrator.cli.printing import say
 from orchestrator.cli.table import COMMANDS, GENERAL
 
 HELP = """A declarative multi-container orchestrator: Compose files, healed and explained.

@@ -34,7 +34,7 @@ ARGUMENTS = (Argument("only", many=True, required=False, metavar="[FILE] SERVICE
 
 
 def run(given: Given) -> int:
-    from orchestrator.cli.failure import say
+    from orchestrator.cli.printing import say
     from orchestrator.cli.where import only, read_stack
 
     stack = only(read_stack(given, given.only), given.only)

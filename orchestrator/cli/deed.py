@@ -20,7 +20,7 @@ def do(given: Given, deed: str, body: dict[str, Any]) -> int:
     try:
         return verdict(follow(answer, teller))
     except KeyboardInterrupt:
-        from orchestrator.cli.failure import say
+        from orchestrator.cli.printing import say
 
         say(f"no longer watching: the agent goes on with '{deed}'; 'pyorch ps -a' shows how far it is")
         return 130

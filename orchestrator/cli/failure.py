@@ -8,8 +8,8 @@ from __future__ import annotations
 import os
 import signal
 import sys
-import traceback
 
+from orchestrator.cli.printing import say
 from orchestrator.errors import Mistake, OrchestratorError
 
 
@@ -34,13 +34,10 @@ def report(error: BaseException, *, verbose: bool = False) -> int:
     return _unforeseen(error, verbose=verbose or bool(os.environ.get("PYORCH_DEBUG")))
 
 
-def say(sentence: str) -> None:
-    """One line on stderr, with our name before it."""
-    print(f"pyorch: {sentence}", file=sys.stderr, flush=True)
-
-
 def _unforeseen(error: BaseException, *, verbose: bool) -> int:
     if verbose:
+        import traceback
+
         traceback.print_exception(error)
     hint = "" if verbose else " (-v shows where)"
     sentence = str(error) or "no more is known"

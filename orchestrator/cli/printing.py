@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 
 TYPE_CHECKING = False  # typing itself costs 8 ms
 if TYPE_CHECKING:
@@ -37,6 +38,11 @@ def live(given: Given, fd: int) -> bool:
 def coloured(given: Given, fd: int) -> bool:
     """Whether colours may go to `fd`: https://no-color.org, --no-color, --ansi."""
     return not given.no_color and not os.environ.get("NO_COLOR") and live(given, fd)
+
+
+def say(sentence: str) -> None:
+    """One line on stderr, with our name before it."""
+    print(f"pyorch: {sentence}", file=sys.stderr, flush=True)
 
 
 def write_all(fd: int, data: bytes) -> None:

@@ -54,7 +54,7 @@ def follow(answer: Response, teller: Progress) -> dict[str, Any]:
 
 def verdict(done: dict[str, Any]) -> int:
     """The exit code, after a sentence for each failure."""
-    from orchestrator.cli.failure import say
+    from orchestrator.cli.printing import say
 
     for failure in done["failures"]:
         subject, why = printable(str(failure["subject"])), printable(str(failure["why"]))

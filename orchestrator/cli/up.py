@@ -63,7 +63,7 @@ def run(given: Given) -> int:
 
 
 def _detached(answer: Response, teller: Progress) -> int:
-    from orchestrator.cli.failure import say
+    from orchestrator.cli.printing import say
     from orchestrator.cli.progress import follow, verdict
 
     try:
