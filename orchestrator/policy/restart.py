@@ -89,14 +89,12 @@ def next_start(policy: RestartPolicy, exits: tuple[Exit, ...], now: float, *, pa
         return Finished(said)
     row = _in_a_row(policy, runs, patience)
     if policy.give_up_after is not None and row >= policy.give_up_after:
-        return GaveUp(f"gave up: failed {_times(row)} in a row, last {said}")
+        return GaveUp(f"gave up: failed {_in_words(row)}, last {said}")
     restarts = row - 1 if policy.window is None else sum(e.at > last.at - policy.window for e in runs[:-1])
     if policy.max_attempts is not None and restarts >= policy.max_attempts:
         return GaveUp(f"gave up: restarted {_times(restarts)} (at most {policy.max_attempts}), last {said}")
     at = last.at + _delay(policy, row)
-    return Again(
-        at, f"{said} (restart: {policy.condition})" if row == 1 else f"ended {_times(row)} in a row, last {said}"
-    )
+    return Again(at, f"ended {_in_words(row)}, last {said}" if row > 1 else _first(said, policy))
 
 
 def _since_asked(exits: tuple[Exit, ...]) -> tuple[Exit, ...]:
@@ -137,8 +135,16 @@ def _signal_name(number: int) -> str:
     return signal.Signals(number).name if number in signal.valid_signals() else f"signal {number}"
 
 
+def _first(said: str, policy: RestartPolicy) -> str:
+    return said if said.endswith(")") else f"{said} (restart: {policy.condition})"
+
+
 def _times(count: int) -> str:
     return "once" if count == 1 else f"{count} times"
+
+
+def _in_words(row: int) -> str:
+    return _times(row) + (" in a row" if row > 1 else "")
 
 
 def setback(count: int) -> float:

@@ -93,21 +93,23 @@ def _slot(scene: Scene, slot: Slot, hold: Hold | None, doing: str | None, ready:
     name, container = slot.replica.name, slot.present
     if ready and container and (illness := _illness(container)):
         return _Answer(name, "failed", illness)
+    if trouble := _trouble(scene, slot):  # before what is being done: trying again is no reason to wait
+        return _Answer(name, "failed", trouble)
     if doing:
         return _Answer(name, "pending", doing)
     if isinstance(slot.next, GaveUp) and container:
         # Compose: `up -d` is content when a container with `restart: "no"` has run, whatever its exit code.
         return None if slot.ran and not ready else _Answer(name, "failed", slot.next.why)
-    if trouble := _trouble(scene, slot):
-        return _Answer(name, "failed", trouble)
     if hold is None:
         return _Answer(name, "pending", "starting") if ready and container and _starting(slot, container) else None
     if hold.failed:
         unwell = container is not None and container.phase == "running"
         return None if unwell and not ready else _Answer(name, "failed", hold.why)
+    if hold.outlook == "failing":
+        return _Answer(name, "failed", hold.why)
     if not ready and container and hold.until is not None:
         return None  # it was started, it ended, its policy will start it again
-    return _Answer(name, "parked" if hold.parked else "pending", hold.why)
+    return _Answer(name, "parked" if hold.outlook == "parked" else "pending", hold.why)
 
 
 def _starting(slot: Slot, container: Container) -> bool:

@@ -77,7 +77,8 @@ def tend(scene: Scene, service: str) -> Iterator[Line]:
     if not scene.runs(service) or calm(scene, service):
         return
     yield from scale_down(scene, service)
-    for slot in scene.slots(service):
+    # What is to be replaced comes last: it waits for its siblings, so their holds must be known.
+    for slot in sorted(scene.slots(service), key=lambda slot: slot.outdated is not None):
         yield from settle(scene, slot)
 
 
@@ -130,14 +131,14 @@ def start(scene: Scene, slot: Slot, why: str) -> Line:
     replica, turn = slot.replica, scene.turn
     needs = check(scene, replica.definition)
     if isinstance(needs, Unmet):
-        return Hold(replica.name, needs.why, failed=needs.failed, parked=needs.parked)
+        return Hold(replica.name, needs.why, failed=needs.failed, outlook=needs.outlook)
     failure = turn.world.failures.get(replica.name)
     if failure and (until := failure.at + setback(failure.count)) > turn.now:
-        return Hold(replica.name, failure.why, until)
+        return Hold(replica.name, failure.why, until, outlook="failing")
     existing = slot.container
     place = turn.room.find(replica.definition.reservations, stays=existing)
     if isinstance(place, Refused):
-        return Hold(replica.name, place.why, parked=True)
+        return Hold(replica.name, place.why, outlook="parked")
     remark = f"; {needs.remark}" if needs.remark else ""
     return Start(replica.name, replica, place.node, why + remark, existing.id if existing else None)
 
@@ -147,15 +148,17 @@ def replace(scene: Scene, slot: Slot, container: Container, why: str) -> Line:
     if container.phase != "running":
         return Remove(container.name, container.id, why)
     if sibling := in_transit(scene, slot):
-        return Hold(container.name, f"{why}; waits for {sibling} to be up")
+        hold = scene.turn.holds.get(sibling) or Hold(sibling, "")
+        reason = f"{why}; waits for {sibling} to be up"
+        return Hold(container.name, reason, failed=hold.failed, outlook=hold.outlook)
     needs = check(scene, slot.replica.definition)
     place = scene.turn.room.find(slot.replica.definition.reservations, leaves=container)
     if isinstance(needs, Met) and isinstance(place, Placed):
         return make_way(scene, container, why, f"{container.service} is being replaced")
     scene.stuck.add(container.name)
     if isinstance(needs, Unmet):
-        return Hold(container.name, f"{why}; {needs.why}", failed=needs.failed, parked=needs.parked)
-    return Hold(container.name, f"{why}; {place.why}", parked=True)
+        return Hold(container.name, f"{why}; {needs.why}", failed=needs.failed, outlook=needs.outlook)
+    return Hold(container.name, f"{why}; {place.why}", outlook="parked")
 
 
 def in_transit(scene: Scene, slot: Slot) -> str | None:
@@ -181,6 +184,7 @@ def keep_running(scene: Scene, slot: Slot, container: Container) -> Iterator[Lin
     if why := scene.shaken.get(container.service):
         yield make_way(scene, container, why, f"{container.service} is being restarted")
     elif why := slot.restart or _leader_restarted(scene, container):
+        scene.touched.add(container.name)
         yield stop(container, why, scene.wanted.grace)
     elif verdict and verdict.status == "unhealthy" and not definition.healthcheck_disabled:
         said = verdict.last.output.strip().split("\n")[0] if verdict.last else ""

@@ -12,6 +12,7 @@ from typing import Literal
 
 from orchestrator.policy.restart import Exit, Finished
 from orchestrator.reconcile.ground import used
+from orchestrator.reconcile.plan import Outlook
 from orchestrator.reconcile.turn import Scene, Slot
 from orchestrator.stack.model import Network, Service
 
@@ -20,11 +21,11 @@ Condition = Literal["started", "healthy", "completed"]
 
 @dataclass(frozen=True, slots=True)
 class Unmet:
-    """A need that is not met; `failed`, `parked` as in `Hold`."""
+    """A need that is not met; `failed` and `outlook` as in `Hold`."""
 
     why: str
     failed: bool = False
-    parked: bool = False
+    outlook: Outlook = "soon"
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +60,10 @@ def _ground(scene: Scene, service: Service) -> Iterator[Unmet]:
         kind, exist = _kind(scene, thing)
         if not thing.external and (thing.name not in exist or thing.name in scene.turn.world.busy):
             failure = scene.turn.world.failures.get(thing.name)
-            yield Unmet(f"needs {kind} {thing.name}" + (f": {failure.why}" if failure else ""))
+            if failure:
+                yield Unmet(f"needs {kind} {thing.name}: {failure.why}", outlook="failing")
+            else:
+                yield Unmet(f"needs {kind} {thing.name}")
 
 
 def _kind(scene: Scene, thing: object) -> tuple[str, frozenset[str]]:
@@ -70,7 +74,7 @@ def _kind(scene: Scene, thing: object) -> tuple[str, frozenset[str]]:
 def _dependencies(scene: Scene, service: Service) -> Iterator[Met | Unmet]:
     for name, how in service.depends_on.items():
         answer = _dependency(scene, name, how.condition)
-        if isinstance(answer, Unmet) and not how.required and (answer.failed or answer.parked):
+        if isinstance(answer, Unmet) and not how.required and (answer.failed or answer.outlook == "parked"):
             yield Met(f"without {name}, which is optional ({answer.why})")
         else:
             yield answer
@@ -82,11 +86,11 @@ def _dependency(scene: Scene, name: str, condition: Condition) -> Met | Unmet:
     slots = scene.slots(name)
     if not slots:
         return Met(f"{name} has no replicas to wait for")
-    waiting = [slot for slot in slots if not reached(slot, condition, scene.stuck)]
+    waiting = [slot for slot in slots if scene.makes_way(slot) or not reached(slot, condition, scene.stuck)]
     if not waiting:
         return Met()
     if name in scene.wanted.stopped:
-        return Unmet(f"needs {name} {condition} (stopped by hand)", parked=True)
+        return Unmet(f"needs {name} {condition} (stopped by hand)", outlook="parked")
     answers = [_obstacle(scene, slot, condition, len(slots) > 1) for slot in waiting]
     return next((answer for answer in answers if answer.failed), answers[0])
 
@@ -122,8 +126,9 @@ def _obstacle(scene: Scene, slot: Slot, condition: Condition, several: bool) -> 
             return Unmet(f"{need}, but {who} {slot.next.why}", failed=True)
         if slot.present and slot.replica.definition.healthcheck is None and slot.present.verdict is None:
             return Unmet(f"{need}, but {who} has no healthcheck", failed=True)
-    state = f"{slot.replica.name} {_state(slot)}" if several else _state(slot)
-    return Unmet(f"{need} ({hold.why if hold else state})", parked=bool(hold and hold.parked))
+    state = "to be stopped for a moment" if scene.makes_way(slot) else _state(slot)
+    state = f"{slot.replica.name} {state}" if several else state
+    return Unmet(f"{need} ({hold.why if hold else state})", outlook=hold.outlook if hold else "soon")
 
 
 def _as_clause(why: str) -> str:

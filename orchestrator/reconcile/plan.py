@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import Literal, TypeAlias
 
 from orchestrator.reconcile.replica import Replica
 
@@ -94,19 +94,23 @@ class DropVolume:
 Action: TypeAlias = Start | Stop | Remove | MakeNetwork | DropNetwork | MakeVolume | DropVolume
 
 
+Outlook: TypeAlias = Literal["soon", "parked", "failing"]
+
+
 @dataclass(frozen=True, slots=True)
 class Hold:
     """Not now. `until`: CLOCK_MONOTONIC seconds when it is worth looking again; None: when something else changes.
 
     `failed`: no amount of waiting helps by itself (gave up, failed dependency, `restart: "no"` and exit code not 0).
-    `parked`: nothing that is under way will lift it: it waits for room, or for a service stopped by hand.
+    `outlook`, of what has not failed: "soon": something under way will lift it; "parked": nothing will by itself (no
+    room, a service stopped by hand); "failing": it, or what it waits for, did not come up and is tried again.
     """
 
     subject: str
     why: str
     until: float | None = None
     failed: bool = False
-    parked: bool = False
+    outlook: Outlook = "soon"
 
     def text(self, now: float) -> str:
         """One line; a time to come is shown as seconds from `now`."""

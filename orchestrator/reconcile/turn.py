@@ -84,7 +84,7 @@ class Slot:
 
 class Scene:
     """One wanted stack beside what there is of it. `shaken`: service → why it makes way for a
-    moment. `touched`: containers that this turn begins to replace. `stuck`: those whose replacement has to wait: they
+    moment. `touched`: containers that this turn stops for that. `stuck`: those whose replacement has to wait: they
     go on as they are, and others may count on them."""
 
     def __init__(self, turn: Turn, wanted: Wanted) -> None:
@@ -114,6 +114,10 @@ class Scene:
         """It is to run: asked for, and not stopped by hand."""
         return self.active(service) and service not in self.wanted.stopped
 
+    def makes_way(self, slot: Slot) -> bool:
+        """This turn stops it, or will as soon as those that follow it have stopped."""
+        return slot.replica.name in self.touched or slot.replica.service in self.shaken
+
     def digest(self, service: str) -> str | None:
         """None for an orphan: it stays what it is, there is nothing in the file to compare it with."""
         return self.blueprint.digests.get(service)
@@ -137,16 +141,14 @@ class Scene:
         if container is None:
             return Slot(replica)
         outdated, asked = self._outdated(container, replica), self.wanted.restarts.get(definition.name)
-        if container.phase == "running":
-            old = asked is not None and container.started is not None and container.started < asked
-            return Slot(replica, container, outdated, "restart asked" if old else None)
-        if container.phase == "created":
-            return Slot(replica, container, outdated)
+        old = asked is not None and container.started is not None and container.started < asked
+        restart = "restart asked" if old else None
+        if container.phase != "exited":
+            return Slot(replica, container, outdated, restart)
+        # Restarting it by hand forgives what failed before.
         exits = since(container.exits, asked)
         check = definition.healthcheck
         policy = next_start(definition.restart, exits, self.turn.now, patience=patience(check) if check else 0.0)
-        # Restarting it by hand forgives what failed before.
-        restart = "restart asked" if asked is not None and _latest(container) < asked else None
         return Slot(replica, container, outdated, restart, policy)
 
     def _outdated(self, container: Container, replica: Replica) -> str | None:
@@ -172,7 +174,3 @@ def chosen(wanted: int, there: Slots, digest: str | None) -> list[int]:
 
 def since(exits: tuple[Exit, ...], mark: float | None) -> tuple[Exit, ...]:
     return exits if mark is None else tuple(exit for exit in exits if exit.at >= mark)
-
-
-def _latest(container: Container) -> float:
-    return container.exits[-1].at if container.exits else container.started or 0.0

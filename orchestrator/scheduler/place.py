@@ -90,7 +90,7 @@ def _shortage(request: Request, node: Node, used: Mapping[str, Request]) -> floa
 
 
 def _amount(request: Request) -> str:
-    parts = [f"{_cpus(request.cpus)} cpus"] if request.cpus else []
+    parts = [f"{_cpus(request.cpus)} {'cpu' if request.cpus == 1 else 'cpus'}"] if request.cpus else []
     parts += [_size(request.memory)] if request.memory else []
     return " and ".join(parts) or "no reserved resources"
 
