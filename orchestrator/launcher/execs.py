@@ -15,7 +15,6 @@ from orchestrator.launcher.container import Born, Container, Runtime
 from orchestrator.launcher.deaths import ending
 from orchestrator.launcher.loop import IN, Loop, Timer
 from orchestrator.launcher.tree import kill_tree
-from orchestrator.launcher.users import resolve
 
 MOST_CAPTURED = 32 << 10  # bytes; an event must fit into a packet, however its text is escaped
 
@@ -41,7 +40,7 @@ class Exec:
 
     def begin(self, runtime: Runtime, spec: dict[str, Any], request: Mapping[str, Any], reply: Reply) -> None:
         """The reply is given when the program runs. Raises OSError, Refused: then nothing is left behind."""
-        process = _process(spec, request, self._container.pid)
+        process = _process(spec, request)
         tty = bool(request.get("tty"))
         inside: list[int] = []
         try:
@@ -182,7 +181,7 @@ class Exec:
         self._terminal = None
 
 
-def _process(spec: Mapping[str, Any], request: Mapping[str, Any], pid: int) -> dict[str, Any]:
+def _process(spec: Mapping[str, Any], request: Mapping[str, Any]) -> dict[str, Any]:
     """The OCI process object: the container's own, with the request's words over it."""
     arguments = request.get("args")
     if not isinstance(arguments, list) or not arguments or not all(isinstance(each, str) for each in arguments):
@@ -198,5 +197,6 @@ def _process(spec: Mapping[str, Any], request: Mapping[str, Any], pid: int) -> d
         "args": arguments,
         "env": [f"{name}={value}" for name, value in environment.items()],
         "cwd": request.get("cwd") or own.get("cwd") or "/",
-        "user": resolve(str(user), pid) if user else own.get("user") or {"uid": 0, "gid": 0},
+        # A name is looked up by the process itself, in the container's own /etc/passwd.
+        "user": {"uid": 0, "gid": 0, "username": str(user)} if user else own.get("user") or {"uid": 0, "gid": 0},
     }

@@ -1,0 +1,60 @@
+"""Log lines taken in and read back: `python -m bench.logs [MB]` (root). 100 bytes a line, newline included."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+import time
+
+from bench.launcher import Bench, launcher
+from orchestrator.runtime import logreader
+
+LINE = b"x" * 99 + b"\n"
+
+# As fast as a program can: 64 kB a write(2), as stdio to a pipe at its best.
+BLOCKS = "import os\nblock = (b'x' * 99 + b'\\n') * 655\nfor _ in range({0} // len(block)): os.write(1, block)"
+# As most programs do: one write(2) a line.
+SINGLES = "import os\nline = b'x' * 99 + b'\\n'\nfor _ in range({0} // 100): os.write(1, line)"
+
+
+async def taken_in(bench: Bench, name: str, program: str, size: int) -> None:
+    """From start to the exit event, which is sent when the last byte is in the log; nothing may be trimmed."""
+    limits = {"org.pyorch.log.max_size": str(1 << 30), "org.pyorch.log.max_files": "8"}
+    bench.bundle(name, "python3", "-c", program.format(size), **limits)
+    await bench.each("create", [name])
+    began = time.perf_counter()
+    await bench.each("start", [name])
+    await bench.ended(name)
+    seconds = time.perf_counter() - began
+    print(
+        f"{name}: {size / 1e6:.0f} MB in {seconds:.2f} s = {size / 1e6 / seconds:.0f} MB/s (start of Python included)"
+    )
+    read_back(os.path.join(bench.root.container(name), "log"), size)
+
+
+def read_back(directory: str, size: int) -> None:
+    began = time.perf_counter()
+    count = whole = 0
+    for chunk in logreader.read(directory):
+        count += chunk.data.count(b"\n")
+        whole += len(chunk.data)
+    seconds = time.perf_counter() - began
+    assert whole >= size * 0.99, f"only {whole} bytes of {size} are in the log"
+    print(f"  read back in chunks: {count} lines in {seconds:.2f} s = {count / seconds:,.0f} lines/s")
+    began = time.perf_counter()
+    count = sum(1 for _ in logreader.lines(logreader.read(directory)))
+    print(f"  one by one:          {count / (time.perf_counter() - began):,.0f} lines/s")
+    began = time.perf_counter()
+    tail = sum(chunk.data.count(b"\n") for chunk in logreader.read(directory, tail=100))
+    print(f"  the last {tail}:        {(time.perf_counter() - began) * 1e3:.1f} ms")
+
+
+async def main(megabytes: int) -> None:
+    async with launcher() as bench:
+        await taken_in(bench, "blocks", BLOCKS, megabytes * 1_000_000)
+        await taken_in(bench, "lines", SINGLES, megabytes * 1_000_000)
+
+
+if __name__ == "__main__":
+    asyncio.run(main(int(sys.argv[1]) if len(sys.argv) > 1 else 200))
