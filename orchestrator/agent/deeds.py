@@ -225,6 +225,9 @@ class Hands:
         directories = self.containers.forget(record)
         storage_mounts.drop_anonymous(self.root, record.id)
         await asyncio.to_thread(scrap, directories)
+        if not len(self.containers):
+            self._images.clear()
+            images.collect(self.root, used=())
         self._note("destroy", record.name, action.why, "container", record.stack, service=record.service)
 
     def _note(
