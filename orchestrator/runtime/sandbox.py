@@ -199,10 +199,10 @@ def _make_read_only(root: int, path: str) -> None:
     mounts.attach(same, target)
 
 
-def join(pidfd: int, what: str) -> None:
+def join(pidfd: int, more: int, what: str) -> None:
     """Into the namespaces (and with them the root) of a running container; the pid namespace came with the birth."""
     kinds = namespaces.NEWNS | namespaces.NEWUTS | namespaces.NEWIPC | namespaces.NEWNET | namespaces.NEWCGROUP
-    namespaces.join(pidfd, kinds, what)
+    namespaces.join(pidfd, kinds | more, what)
 
 
 def confine(process: dict[str, Any], powers: Powers) -> tuple[dict[str, str], str]:
