@@ -175,6 +175,7 @@ class Hands:
             )
         if forget:
             scrap(self.containers.forget(record))
+            self._tidy_images()
         elif record.phase != "exited":
             record.change(phase="exited", pid=None)
 
@@ -225,10 +226,14 @@ class Hands:
         directories = self.containers.forget(record)
         storage_mounts.drop_anonymous(self.root, record.id)
         await asyncio.to_thread(scrap, directories)
+        self._tidy_images()
+        self._note("destroy", record.name, action.why, "container", record.stack, service=record.service)
+
+    def _tidy_images(self) -> None:
+        """What images have made on disk goes with the last container."""
         if not len(self.containers):
             self._images.clear()
             images.collect(self.root, used=())
-        self._note("destroy", record.name, action.why, "container", record.stack, service=record.service)
 
     def _note(
         self,
