@@ -46,6 +46,11 @@ class Exit:
     signal: int | None = None
     cause: Literal["exited", "oom", "unhealthy", "asked"] = "exited"
 
+    @property
+    def good(self) -> bool:
+        """It ended by itself, with code 0."""
+        return self.code == 0 and self.cause == "exited"
+
 
 @dataclass(frozen=True, slots=True)
 class Again:
@@ -82,10 +87,9 @@ def next_start(policy: RestartPolicy, exits: tuple[Exit, ...], now: float, *, pa
     if not runs:
         return Again(now, "wanted, and not running")
     last, said = runs[-1], describe(runs[-1])
-    failed = last.code != 0 or last.cause != "exited"
     if policy.condition == "no":
-        return GaveUp(f"{said} (restart: no)") if failed else Finished(said)
-    if policy.condition == "on-failure" and not failed:
+        return Finished(said) if last.good else GaveUp(f"{said} (restart: no)")
+    if policy.condition == "on-failure" and last.good:
         return Finished(said)
     row = _in_a_row(policy, runs, patience)
     if policy.give_up_after is not None and row >= policy.give_up_after:

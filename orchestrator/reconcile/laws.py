@@ -12,10 +12,10 @@ from collections.abc import Iterator, Sequence
 from orchestrator.policy.restart import Again, Finished, GaveUp, setback
 from orchestrator.reconcile.ground import lay
 from orchestrator.reconcile.leaving import leave, stop, take_down
-from orchestrator.reconcile.needs import Met, Unmet, check, reached
+from orchestrator.reconcile.needs import check, reached
 from orchestrator.reconcile.plan import Hold, Plan, Remove, Start
 from orchestrator.reconcile.replica import count
-from orchestrator.reconcile.turn import Line, Scene, Slot, Turn
+from orchestrator.reconcile.turn import Line, Met, Scene, Slot, Turn, Unmet
 from orchestrator.reconcile.world import Container, Wanted, World
 from orchestrator.scheduler.node import Placed, Refused
 

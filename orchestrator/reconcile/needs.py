@@ -7,36 +7,26 @@ chain: "needs api healthy, but it needs db healthy, but it exited 1 (restart: no
 from __future__ import annotations
 
 from collections.abc import Iterator, Set
-from dataclasses import dataclass
 from typing import Literal
 
-from orchestrator.policy.restart import Exit, Finished
+from orchestrator.policy.restart import Finished
 from orchestrator.reconcile.ground import used
-from orchestrator.reconcile.plan import Outlook
-from orchestrator.reconcile.turn import Scene, Slot
+from orchestrator.reconcile.turn import Met, Scene, Slot, Unmet
 from orchestrator.stack.model import Network, Service
 
 Condition = Literal["started", "healthy", "completed"]
 
 
-@dataclass(frozen=True, slots=True)
-class Unmet:
-    """A need that is not met; `failed` and `outlook` as in `Hold`."""
-
-    why: str
-    failed: bool = False
-    outlook: Outlook = "soon"
-
-
-@dataclass(frozen=True, slots=True)
-class Met:
-    """A need that is met; `remark` where that is not evident."""
-
-    remark: str = ""
-
-
 def check(scene: Scene, service: Service) -> Met | Unmet:
-    """All needs of a service; the first that can never be met, else the first that is not."""
+    """All needs of a service, the same for each of its replicas."""
+    answer = scene.needs.get(service.name)
+    if answer is None:
+        answer = scene.needs[service.name] = _check(scene, service)
+    return answer
+
+
+def _check(scene: Scene, service: Service) -> Met | Unmet:
+    """The first need that can never be met, else the first that is not."""
     answers = [*_external(scene, service), *_dependencies(scene, service), *_ground(scene, service)]
     unmet = [answer for answer in answers if isinstance(answer, Unmet)]
     if unmet:
@@ -102,16 +92,12 @@ def reached(slot: Slot, condition: Condition, stuck: Set[str] = frozenset()) -> 
     if container is None:
         return False
     if condition == "completed":
-        return container.phase == "exited" and bool(container.exits) and _succeeded(container.exits[-1])
+        return container.phase == "exited" and bool(container.exits) and container.exits[-1].good
     if condition == "started":
         # What was started and is over as it should be has been started: Compose asks no more.
         return container.phase == "running" or isinstance(slot.next, Finished) or slot.ran
     healthy = container.verdict is not None and container.verdict.status == "healthy"
     return container.phase == "running" and healthy
-
-
-def _succeeded(exit: Exit) -> bool:
-    return exit.code == 0 and exit.cause == "exited"
 
 
 def _obstacle(scene: Scene, slot: Slot, condition: Condition, several: bool) -> Unmet:

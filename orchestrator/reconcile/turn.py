@@ -10,7 +10,7 @@ from typing import TypeAlias
 from orchestrator.health.judge import patience
 from orchestrator.policy.restart import Exit, GaveUp, Next, next_start
 from orchestrator.reconcile.blueprint import blueprint, dependency_order
-from orchestrator.reconcile.plan import Action, Hold, Plan, Start
+from orchestrator.reconcile.plan import Action, Hold, Outlook, Plan, Start
 from orchestrator.reconcile.replica import Replica, changes, count
 from orchestrator.reconcile.room import Room
 from orchestrator.reconcile.world import Container, Wanted, World
@@ -82,6 +82,22 @@ class Slot:
         return isinstance(self.next, GaveUp) and self.replica.definition.restart.condition == "no"
 
 
+@dataclass(frozen=True, slots=True)
+class Unmet:
+    """A need of a service that is not met; `failed` and `outlook` as in `Hold`."""
+
+    why: str
+    failed: bool = False
+    outlook: Outlook = "soon"
+
+
+@dataclass(frozen=True, slots=True)
+class Met:
+    """Needs that are met; `remark` where that is not evident."""
+
+    remark: str = ""
+
+
 class Scene:
     """One wanted stack beside what there is of it. `shaken`: service → why it makes way for a
     moment. `touched`: containers that this turn stops for that. `stuck`: those whose replacement has to wait: they
@@ -96,6 +112,7 @@ class Scene:
         self.shaken: dict[str, str] = {}
         self.touched: set[str] = set()
         self.stuck: set[str] = set()
+        self.needs: dict[str, Met | Unmet] = {}  # by service, see `needs.check`
         self._slots: dict[str, tuple[Slot, ...]] = {}
 
     @cached_property
@@ -141,26 +158,24 @@ class Scene:
         if container is None:
             return Slot(replica)
         outdated, asked = self._outdated(container, replica), self.wanted.restarts.get(definition.name)
-        old = asked is not None and container.started is not None and container.started < asked
-        restart = "restart asked" if old else None
+        restart = "restart asked" if _older(container, asked) else None
         if container.phase != "exited":
             return Slot(replica, container, outdated, restart)
-        # Restarting it by hand forgives what failed before.
+        # Restarting it by hand, or asking for it again, forgives what failed before.
         exits = since(container.exits, asked)
+        if exits and not exits[-1].good:
+            exits = since(exits, self.wanted.retries.get(definition.name))
         check = definition.healthcheck
         policy = next_start(definition.restart, exits, self.turn.now, patience=patience(check) if check else 0.0)
         return Slot(replica, container, outdated, restart, policy)
 
     def _outdated(self, container: Container, replica: Replica) -> str | None:
         service = container.service
-        asked = self.wanted.recreate.get(service)
         if self.digest(service) not in (None, container.digest):
             found = changes(container.meaning, replica.meaning, self.stack, service) or ("its definition changed",)
             more = f"; and {len(found) - NAMED_CHANGES} more" if len(found) > NAMED_CHANGES else ""
             return "; ".join(found[:NAMED_CHANGES]) + more
-        if asked is not None and container.started is not None and container.started < asked:
-            return "recreate asked"
-        return None
+        return "recreate asked" if _older(container, self.wanted.recreate.get(service)) else None
 
 
 def chosen(wanted: int, there: Slots, digest: str | None) -> list[int]:
@@ -174,3 +189,9 @@ def chosen(wanted: int, there: Slots, digest: str | None) -> list[int]:
 
 def since(exits: tuple[Exit, ...], mark: float | None) -> tuple[Exit, ...]:
     return exits if mark is None else tuple(exit for exit in exits if exit.at >= mark)
+
+
+def _older(container: Container, mark: float | None) -> bool:
+    """Its present or latest run began before the mark."""
+    started = container.exits[-1].started if container.phase == "exited" and container.exits else container.started
+    return mark is not None and started is not None and started < mark

@@ -73,6 +73,7 @@ class Wanted:
     not running. `restarts`: service → time; a replica started before it is restarted. `orphans`: services that an
     earlier revision had and the file no longer has; they go on until `--remove-orphans`. `down`: take everything away
     (and its volumes where `volumes`). `recreate`: service → time; a container whose run began before it is replaced.
+    `retries`: service → time; what failed before it is forgiven and tried again, what runs or completed is left alone.
     """
 
     stack: Stack
@@ -81,6 +82,7 @@ class Wanted:
     stopped: frozenset[str] = frozenset()
     restarts: Mapping[str, float] = field(default_factory=dict)
     recreate: Mapping[str, float] = field(default_factory=dict)
+    retries: Mapping[str, float] = field(default_factory=dict)
     orphans: Mapping[str, Service] = field(default_factory=dict)
     scale: Mapping[str, int] = field(default_factory=dict)
     down: bool = False

@@ -69,6 +69,7 @@ def wanted_from(told: Mapping[str, Any]) -> Wanted:
         stopped=frozenset(asked.get("stopped", ())),
         restarts=asked.get("restarts", {}),
         recreate=asked.get("recreate", {}),
+        retries=asked.get("retries", {}),
         orphans={key: service_from(key, body or {}) for key, body in asked.get("orphans", {}).items()},
         scale=asked.get("scale", {}),
         down=asked.get("down", False),
