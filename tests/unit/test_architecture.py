@@ -33,7 +33,7 @@ MAY_IMPORT = {
     "dns": {"errors", "root", "kernel", "network"},
     "agent": BRAIN | HANDS,
     "api": BRAIN | HANDS | {"agent"},
-    "cli": WORDS | {"api", "stack"},
+    "cli": WORDS | {"api", "stack", "reconcile"},
 }
 
 # Processes that must stay small or start fast, and what they may not drag in, however indirectly.
