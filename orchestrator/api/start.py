@@ -13,6 +13,8 @@ TYPE_CHECKING = False  # typing itself costs 8 ms
 if TYPE_CHECKING:
     from typing import NoReturn
 
+READY = 3  # the descriptor the agent writes its byte to
+KEPT = ("PATH", "LANG", "LC_ALL", "TZ")  # of the environment: the agent outlives its caller and serves others too
 MAIN = (
     "import sys; sys.path.insert(0, sys.argv.pop(1)); "
     "from orchestrator.api.main import main; sys.exit(main(sys.argv[1:]))"
@@ -75,16 +77,17 @@ def _start(root: Root) -> None:
 def _become_agent(root: Root, tell: int) -> NoReturn:
     """In the child: a session of its own, nothing inherited but the pipe and a log to write to."""
     try:
+        os.dup2(tell, READY)  # first: what is opened below might land there where our caller had closed its stdio
         os.setsid()
         os.chdir("/")
         nothing = os.open(os.devnull, os.O_RDONLY)
         written = os.open(log(root), os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
-        os.dup2(nothing, 0)
-        os.dup2(written, 1)
-        os.dup2(written, 2)
-        os.set_inheritable(tell, True)
-        line = command(root, "--ready", str(tell))
-        os.execv(line[0], line)
+        for descriptor, place in ((nothing, 0), (written, 1), (written, 2)):
+            os.dup2(descriptor, place)
+        os.set_inheritable(READY, True)
+        os.closerange(READY + 1, os.sysconf("SC_OPEN_MAX"))
+        line = command(root, "--ready", str(READY))
+        os.execve(line[0], line, {name: os.environ[name] for name in KEPT if name in os.environ})
     finally:  # also where execv fails: this copy of the caller must never run on
         os._exit(127)
 

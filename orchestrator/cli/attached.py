@@ -12,10 +12,11 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from orchestrator.api.client import Client, Lines, Response, quoted
+from orchestrator.api.client import Client, Lines, Response
 from orchestrator.cli.loglines import LogPrinter
 from orchestrator.cli.option import Given
 from orchestrator.cli.progress import Progress, verdict
+from orchestrator.cli.where import deed_path
 
 Taker = Callable[[bytes], None]
 
@@ -107,7 +108,7 @@ class Attached:
         if self.printer is not None:
             return
         self.printer = LogPrinter(self.given, stack, timestamps=self.given.timestamps)
-        logs = self.client.open("GET", f"/v1/stacks/{quoted(stack)}/logs", query=self._of_logs(follow=1))
+        logs = self.client.open("GET", deed_path(stack, "logs"), query=self._of_logs(follow=1))
         self._listen(logs, self._output)
         events = self.client.open("GET", "/v1/events", query={"stack": stack, "follow": 1})
         self._listen(events, self._event)
@@ -181,7 +182,7 @@ class Attached:
         """The containers end and stay, as after `pyorch stop`; their last words are still shown."""
         assert self.printer is not None
         body = {"services": services, "grace": grace, "no_deps": False}
-        self._work(self.client.open("POST", f"/v1/stacks/{quoted(self.printer.stack)}/stop", body=body))
+        self._work(self.client.open("POST", deed_path(self.printer.stack, "stop"), body=body))
 
     # the end
 
@@ -191,7 +192,7 @@ class Attached:
             return
         for answer, _ in self.streams.values():
             answer.close()
-        answer = self.client.open("GET", f"/v1/stacks/{quoted(self.printer.stack)}/logs", query=self._of_logs(follow=0))
+        answer = self.client.open("GET", deed_path(self.printer.stack, "logs"), query=self._of_logs(follow=0))
         self.printer.again()
         while (data := answer.receive()) is not None:
             self.printer.feed(data)

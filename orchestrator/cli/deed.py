@@ -12,11 +12,12 @@ if TYPE_CHECKING:
 def do(given: Given, deed: str, body: dict[str, Any]) -> int:
     """Returns the exit code. Interrupted, the deed goes on in the agent; the user is told so."""
     from orchestrator.cli.progress import follow, progress, verdict
-    from orchestrator.cli.where import agent, stack_path
+    from orchestrator.cli.where import agent, deed_path, stack_name
 
     client = agent(given)
-    answer = client.open("POST", stack_path(given, client, deed), body=body)
-    teller = progress(given)
+    stack = stack_name(given, client)
+    answer = client.open("POST", deed_path(stack, deed), body=body)
+    teller = progress(given, stack)
     try:
         return verdict(follow(answer, teller))
     except KeyboardInterrupt:

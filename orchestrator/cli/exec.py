@@ -33,10 +33,10 @@ INTERSPERSED = False  # options after the service belong to the command
 def run(given: Given) -> int:
     import os
 
-    from orchestrator.cli.where import agent, stack_path
+    from orchestrator.cli.where import agent, deed_path, stack_name
 
     client = agent(given)
-    path = stack_path(given, client, "exec")
+    path = deed_path(stack_name(given, client), "exec")
     tty = not (given.no_tty or given.detach) and os.isatty(0) and os.isatty(1)
     rows, columns = (0, 0)
     if tty:

@@ -24,9 +24,8 @@ ARGUMENTS = (Argument("services", many=True, required=False, metavar="SERVICE", 
 
 
 def run(given: Given) -> int:
-    from orchestrator.api.client import quoted
     from orchestrator.cli.loglines import LogPrinter
-    from orchestrator.cli.where import agent, stack_name
+    from orchestrator.cli.where import agent, deed_path, stack_name
 
     client = agent(given)
     name = stack_name(given, client)
@@ -38,7 +37,7 @@ def run(given: Given) -> int:
         "follow": int(given.follow),
         "index": given.index,
     }
-    answer = client.open("GET", f"/v1/stacks/{quoted(name)}/logs", query=query)
+    answer = client.open("GET", deed_path(name, "logs"), query=query)
     printer = LogPrinter(given, name, timestamps=given.timestamps)
     try:
         while (data := answer.receive()) is not None:

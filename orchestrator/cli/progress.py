@@ -28,14 +28,15 @@ DOING = {
     "dropnetwork": "dropping network",
     "dropvolume": "dropping volume",
 }
+BEFORE = {"starting": ("exited",), "stopping": ("running",), "removing": ("created", "exited")}
 DONE = {"running": "started"}  # the other states are said as they are
 FINAL = {"started", "healthy", "removed", "exited", "making network", "making volume"}
 COLOURS = {"unhealthy": "31", "failed": "31", "held": "33", "healthy": "32", "started": "32", "exited": "90"}
 SPARE = 0.04  # seconds between two drawings of the living lines
 
 
-def progress(given: Given) -> Progress:
-    return Live(colour=coloured(given, 2)) if live(given, 2) else Progress()
+def progress(given: Given, stack: str = "") -> Progress:
+    return Live(stack, colour=coloured(given, 2)) if live(given, 2) else Progress(stack)
 
 
 def follow(answer: Response, teller: Progress) -> dict[str, Any]:
@@ -65,9 +66,10 @@ def verdict(done: dict[str, Any]) -> int:
 class Progress:
     """A line an event, for pipes and logs: `shop-db-1  started`. A line that would say nothing new is left out."""
 
-    def __init__(self) -> None:
-        self.stack = ""
+    def __init__(self, stack: str = "") -> None:
+        self.stack = stack
         self.told: dict[str, tuple[str, str]] = {}  # subject → (state, why)
+        self._begun: set[str] = set()  # subjects with a deed under way whose state before it was not told yet
 
     def tell(self, message: dict[str, Any]) -> None:
         """Takes one message of the agent's stream; unknown kinds are for younger clients."""
@@ -77,13 +79,22 @@ class Progress:
                 for warning in message.get("warnings") or ():
                     self.line(f"pyorch: warning: {printable(warning)}")
             case {"type": "action", "subject": subject, "verb": verb, "why": why}:
+                if subject not in self.told:
+                    self._begun.add(subject)
                 self.change(subject, DOING.get(verb, verb), why)
             case {"type": "state", "subject": subject}:
-                self.change(subject, state(message), message.get("why") or "")
+                if not self._stale(subject, message["state"]):
+                    self.change(subject, state(message), message.get("why") or "")
             case {"type": "hold", "subject": subject, "why": why}:
                 self.change(subject, "held", why)
             case {"type": "done"}:
                 self.finish(message)
+
+    def _stale(self, subject: str, now: str) -> bool:
+        """The first state told of a subject is from before the deed that was told first: "stopping", then "running"."""
+        first = subject in self._begun
+        self._begun.discard(subject)
+        return first and now in BEFORE.get(self.told[subject][0], ())
 
     def change(self, subject: str, now: str, why: str) -> None:
         if self.told.get(subject) != (now, why):
@@ -96,7 +107,7 @@ class Progress:
 
     def finish(self, done: dict[str, Any]) -> None:
         if done["ok"]:
-            self.line(f"{self.stack or 'all'}: done in {done['seconds']:.2f} s")
+            self.line(f"{self.stack}: done in {done['seconds']:.2f} s")
 
     def line(self, text: str) -> None:
         print(text, file=sys.stderr, flush=True)
@@ -108,8 +119,8 @@ class Progress:
 class Live(Progress):
     """One line a subject, redrawn in place. Where they are more than the screen holds, the finished ones make room."""
 
-    def __init__(self, *, colour: bool) -> None:
-        super().__init__()
+    def __init__(self, stack: str = "", *, colour: bool) -> None:
+        super().__init__(stack)
         self.colour = colour
         self.drawn = 0  # lines on the screen that are ours
         self.due = 0.0
@@ -119,6 +130,8 @@ class Live(Progress):
             self.draw(final=False)
 
     def finish(self, done: dict[str, Any]) -> None:
+        for failure in done["failures"]:
+            self.told[failure["subject"]] = ("failed", "")
         self.draw(final=True)
         self.drawn = 0
         super().finish(done)

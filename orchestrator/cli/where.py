@@ -69,9 +69,9 @@ def stack_name(given: Given, client: Client) -> str:
     return str(client.get("/v1/resolve", file=files(given)[0])["name"])
 
 
-def stack_path(given: Given, client: Client, deed: str) -> str:
-    """The path of a deed done to the stack: /v1/stacks/NAME/deed."""
-    return f"/v1/stacks/{quoted(stack_name(given, client))}/{deed}"
+def deed_path(stack: str, deed: str) -> str:
+    """Where the agent does it: /v1/stacks/NAME/deed."""
+    return f"/v1/stacks/{quoted(stack)}/{deed}"
 
 
 def wish(given: Given) -> dict[str, Any]:

@@ -24,7 +24,7 @@ def test_ps_shows_docker_s_columns_and_the_reason_of_what_is_not_as_wanted(tmp_p
     assert (ran.returncode, ran.stderr) == (0, "")
     head, db, web = ran.stdout.splitlines()
     assert head.split() == ["NAME", "IMAGE", "COMMAND", "SERVICE", "CREATED", "STATUS", "PORTS", "REASON"]
-    assert db.split("   ")[:3] == ["shop-db-1", "host:/", '"python3 -m http.s…"']
+    assert db.split()[:5] == ["shop-db-1", "host:/", '"python3', "-m", 'http.s…"']
     assert web.endswith("needs db healthy\\x1b[2J")
 
 
