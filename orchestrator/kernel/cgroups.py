@@ -102,10 +102,8 @@ class Group:
             except FileExistsError:
                 pass  # left by a birth that was cut short; the limits are written anew
         for file, value in (_limits_v2 if self.version == 2 else _limits_v1)(resources):
-            controller, _, _ = file.partition(".")
-            directory = self.directories.get("unified") or self._v1(controller)
-            if value is not None and (directory is not None or resources):
-                self._set(directory, file, value)
+            if value is not None:
+                self._set(self.directories.get("unified") or self._v1(file.partition(".")[0]), file, value)
 
     def _v1(self, controller: str) -> str | None:
         point = hierarchy().v1.get(controller)
@@ -277,3 +275,33 @@ def _limits_v2(resources: Mapping[str, Any]) -> list[tuple[str, str | None]]:
 
 def _text(number: int | None) -> str | None:
     return None if number is None else str(number)
+
+
+def own_memory_limit() -> int | None:
+    """Bytes that the group this process sits in may use, its ancestors' limits included; None: all the machine has."""
+    here = hierarchy()
+    lowest: int | None = None
+    with open("/proc/self/cgroup", encoding="ascii") as lines:
+        for line in lines:
+            _, controllers, path = line.rstrip("\n").split(":", 2)
+            if here.version == 1 and "memory" in controllers.split(","):
+                point, name = here.v1["memory"], "memory.limit_in_bytes"
+            elif here.version == 2 and not controllers and here.unified:
+                point, name = here.unified, "memory.max"
+            else:
+                continue
+            while path not in ("", "/"):
+                found = _limit(f"{point}{path}/{name}")
+                lowest = found if lowest is None else min(lowest, found or lowest)
+                path = path.rpartition("/")[0]
+    return lowest
+
+
+def _limit(file: str) -> int | None:
+    """A limit file's number; None where it says there is none, or our view of the hierarchy has no such group."""
+    try:
+        text = read(file).strip()
+    except FileNotFoundError:
+        return None
+    # v1 says "none" as a number near 2^63.
+    return None if text == "max" or int(text) >= 1 << 60 else int(text)

@@ -162,6 +162,11 @@ def pivot(root: int) -> None:
     os.chdir("/")
 
 
+def unmount(path: str) -> None:
+    """Take away what is mounted on `path`."""
+    syscalls.call(f"unmount {path}", "umount2", path.encode(), 0)
+
+
 def is_device(descriptor: int, major: int, minor: int) -> bool:
     """Whether it is this character device: never trust a /dev/null by its name."""
     found = os.fstat(descriptor)

@@ -18,7 +18,6 @@ from orchestrator.runtime import accounts
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Sequence
     from ctypes import Array, c_char
     from typing import Any
 
@@ -278,7 +277,7 @@ def ready(stdin: int | None, stdout: int, stderr: int, tty: bool) -> None:
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
 
 
-def run(arguments: Sequence[str], environment: dict[str, str]) -> None:
+def run(arguments: list[str], environment: dict[str, str]) -> None:
     """Become the program; comes back only with an OSError: ENOENT (exit code 127) or another (126)."""
     program = arguments[0]
     descriptors.close_on_exec()
