@@ -11,6 +11,7 @@ import itertools
 import json
 import os
 import socket
+import sys
 import time
 from collections.abc import Callable, Iterator
 
@@ -157,9 +158,12 @@ class Server:
         }
         unread = {bridge: {"listening": False, "error": why} for bridge, why in self.directory.errors.items()}
         temporary = f"{self.status}.new"
-        with open(temporary, "w") as file:
-            json.dump({"pid": os.getpid(), "zones": unread | zones}, file)
-        os.replace(temporary, self.status)
+        try:
+            with open(temporary, "w") as file:
+                json.dump({"pid": os.getpid(), "zones": unread | zones}, file)
+            os.replace(temporary, self.status)
+        except OSError as error:  # the disk is full, or RUN is being removed: names are answered all the same
+            print(f"cannot write {self.status}: {error.strerror}", file=sys.stderr)
 
     def _error(self, bridge: str) -> str | None:
         return self.failures.get(bridge) or self.directory.errors.get(bridge)

@@ -54,7 +54,8 @@ class Directory:
 
     def read(self) -> bool:
         """Read what changed; True if anything did."""
-        present = {name.removesuffix(".json"): name for name in os.listdir(self.path) if name.endswith(".json")}
+        names = os.listdir(self.path) if os.path.isdir(self.path) else []  # RUN is being removed
+        present = {name.removesuffix(".json"): name for name in names if name.endswith(".json")}
         gone = self._seen.keys() - present.keys()
         for bridge in gone:
             del self._seen[bridge]

@@ -51,7 +51,8 @@ def apply(table: str, networks: Sequence[Network], publications: Sequence[Public
         made = [nft.new_table(table), nft.delete_table(table), nft.new_table(table)]
         nft.commit([*made, *_chains(table), *_rules(table, networks, publications)])
     except OSError as error:
-        raise HostRefused(f"cannot write the firewall table '{table}': {error.strerror}") from error
+        needs = "the kernel must offer nf_tables with nat, masq, fib, numgen and reject"
+        raise HostRefused(f"cannot write the firewall table '{table}': {error.strerror} ({needs})") from error
 
 
 def remove(table: str) -> None:
