@@ -9,7 +9,8 @@ from typing import Literal, TypeAlias
 from orchestrator.policy.restart import GaveUp, describe
 from orchestrator.reconcile.ground import used
 from orchestrator.reconcile.plan import Hold, Plan
-from orchestrator.reconcile.turn import Scene, Slot, Turn
+from orchestrator.reconcile.scene import Scene, Slot
+from orchestrator.reconcile.turn import Turn
 from orchestrator.reconcile.world import Container, Wanted, World
 
 Goal: TypeAlias = Literal["started", "ready", "stopped", "down"]

@@ -6,7 +6,8 @@ from collections.abc import Iterator
 
 from orchestrator.policy.restart import setback
 from orchestrator.reconcile.plan import Hold, MakeNetwork, MakeVolume
-from orchestrator.reconcile.turn import Line, Scene
+from orchestrator.reconcile.scene import Scene
+from orchestrator.reconcile.turn import Line
 from orchestrator.stack.model import Network, Service, Volume
 
 

@@ -15,7 +15,8 @@ from orchestrator.reconcile.leaving import leave, stop, take_down
 from orchestrator.reconcile.needs import check, reached
 from orchestrator.reconcile.plan import Hold, Plan, Remove, Start
 from orchestrator.reconcile.replica import count
-from orchestrator.reconcile.turn import Line, Met, Scene, Slot, Turn, Unmet
+from orchestrator.reconcile.scene import Met, Scene, Slot, Unmet
+from orchestrator.reconcile.turn import Line, Turn
 from orchestrator.reconcile.world import Container, Wanted, World
 from orchestrator.scheduler.node import Placed, Refused
 

@@ -11,7 +11,7 @@ from typing import Literal
 
 from orchestrator.policy.restart import Finished
 from orchestrator.reconcile.ground import used
-from orchestrator.reconcile.turn import Met, Scene, Slot, Unmet
+from orchestrator.reconcile.scene import Met, Scene, Slot, Unmet
 from orchestrator.stack.model import Network, Service
 
 Condition = Literal["started", "healthy", "completed"]

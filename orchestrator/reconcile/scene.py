@@ -1,0 +1,160 @@
+"""One wanted stack beside what there is of it: each of its slots, and what is wrong with it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+
+from orchestrator.health.judge import patience
+from orchestrator.policy.restart import Exit, GaveUp, Next, next_start
+from orchestrator.reconcile.blueprint import blueprint, dependency_order
+from orchestrator.reconcile.plan import Outlook
+from orchestrator.reconcile.replica import Replica, changes, count
+from orchestrator.reconcile.turn import Turn
+from orchestrator.reconcile.world import Container, Wanted
+from orchestrator.stack.model import Service
+
+NAMED_CHANGES = 3  # a sentence, not a list
+
+
+@dataclass(frozen=True, slots=True)
+class Slot:
+    """One place of a service: what belongs there, what is there, and what is wrong with that.
+
+    `outdated`: why the container must be replaced. `restart`: why it must run anew. `next`: what its restart policy
+    says, where it has ended.
+    """
+
+    replica: Replica
+    container: Container | None = None
+    outdated: str | None = None
+    restart: str | None = None
+    next: Next | None = None
+
+    @property
+    def present(self) -> Container | None:
+        """The container, if it is one that may stay as it is."""
+        return None if self.outdated or self.restart else self.container
+
+    @property
+    def ran(self) -> bool:
+        """It was started, and is over by `restart: "no"`."""
+        return isinstance(self.next, GaveUp) and self.replica.definition.restart.condition == "no"
+
+
+@dataclass(frozen=True, slots=True)
+class Unmet:
+    """A need of a service that is not met; `failed` and `outlook` as in `Hold`."""
+
+    why: str
+    failed: bool = False
+    outlook: Outlook = "soon"
+
+
+@dataclass(frozen=True, slots=True)
+class Met:
+    """Needs that are met; `remark` where that is not evident."""
+
+    remark: str = ""
+
+
+class Scene:
+    """One wanted stack beside what there is of it, and what this turn has decided about it.
+
+    `shaken`: service → why it makes way for a moment. `touched`: containers that this turn stops, to be started again
+    or replaced. `stuck`: those whose replacement has to wait: they go on as they are, and others may count on them.
+    """
+
+    def __init__(self, turn: Turn, wanted: Wanted) -> None:
+        self.turn = turn
+        self.wanted = wanted
+        self.stack = wanted.stack
+        self.blueprint = blueprint(wanted.stack)
+        self.containers = turn.containers.get(self.stack.name, {})
+        self.shaken: dict[str, str] = {}
+        self.touched: set[str] = set()
+        self.stuck: set[str] = set()
+        self.needs: dict[str, Met | Unmet] = {}  # by service, see `needs.check`
+        self._slots: dict[str, tuple[Slot, ...]] = {}
+
+    @cached_property
+    def services(self) -> Mapping[str, Service]:
+        """Those of the file, and those that an earlier revision had and nobody has taken away yet."""
+        return {**self.wanted.orphans, **self.stack.services} if self.wanted.orphans else self.stack.services
+
+    @cached_property
+    def order(self) -> tuple[str, ...]:
+        return dependency_order(self.services) if self.wanted.orphans else self.blueprint.order
+
+    def active(self, service: str) -> bool:
+        return service in self.wanted.active or (service in self.wanted.orphans and service not in self.stack.services)
+
+    def runs(self, service: str) -> bool:
+        """It is to run: asked for, and not stopped by hand."""
+        return self.active(service) and service not in self.wanted.stopped
+
+    def makes_way(self, slot: Slot) -> bool:
+        """This turn stops it, or will as soon as those that follow it have stopped."""
+        return slot.replica.name in self.touched or slot.replica.service in self.shaken
+
+    def digest(self, service: str) -> str | None:
+        """None for an orphan: it stays what it is, there is nothing in the file to compare it with."""
+        return self.blueprint.digests.get(service)
+
+    def slots(self, service: str) -> tuple[Slot, ...]:
+        """The places of a service that are wanted."""
+        made = self._slots.get(service)
+        if made is None:
+            definition, there = self.services[service], self.containers.get(service, {})
+            numbers = chosen(count(self.wanted, definition), there, self.digest(service))
+            made = self._slots[service] = tuple(self._slot(definition, n, there.get(n)) for n in numbers)
+        return made
+
+    def surplus(self, service: str) -> list[Container]:
+        """Containers in places that are not wanted, highest slot first."""
+        kept = {slot.replica.slot for slot in self.slots(service)}
+        return [c for n, c in sorted(self.containers.get(service, {}).items(), reverse=True) if n not in kept]
+
+    def _slot(self, definition: Service, number: int, container: Container | None) -> Slot:
+        replica = self.blueprint.replica(definition, number)
+        if container is None:
+            return Slot(replica)
+        outdated, asked = self._outdated(container, replica), self.wanted.restarts.get(definition.name)
+        restart = "restart asked" if _older(container, asked) else None
+        if container.phase != "exited":
+            return Slot(replica, container, outdated, restart)
+        # Restarting it by hand, or asking for it again, forgives what failed before.
+        exits = since(container.exits, asked)
+        if exits and not exits[-1].good:
+            exits = since(exits, self.wanted.retries.get(definition.name))
+        check = definition.healthcheck
+        policy = next_start(definition.restart, exits, self.turn.now, patience=patience(check) if check else 0.0)
+        return Slot(replica, container, outdated, restart, policy)
+
+    def _outdated(self, container: Container, replica: Replica) -> str | None:
+        service = container.service
+        if self.digest(service) not in (None, container.digest):
+            found = changes(container.meaning, replica.meaning, self.stack, service) or ("its definition changed",)
+            more = f"; and {len(found) - NAMED_CHANGES} more" if len(found) > NAMED_CHANGES else ""
+            return "; ".join(found[:NAMED_CHANGES]) + more
+        return "recreate asked" if _older(container, self.wanted.recreate.get(service)) else None
+
+
+def chosen(wanted: int, there: Mapping[int, Container], digest: str | None) -> list[int]:
+    """The slots to have: what exists goes before what does not, up to date before obsolete, low before high."""
+    if len(there) == wanted:
+        return sorted(there)
+    kept = sorted(there, key=lambda n: (digest is not None and there[n].digest != digest, n))[:wanted]
+    free = (n for n in range(1, wanted + len(kept) + 1) if n not in there)
+    return sorted([*kept, *(n for n, _ in zip(free, range(wanted - len(kept)), strict=False))])
+
+
+def since(exits: tuple[Exit, ...], mark: float | None) -> tuple[Exit, ...]:
+    return exits if mark is None else tuple(exit for exit in exits if exit.at >= mark)
+
+
+def _older(container: Container, mark: float | None) -> bool:
+    """Its present or latest run began before the mark."""
+    started = container.exits[-1].started if container.phase == "exited" and container.exits else container.started
+    return mark is not None and started is not None and started < mark
