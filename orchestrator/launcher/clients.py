@@ -19,6 +19,8 @@ MOST_WAITING = 4096  # packets; a client that lets more pile up does not read
 SEND_BUFFER = 1 << 20
 SO_SNDBUFFORCE = 32  # socket(7); beyond net.core.wmem_max, for root
 
+MSG_TRUNC, MSG_NOSIGNAL = int(socket.MSG_TRUNC), int(socket.MSG_NOSIGNAL)  # enums are slow to compare
+
 _request = bytearray(LONGEST_REQUEST)
 
 
@@ -65,7 +67,7 @@ class Client:
             packet, descriptors = self._waiting[0]
             rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", descriptors))] if descriptors else []
             try:
-                self._socket.sendmsg([packet], rights, socket.MSG_NOSIGNAL)
+                self._socket.sendmsg([packet], rights, MSG_NOSIGNAL)
             except BlockingIOError:
                 return
             except OSError as error:
@@ -96,7 +98,7 @@ class Client:
             if length == 0:  # the end (an empty packet looks the same, and says as little)
                 self._drop("")
                 return
-            if flags & socket.MSG_TRUNC:
+            if flags & MSG_TRUNC:
                 self.refuse(None, f"cannot read the request: it is longer than {LONGEST_REQUEST} bytes")
             else:
                 self._understand(bytes(memoryview(_request)[:length]))

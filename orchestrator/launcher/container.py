@@ -74,8 +74,12 @@ def read_json(path: str) -> Any:
 
 
 def write_json(path: str, value: Mapping[str, Any]) -> None:
-    with open(path + ".new", "w") as file:
-        json.dump(value, file)
+    """By rename: a reader sees the whole old file or the whole new one."""
+    file = os.open(path + ".new", os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+    try:
+        os.write(file, json.dumps(value).encode())
+    finally:
+        os.close(file)
     os.rename(path + ".new", path)
 
 
@@ -87,6 +91,8 @@ def remove(*paths: str) -> None:
 
 class Output:
     """The two streams of one container: the FIFOs in its bundle and where what they bring is kept."""
+
+    __slots__ = ("_last", "_loop", "_resting", "_streams", "container_ends")
 
     def __init__(self, loop: Loop, bundle: str, spec: Mapping[str, Any], default_directory: str) -> None:
         notes = spec.get("annotations") or {}
@@ -145,6 +151,11 @@ class Output:
 
 class Container:
     """A container that lives. `gone(container)` is called once, when nothing of it is left but its files."""
+
+    __slots__ = (
+        "_born", "_created", "_failure", "_gone", "_loop", "_oom_kills", "_output", "_reply", "_started",
+        "bundle", "exit", "id", "owed", "status",
+    )  # fmt: skip
 
     def __init__(self, loop: Loop, name: str, bundle: str, gone: Callable[[Container], None]) -> None:
         self.id, self.bundle = name, bundle

@@ -41,6 +41,7 @@ class Exec:
     def begin(self, runtime: Runtime, spec: dict[str, Any], request: Mapping[str, Any], reply: Reply) -> None:
         """The reply is given when the program runs. Raises OSError, Refused: then nothing is left behind."""
         process = _process(spec, request)
+        timeout = float(request["timeout"]) if request.get("timeout") is not None else None
         tty = bool(request.get("tty"))
         inside: list[int] = []
         try:
@@ -63,8 +64,8 @@ class Exec:
         self._reply = reply
         assert self._born.report is not None
         self._loop.watch(self._born.report, IN, lambda _: self._hear_report())
-        if request.get("timeout") is not None:
-            self._timer = self._loop.at(time.monotonic() + float(request["timeout"]), self._time_is_up)
+        if timeout is not None:
+            self._timer = self._loop.at(time.monotonic() + timeout, self._time_is_up)
 
     @property
     def pid(self) -> int:

@@ -150,6 +150,9 @@ class Server:
             container.owed.append(reply)
             container.kill_all()
             return
+        if any(name == waiting for waiting, _ in self._births):
+            self.loop.later.append(partial(self._attempt, reply, "delete", partial(self.do_delete, request, reply)))
+            return
         self._forget_files(name)
         reply.done()
 
