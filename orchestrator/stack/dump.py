@@ -20,10 +20,7 @@ _CONDITIONS = {
 
 
 class _Dumper(yaml.CSafeDumper):
-    """Compose's indentation: lists one step below their key."""
-
-    def increase_indent(self, flow: bool = False, indentless: bool = False) -> None:
-        super().increase_indent(flow, False)
+    """Every value written out where it stands, without anchors."""
 
     def ignore_aliases(self, data: Any) -> bool:
         return True

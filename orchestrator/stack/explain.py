@@ -44,7 +44,7 @@ def _say(error: Any, document: Document, complaints: Complaints) -> None:
         known = [*schema.get("properties", {})]
         for key in value:
             if key not in known and not key.startswith("x-"):
-                hint = did_you_mean(key, known) or _misplaced(key)
+                hint = _misplaced(key, len(path)) or did_you_mean(key, known)
                 _refuse(document, complaints, (*path, key), f"unknown key {quoted(key)}{hint}", key=True)
                 if (meant := nearest(key, known)) and meant not in value:
                     complaints.broken.add((*path, meant))  # so that nobody complains that it is missing
@@ -110,7 +110,8 @@ def _expected(forms: Iterable[dict[str, Any]], value: Any) -> str:
         kinds |= dict.fromkeys([kind] if isinstance(kind, str) else kind)
         kinds |= dict.fromkeys([" or ".join(map(repr, form.get("enum", ())))] if "enum" in form else [])
     names = list(dict.fromkeys(_NAMES.get(kind, kind) for kind in kinds if kind != "null"))
-    return f"expected {' or '.join(filter(None, [', '.join(names[:-1]), names[-1]]))}, but found {found(value)}"
+    hint = "; write it in quotes" if "string" in kinds and isinstance(value, int | float) else ""
+    return f"expected {' or '.join(filter(None, [', '.join(names[:-1]), names[-1]]))}, but found {found(value)}{hint}"
 
 
 def found(value: Any) -> str:
@@ -126,11 +127,12 @@ def found(value: Any) -> str:
             return quoted(value)
 
 
-def _misplaced(key: str) -> str:
+def _misplaced(key: str, depth: int) -> str:
     """Where an unknown key would have been right: the usual slip of indentation."""
-    if key in SCHEMA["properties"]:
+    if depth == 2 and key in SCHEMA["properties"]:
         return f"; '{key}' belongs to the top level"
-    return f"; '{key}' belongs into a service" if key in SCHEMA["$defs"]["service"]["properties"] else ""
+    in_service = key in SCHEMA["$defs"]["service"]["properties"]
+    return f"; '{key}' belongs into a service" if depth != 2 and in_service else ""
 
 
 def _refuse(document: Document, complaints: Complaints, path: Path, text: str, *, key: bool = False) -> None:

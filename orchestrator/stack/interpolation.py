@@ -22,8 +22,6 @@ class Malformed(ValueError):
 def interpolate(text: str, values: Mapping[str, str], unset: Callable[[str], None]) -> str:
     """`text` with every variable replaced. `unset` hears the names that have no value and no default."""
     result, _ = _Reader(text, values, unset).until(0, closing=False, live=True, depth=0)
-    if len(result) > LONGEST:
-        raise Malformed(f"the text grows beyond {LONGEST} characters when its variables are filled in")
     return result
 
 
@@ -39,8 +37,11 @@ class _Reader:
         """Read from `at` to the end, or to the brace that closes this level; (what it becomes, where it ended)."""
         if depth > 50:
             raise Malformed("variables are nested deeper than 50 levels")
-        text, parts = self.text, list[str]()
+        text, parts, room = self.text, list[str](), max(LONGEST, len(self.text))
         while at < len(text):
+            room -= len(parts[-1]) if parts else 0
+            if room < 0:
+                raise Malformed(f"the text grows beyond {LONGEST} characters when its variables are filled in")
             if closing and text[at] == "}":
                 return "".join(parts), at
             if text[at] != "$":

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any, TypeAlias
 
+from orchestrator.stack.context import text as words
 from orchestrator.stack.places import Complaints, Path
 from orchestrator.stack.text import Document
 
@@ -133,7 +134,7 @@ def refuse(document: Document, complaints: Complaints) -> None:
     """Complain about every word in the file that is known but not obeyed."""
     for path, reason, allowed in _walk(document.data, _REFUSALS, ()):
         if path not in complaints.broken:
-            value = f"'{path[-1]}: {_value(document.data, path)}' " if allowed else ""
+            value = f"'{path[-1]}: {words(_value(document.data, path))}' " if allowed else ""
             complaints.about(document.marks, path, value + reason, key=True)
             complaints.broken.add(path)
 

@@ -38,10 +38,13 @@ def fits(data: dict[str, Any]) -> bool:
 
 def settle(document: Document, complaints: Complaints) -> None:
     """Give texts from variables or quotes, and yes/no/on/off, the type that the schema wants at their place."""
+    known: dict[Path, set[str]] = {}  # names of services and the like do not matter to the schema: one look for all
     for inside, path in document.loose:
-        value = inside[path[-1]]
-        kinds = set(_kinds(path)) if isinstance(value, str) else {"string"}
-        if not kinds or "string" in kinds:
+        value, place = inside[path[-1]], path[:1] + path[2:]
+        if place not in known:
+            known[place] = set(_kinds(path))
+        kinds = known[place]
+        if not isinstance(value, str) or not kinds or "string" in kinds:
             continue
         meant = typed(value)
         if "boolean" in kinds and value.lower() in _YAML_1_1:

@@ -17,6 +17,7 @@ from orchestrator.stack.context import Context, text
 from orchestrator.stack.model import Dependency, Limits, Port, Service
 from orchestrator.stack.places import Path, Source, did_you_mean, shown_name
 
+# ruff: noqa: SIM905 (words in a row read better than a column of quotes)
 CAPABILITIES = frozenset(
     """
     AUDIT_CONTROL AUDIT_READ AUDIT_WRITE BLOCK_SUSPEND BPF CHECKPOINT_RESTORE CHOWN DAC_OVERRIDE DAC_READ_SEARCH
@@ -30,7 +31,7 @@ _CONDITIONS: dict[str, Any] = {
     "service_healthy": "healthy",
     "service_completed_successfully": "completed",
 }
-_HOSTNAME = re.compile(r"[a-zA-Z0-9]([a-zA-Z0-9-]{0,61}[a-zA-Z0-9])?(\.[a-zA-Z0-9]([a-zA-Z0-9-]{0,61}[a-zA-Z0-9])?)*")
+_HOSTNAME = re.compile(r"[a-zA-Z0-9]([a-zA-Z0-9_.-]*[a-zA-Z0-9])?")
 
 
 def service(context: Context, name: str, data: dict[str, Any]) -> tuple[Service, list[tuple[Port, Path]]]:
@@ -134,7 +135,7 @@ def _env_file(context: Context, item: dict[str, Any], path: Path) -> dict[str, s
 
 def _hostname(word: str) -> str:
     if len(word) > 63 or not _HOSTNAME.fullmatch(word):
-        raise ValueError(f"expected a host name of letters, digits, '-' and '.' (at most 63), but found {word!r}")
+        raise ValueError(f"expected a host name of letters, digits, '-', '_' and '.' (at most 63), but found {word!r}")
     return word
 
 

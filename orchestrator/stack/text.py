@@ -83,19 +83,24 @@ def compose(raw: bytes, shown: str, path: str, complaints: Complaints) -> tuple[
         text = raw.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         line = raw.count(b"\n", 0, error.start) + 1
-        column = error.start - (raw.rfind(b"\n", 0, error.start) + 1) + 1
+        column = len(raw[raw.rfind(b"\n", 0, error.start) + 1 : error.start].decode()) + 1
+        source = Source(path, shown, _lines(raw.decode("utf-8", "replace")))
         complaints.add(
             Place(source, line, column), f"is not UTF-8 text: byte 0x{raw[error.start]:02x}; save it as UTF-8"
         )
         return source, None
-    # Split as YAML counts lines (str.splitlines also breaks at form feeds and the like).
-    source = Source(path, shown, tuple(re.split("\r\n|[\n\r\x85\u2028\u2029]", text)))
+    source = Source(path, shown, _lines(text))
     if bad := _CONTROL.search(text):
-        line = len(re.findall("\r\n|[\n\r\x85\u2028\u2029]", text[: bad.start()])) + 1
-        column = bad.start() - max(text.rfind("\n", 0, bad.start()), text.rfind("\r", 0, bad.start()))
+        before = _lines(text[: bad.start()])
+        line, column = len(before), len(before[-1]) + 1
         complaints.add(Place(source, line, column), f"control character U+{ord(bad[0]):04X} is not allowed in YAML")
         return source, None
     return source, _root(raw, source, complaints)
+
+
+def _lines(text: str) -> tuple[str, ...]:
+    """As YAML counts lines (str.splitlines also breaks at form feeds and the like)."""
+    return tuple(re.split("\r\n|[\n\r\x85\u2028\u2029]", text))
 
 
 def _root(raw: bytes, source: Source, complaints: Complaints) -> yaml.MappingNode | None:
@@ -107,14 +112,16 @@ def _root(raw: bytes, source: Source, complaints: Complaints) -> yaml.MappingNod
         elif not isinstance(root, yaml.MappingNode):
             complaints.add(_at(source, root), "expected a map with 'services:' at the top level")
         else:
-            _measure(root, {})
+            if b"*" in raw:  # without an alias nothing is larger or deeper than it was written
+                _measure(root, {})
             return root
     except TooMuch as error:
         mark = error.mark
         place = Place(source, mark.line + 1, mark.column + 1) if mark else Place(source)
         complaints.add(place, f"refused: {error}")
     except yaml.MarkedYAMLError as error:
-        mark = error.problem_mark or error.context_mark
+        ended = "unexpected end" in str(error.problem) and error.context_mark  # show what was opened, not the end
+        mark = ended or error.problem_mark or error.context_mark
         complaints.add(Place(source, mark.line + 1, mark.column + 1) if mark else Place(source), _syntax(error, source))
     except yaml.YAMLError as error:
         complaints.add(Place(source), f"is not YAML: {error}")
@@ -179,6 +186,7 @@ class _Reader:
     document: Document
     variables: Mapping[str, str]
     complaints: Complaints
+    grown: int = 0  # characters that variables have added
 
     def value(self, node: Any, path: Path, inside: Any) -> Any:
         tag = node.tag
@@ -246,13 +254,19 @@ class _Reader:
         if not isinstance(node, yaml.ScalarNode):
             self._complain(node, path, "a key must be text, not a list or a map")
             return "?"
-        if node.tag == "plain" and not isinstance(typed(node.value), str):
-            self._complain(node, path, f'a key must be text: write "{node.value or "~"}" in quotes')
-        return str(node.value)
+        text: str = node.value
+        suspect = text[:1] in _NUMERIC or text in _CONSTANTS
+        if suspect and node.tag == "plain" and not isinstance(typed(text), str):
+            self._complain(node, path, f'a key must be text: write "{text or "~"}" in quotes')
+        return text
 
     def _filled(self, text: str, node: Any, path: Path) -> str:
         try:
-            return interpolate(text, self.variables, lambda name: self._unset(node, path, name))
+            filled = interpolate(text, self.variables, lambda name: self._unset(node, path, name))
+            self.grown += max(len(filled) - len(text), 0)
+            if self.grown > LARGEST:
+                raise Malformed(f"filling in variables makes the file grow by more than {LARGEST >> 20} MiB")
+            return filled
         except Malformed as error:
             self._complain(node, path, str(error))
             self.complaints.broken.add(path)
@@ -281,10 +295,13 @@ class _Reader:
         return value
 
     def _unknown_tag(self, node: Any, tag: str, path: Path) -> None:
+        self.complaints.broken.add(path)
         shown = "!!" + tag.removeprefix(_CORE) if tag.startswith(_CORE) else tag
         if tag in ("!reset", "!override"):
             self._complain(
-                node, path, f"tag {tag}: is part of the Compose Specification but pyorch does not obey it yet"
+                node,
+                path,
+                f"tag {tag}: is part of the Compose Specification but pyorch does not obey it yet; remove it",
             )
         else:
             self._complain(node, path, f"unknown tag {shown}; remove it")

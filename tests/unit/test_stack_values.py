@@ -1,0 +1,216 @@
+"""What is done with a finished Stack: kept, written out, drawn; and the tables that guard the language."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import pathlib
+import pickle
+from typing import Any
+
+import pytest
+import yaml
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as some
+
+from orchestrator.errors import Mistake
+from orchestrator.stack import dump, graph, obeyed, schema, store
+from orchestrator.stack.load import load
+from orchestrator.stack.model import Service, Stack
+
+SHOP = """
+name: shop
+x-pyorch: {publish: any}
+x-note: {kept: [1, 2.5, {a: null}]}
+services:
+  web:
+    image: host:/
+    command: [sh, -c, "echo $$HOME"]
+    environment: {A: 1}
+    ports: ["8080:80", "90"]
+    depends_on: {api: {condition: service_healthy, restart: true}, migrate: {condition: service_completed_successfully}}
+    restart: on-failure:3
+    stop_grace_period: 1m
+  api:
+    image: host:/
+    healthcheck: {test: [CMD, "true"], interval: 1s}
+    depends_on: [db]
+    deploy:
+      replicas: 2
+      resources: {limits: {cpus: 0.5, memory: 64M, pids: 9}, reservations: {memory: 32M, cpus: 0.1}}
+      restart_policy: {condition: on-failure, delay: 1s, window: 2s, max_attempts: 4}
+    networks: {default: , back: {aliases: [a], priority: 1}}
+  migrate: {image: host:/, depends_on: [db], healthcheck: {disable: true}}
+  db:
+    image: host:/
+    networks: [back]
+    volumes: ["data:/d:ro",
+      {type: bind, source: /, target: /b}, {type: tmpfs, target: /t, tmpfs: {size: 5, mode: 0700}}]
+    read_only: true
+    init: true
+    cap_drop: [ALL]
+    labels: {x: y}
+networks: {back: {internal: true, ipam: {config: [{subnet: 10.1.0.0/24}]}}}
+volumes: {data: {labels: {a: b}}}
+"""
+
+
+@pytest.fixture
+def shop(tmp_path: pathlib.Path) -> Stack:
+    (tmp_path / "stack.yaml").write_text(SHOP)
+    return load(["stack.yaml"], directory=str(tmp_path), environment={})
+
+
+def test_a_kept_stack_comes_back_equal(shop: Stack) -> None:
+    assert store.from_json(store.to_json(shop)) == shop
+    assert pickle.loads(pickle.dumps(shop)) == shop
+
+
+@pytest.mark.parametrize("format", ["yaml", "json"])
+def test_a_stack_written_out_means_the_same(shop: Stack, tmp_path: pathlib.Path, format: Any) -> None:
+    (tmp_path / "again.yaml").write_text(dump.dump(shop, format))
+    again = load(["again.yaml"], directory=str(tmp_path), environment={})
+    assert again.services == shop.services
+    assert (again.networks, again.volumes, again.extensions) == (shop.networks, shop.volumes, shop.extensions)
+
+
+def test_a_stack_is_written_in_composes_long_forms(shop: Stack) -> None:
+    written = json.loads(dump.dump(shop, "json"))
+    assert written["services"]["web"]["ports"][0] == {
+        "mode": "ingress",
+        "host_ip": "0.0.0.0",
+        "target": 80,
+        "published": "8080",
+        "protocol": "tcp",
+    }
+    assert written["services"]["web"]["command"] == ["sh", "-c", "echo $$HOME"]
+    assert written["services"]["migrate"]["depends_on"] == {"db": {"condition": "service_started", "required": True}}
+    assert written["networks"]["default"] == {"name": "shop_default", "ipam": {}}
+    assert [*written["services"]] == ["api", "db", "migrate", "web"]
+
+
+def test_services_start_in_levels(shop: Stack) -> None:
+    assert graph.order(shop.services) == [("db",), ("api", "migrate"), ("web",)]
+    assert graph.dependents(shop.services, "db") == ("api", "migrate", "web")
+    assert graph.needs(shop.services, "web") == ("api", "db", "migrate")
+    assert graph.critical_path(shop.services, {"migrate": 5.0}) == ("db", "migrate", "web")
+
+
+def test_the_graph_is_drawn_as_a_tree_as_dot_and_as_mermaid(shop: Stack) -> None:
+    assert graph.text(shop.services) == (
+        "web\n├─ api (healthy)\n│  └─ db (started)\n└─ migrate (completed)\n   └─ db (started)\n"
+    )
+    assert 's3 -> s0 [label="healthy"];' in graph.drawing(shop.services, "dot")
+    assert "s3 -->|healthy| s0" in graph.drawing(shop.services, "mermaid")
+
+
+@given(some.dictionaries(some.sampled_from("abcdef"), some.sets(some.sampled_from("abcdef"), max_size=3), min_size=1))
+def test_a_cycle_is_found_exactly_where_networkx_finds_one(waits: dict[str, set[str]]) -> None:
+    import networkx
+
+    from orchestrator.stack.model import Dependency
+
+    services = {
+        name: Service(name, "host:/", depends_on={key: Dependency() for key in keys}) for name, keys in waits.items()
+    }
+    found = graph.cycle(services)
+    assert (found is None) == networkx.is_directed_acyclic_graph(graph.digraph(services))
+    if found:
+        assert found[0] == found[-1]
+        assert all(need in services[name].depends_on for name, need in itertools.pairwise(found))
+
+
+def test_every_refused_word_is_a_word_of_the_schema() -> None:
+    for path in (*obeyed.REFUSED, *obeyed.ALLOWED, *obeyed.NOT_YET_OURS):
+        steps = tuple(0 if step == "[]" else step.replace("*", "some") for step in path.replace("[]", ".[]").split("."))
+        schemas = [schema.SCHEMA]
+        for step in steps:
+            schemas = [
+                below for one in schemas for branch in schema.branches(one) for below in schema._below(branch, step)
+            ]
+        assert schemas, f"{path} is refused but the schema does not know it"
+
+
+def test_every_word_of_a_service_is_obeyed_or_refused() -> None:
+    obeyed_words = set(
+        """
+        image command entrypoint environment env_file working_dir user depends_on healthcheck restart ports
+        networks volumes tmpfs hostname labels stop_signal stop_grace_period init read_only cap_add cap_drop
+        scale deploy expose profiles x-pyorch
+        """.split()  # noqa: SIM905
+    )
+    tables = (*obeyed.REFUSED, *obeyed.ALLOWED)
+    refused = {path.split(".")[2] for path in tables if path.startswith("services.") and path.count(".") == 2}
+    assert set(schema.SCHEMA["$defs"]["service"]["properties"]) == obeyed_words | refused
+
+
+def test_every_word_of_the_schema_is_described() -> None:
+    def undescribed(value: Any, path: str) -> list[str]:
+        if isinstance(value, list):
+            return [found for item in value for found in undescribed(item, path)]
+        if not isinstance(value, dict):
+            return []
+        bare = [
+            f"{path}.{name}"
+            for name, one in value.get("properties", {}).items()
+            if isinstance(one, dict) and "description" not in one and "description" not in _target(one)
+        ]
+        return bare + [found for name, inner in value.items() for found in undescribed(inner, f"{path}.{name}")]
+
+    def _target(one: dict[str, Any]) -> dict[str, Any]:
+        name = one.get("$ref", "").rpartition("/")[2]
+        found: dict[str, Any] = schema.SCHEMA["$defs"].get(name, {})
+        return found
+
+    assert undescribed(schema.SCHEMA, "") == []
+
+
+_WORDS = [
+    *schema.SCHEMA["properties"],
+    *schema.SCHEMA["$defs"]["service"]["properties"],
+    "test",
+    "target",
+    "type",
+    "source",
+]
+_SCALARS = (
+    some.none()
+    | some.booleans()
+    | some.integers(-5, 70_000)
+    | some.floats(allow_nan=False, allow_infinity=False)
+    | some.sampled_from(
+        ["", "web", "db", "80:80", "./x:/y", "data:/d", "1s", "64M", "host:/", "${X:-y}", "$", "bind", "a=b", "é\t"]
+    )
+)
+_VALUES = some.recursive(
+    _SCALARS,
+    lambda inner: (
+        some.lists(inner, max_size=3) | some.dictionaries(some.sampled_from([*_WORDS, "web", "x-y"]), inner, max_size=4)
+    ),
+    max_leaves=8,
+)
+_SERVICES = some.dictionaries(
+    some.sampled_from(["web", "db", "api"]),
+    some.dictionaries(some.sampled_from(_WORDS), _VALUES, max_size=6) | _VALUES,
+    max_size=3,
+)
+
+
+@settings(
+    max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+)
+@given(
+    some.fixed_dictionaries(
+        {"services": _SERVICES}, optional=dict.fromkeys(("networks", "volumes", "x-pyorch"), _VALUES)
+    )
+)
+def test_whatever_is_written_the_answer_is_a_stack_or_a_mistake_with_a_place(
+    tmp_path: pathlib.Path, words: Any
+) -> None:
+    (tmp_path / "stack.yaml").write_text(yaml.safe_dump(words, allow_unicode=True))
+    try:
+        stack = load(["stack.yaml"], directory=str(tmp_path), environment={})
+    except Mistake as mistake:
+        assert all(complaint.startswith("stack.yaml:") for complaint in mistake.complaints)
+    else:
+        assert store.from_json(store.to_json(stack)) == stack
