@@ -35,7 +35,7 @@ def resolve(user: dict[str, Any], passwd: str = "/etc/passwd", group: str = "/et
         raise OSError(errno.ENOENT, f"cannot run as user {name!r}: the image's /etc/passwd has no such user")
     uid = int(row[2] if row else name)
     gid = _group(group_name, group) if group_name else int(row[3]) if row else 0
-    groups = list(user.get("additionalGids") or ())
+    groups = [gid, *(user.get("additionalGids") or ())]  # the first one too: CVE-2022-36109
     if row is not None and not group_name:
         groups += [int(line[2]) for line in _rows(group, 4) if row[0] in line[3].split(",")]
     return Account(uid, gid, groups, (row[5] if row else "") or "/")
