@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import glob
 import itertools
 import json
 import os
 import socket
 import struct
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from orchestrator.agent import daemon
@@ -32,11 +33,25 @@ async def connect(root: Root, heard: Heard | None = None) -> LauncherClient:
     """
     connection = _dial(root.launcher_socket)
     if connection is None:
-        await daemon.start("orchestrator.launcher.main", root)
+        with held_output(root):
+            await daemon.start("orchestrator.launcher.main", root)
         connection = _dial(root.launcher_socket)
     if connection is None:
         raise Unreachable(f"cannot reach the launcher at {root.launcher_socket}: it ended at once")
     return LauncherClient(connection, heard)
+
+
+@contextlib.contextmanager
+def held_output(root: Root) -> Iterator[None]:
+    """Keeps what containers have printed from vanishing with them while no launcher reads it.
+
+    A FIFO loses what is in it when the last process that has it open ends; then that process is us.
+    """
+    with contextlib.ExitStack() as held:
+        for fifo in glob.glob(os.path.join(glob.escape(root.bundles), "*", "std*")):
+            with contextlib.suppress(FileNotFoundError):  # deleted this very moment
+                held.callback(os.close, os.open(fifo, os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC))
+        yield
 
 
 def _dial(path: str) -> socket.socket | None:

@@ -15,7 +15,7 @@ from typing import Any
 
 from orchestrator import __version__
 from orchestrator.launcher.clients import Client, Refused, Reply
-from orchestrator.launcher.container import Container, Runtime, read_json, remove, write_json
+from orchestrator.launcher.container import Container, Output, Runtime, read_json, remove, write_json
 from orchestrator.launcher.deaths import stranger_status
 from orchestrator.launcher.execs import Exec
 from orchestrator.launcher.loop import IN, Loop
@@ -209,7 +209,7 @@ class Server:
         try:
             born = self._runtime.adopt(bundle, spec, state)
         except ProcessLookupError:
-            self._bury(bundle, spec, state)
+            self._bury(name, spec, state)
             return
         container.adopt(born, spec, state, self._log_directory(name))
         self._containers[name] = container
@@ -222,8 +222,12 @@ class Server:
         self.loop.forget(container.pidfd)
         container.ended(stranger_status(container.pid, container.start_time, container.pidfd))
 
-    def _bury(self, bundle: str, spec: dict[str, Any], state: dict[str, Any]) -> None:
-        """It ended while no launcher was there to see how."""
+    def _bury(self, name: str, spec: dict[str, Any], state: dict[str, Any]) -> None:
+        """It ended while no launcher was there to see how. Its last words may still be in the pipes."""
+        bundle = self._root.bundle(name)
+        output = Output(self.loop, bundle, spec, self._log_directory(name))
+        output.close_container_ends()
+        output.close()
         group = self._runtime.group(bundle, spec)
         group.kill()
         group.remove()

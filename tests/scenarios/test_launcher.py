@@ -8,6 +8,7 @@ import os
 import select
 import shutil
 import signal
+import subprocess
 import tempfile
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
@@ -290,6 +291,31 @@ def test_delete_kills_whatever_a_container_has_started(host: Host) -> None:
             assert not host.groups()
             for descriptor in descriptors:
                 os.close(descriptor)
+
+    asyncio.run(story())
+
+
+def test_a_full_disk_stops_no_container_and_is_told_once(host: Host) -> None:
+    async def story() -> None:
+        name = host.bundle(
+            "a", "sh", "-c", "head -c 3000000 /dev/zero; while ! test -e /go; do sleep 0.02; done; echo end"
+        )
+        log = os.path.join(host.root.container(name), "log")
+        subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", log], check=True)
+        try:
+            async with host.launcher() as client:
+                await client.request("create", container=name)
+                await client.request("start", container=name)
+                # It has written three megabytes when it comes to wait; only then is there room again.
+                await host.captured(client, name, "sh", "-c", "until grep -l sleep /proc/[0-9]*/comm; do :; done")
+                subprocess.run(["mount", "-o", "remount,size=8m", log], check=True)
+                await host.captured(client, name, "touch", "/go")
+                assert (await host.ended(name))["code"] == 0
+                assert host.log(name).endswith(b"\0end\n")
+        finally:
+            subprocess.run(["umount", log], check=True)
+        said = [line for line in host.own_log().splitlines() if log in line]
+        assert len(said) == 2 and "No space left on device" in said[0] and "goes on" in said[1], said
 
     asyncio.run(story())
 

@@ -17,6 +17,7 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parent))
 from plain_launcher import PlainLauncher
 
+from orchestrator.agent.launcher_client import held_output
 from orchestrator.errors import Missing, OrchestratorError, Unreachable
 
 
@@ -240,6 +241,29 @@ def test_an_end_that_no_launcher_saw_is_written_down_by_the_next(launcher: Plain
         exit = launcher.file("a", "exit.json")
         assert (exit["code"], exit["signal"]) in ((None, None), (None, signal.SIGKILL))
         assert (await client.request("hello"))["containers"] == []
+
+    asyncio.run(story())
+
+
+def test_last_words_said_while_there_is_no_launcher_are_kept(launcher: PlainLauncher) -> None:
+    wait_then_talk = "while ! test -e $0; do sleep 0.02; done; echo last words"
+
+    async def story() -> None:
+        client = await launcher.client()
+        flag = os.path.join(launcher.root.directory, "flag")
+        reply = await launcher.run(client, "a", "sh", "-c", wait_then_talk, flag)
+        launcher.kill()
+        with held_output(launcher.root):  # as `connect` does while it starts a successor
+            held = os.pidfd_open(reply["pid"])
+            Path(flag).touch()
+            select.select([held], [], [])
+            os.close(held)
+            launcher.start()
+        client = await launcher.client()
+        await client.request("hello")
+        if not launcher.has("a", "exit.json"):
+            await launcher.ended("a")
+        assert launcher.log("a") == b"last words\n"
 
     asyncio.run(story())
 
