@@ -273,7 +273,7 @@ def test_the_kernels_settings_and_secrets_are_out_of_reach(host: Host) -> None:
 
 def test_init_reaps_orphans_hands_signals_on_and_ends_with_the_programs_code(host: Host) -> None:
     orphan = "sh -c 'sleep 0.2 & exit'"
-    buried = "while ps | grep -q '[s]leep'; do :; done; exit 7"  # a zombie is listed too
+    buried = "while ps -o comm | grep -q sleep; do :; done; exit 7"  # a zombie is listed too
     script = f'trap "{buried}" TERM; {orphan}; echo up; while :; do cat /proc/uptime > /dev/null; done'
     born, output = host.start(*host.spec("sh", "-c", script, init=True))
     assert os.read(output, 3) == b"up\n"
