@@ -42,11 +42,20 @@ def run(given: Given) -> int:
         say(f"warning: {warning}")
     text = "" if given.quiet else _text(given, stack)
     if given.output:
-        with open(given.output, "w", encoding="utf-8") as file:
-            file.write(text)
+        _write(given.output, text)
     else:
         print(text, end="")
     return 0
+
+
+def _write(path: str, text: str) -> None:
+    from orchestrator.errors import HostRefused
+
+    try:
+        with open(path, "w", encoding="utf-8") as file:
+            file.write(text)
+    except OSError as error:
+        raise HostRefused(f"cannot write '{path}': {error.strerror}") from error
 
 
 def _text(given: Given, stack: Stack) -> str:

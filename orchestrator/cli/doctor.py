@@ -10,9 +10,7 @@ EXAMPLES = """
   pyorch doctor --format json   an object a line: name, ok, found, fix
 """
 OPTIONS = (
-    Option(
-        "--format", kind="text", choices=("table", "json"), default="table", help="table, or json: an object a line."
-    ),
+    Option("--format", kind="text", choices=("table", "json"), default="table", help="table, or json (one a line)."),
     Option("-q", "--quiet", help="Only what is missing."),
 )
 ARGUMENTS: tuple[Argument, ...] = ()

@@ -7,6 +7,7 @@ expression. A loop over lines would cost a second per million of them.
 from __future__ import annotations
 
 import os
+import time
 from struct import Struct
 
 from orchestrator.cli.printing import RESET, coloured, write_all
@@ -52,25 +53,35 @@ class LogPrinter:
         self.harmless = {fd: _escaper() if os.isatty(fd) else None for fd in (1, 2)}
         self.names: Sequence[str] = ()
         self.latest: dict[int, int] = {}  # container index → ns of its last frame
-        self._seen: dict[str, int] = {}  # container → ns up to which an earlier stream has told it
+        self._known: dict[str, int] = {}  # container → ns up to which an earlier stream has told it
+        self._seen: dict[int, int] = {}  # the same by the index of the present stream
         self._frames = Frames()
+        self._second, self._date = -1, ""
         self._prefixes: dict[int, list[bytes]] = {}
         self._unfinished: int | None = None  # the container whose last line has no end yet
         self._fd, self._out = 1, list[bytes]()
 
     def feed(self, data: bytes) -> None:
-        """Writes every frame that is complete now."""
+        """Writes every frame that is complete now; neighbours of one container and stream are written as one."""
+        source, joined = (0, 0), list[bytes]()
         for stream, index, moment, payload in self._frames.feed(data):
+            if joined and ((stream, index) != source or self.timestamps):
+                self._write(*source, b"".join(joined))
+                joined = []
             if stream == 0:
                 self._control(payload)
-            elif payload and moment > self._seen.get(self.names[index], -1):
-                self._write(stream, index, moment, payload)
+            elif payload and moment > self._seen.get(index, -1):
+                source = stream, index
+                joined.append(payload)
+                self.latest[index] = moment
+        if joined:
+            self._write(*source, b"".join(joined))
         self.flush()
 
     def again(self) -> None:
         """A new stream of the same containers begins: what was written already is passed over, by its time."""
         self._frames = Frames()
-        self._seen = {self.names[index]: moment for index, moment in self.latest.items()}
+        self._known = {self.names[index]: moment for index, moment in self.latest.items()}
 
     def flush(self) -> None:
         if self._out:
@@ -81,13 +92,14 @@ class LogPrinter:
         import json
 
         self.names = json.loads(payload).get("containers", self.names)
+        self._seen = {at: self._known[name] for at, name in enumerate(self.names) if name in self._known}
         shown = [name.removeprefix(f"{self.stack}-") for name in self.names]
         width = max(map(len, shown), default=0) + 1
         plain = [f"{name.ljust(width)} | ".encode() for name in shown]
         bright = [b"\x1b[%dm%s%s" % (COLOURS[at % len(COLOURS)], text, RESET) for at, text in enumerate(plain)]
         self._prefixes = {fd: bright if self.colours[fd] else plain for fd in (1, 2)}
 
-    def _write(self, stream: int, index: int, moment: int, payload: bytes) -> None:
+    def _write(self, stream: int, index: int, payload: bytes) -> None:
         if stream != self._fd:
             self.flush()
             self._fd = stream
@@ -98,7 +110,7 @@ class LogPrinter:
             self._out.append(b"\n")
         lead = self._prefixes[stream][index] if self.prefixed else b""
         if self.timestamps:
-            lead += stamp(moment)
+            lead += self._stamp(self.latest[index])
         if lead:
             ended = payload.endswith(b"\n")
             body = (payload[:-1] if ended else payload).replace(b"\n", b"\n" + lead)
@@ -106,15 +118,13 @@ class LogPrinter:
         else:
             self._out.append(payload)
         self._unfinished = None if payload.endswith(b"\n") else index
-        self.latest[index] = moment
 
-
-def stamp(moment: int) -> bytes:
-    """RFC 3339 with nanoseconds, UTC, and a space: docker's -t."""
-    import time
-
-    seconds, nanoseconds = divmod(moment, 1_000_000_000)
-    return f"{time.strftime('%Y-%m-%dT%H:%M:%S', time.gmtime(seconds))}.{nanoseconds:09d}Z ".encode()
+    def _stamp(self, moment: int) -> bytes:
+        """RFC 3339 with nanoseconds, UTC, and a space: docker's -t."""
+        second, rest = divmod(moment, 1_000_000_000)
+        if second != self._second:
+            self._second, self._date = second, time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(second))
+        return b"%s.%09dZ " % (self._date.encode(), rest)
 
 
 def _escaper() -> Callable[[bytes], bytes]:

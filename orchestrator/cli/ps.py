@@ -54,7 +54,7 @@ def _text(given: Given, containers: list[dict[str, Any]]) -> str:
     if given.format == "json":
         import json
 
-        return _lines(json.dumps(container, ensure_ascii=False) for container in containers)
+        return _lines(json.dumps(row, ensure_ascii=False, separators=(",", ":")) for row in containers)
     from orchestrator.cli.printing import table
 
     rows = [_row(container, full=given.no_trunc) for container in containers]

@@ -33,7 +33,7 @@ MAY_IMPORT = {
     "dns": {"errors", "root", "kernel", "network"},
     "agent": BRAIN | HANDS,
     "api": BRAIN | HANDS | {"agent"},
-    "cli": WORDS | {"api", "stack", "reconcile"},
+    "cli": WORDS | {"api", "stack", "reconcile", "kernel"},  # kernel, for doctor: it must speak where no agent can run
 }
 
 # Processes that must stay small or start fast, and what they may not drag in, however indirectly.
@@ -41,7 +41,7 @@ NEVER_LOADED = {
     "launcher.main": {"asyncio", "yaml", "threading", "networkx", "orchestrator.stack", "orchestrator.agent"},
     "dns.main": {"yaml", "networkx", "pyroute2", "orchestrator.stack", "orchestrator.agent"},
     "cli.main": {"networkx", "jsonschema", "pyroute2", "yaml", "asyncio", "orchestrator.agent"},
-    "agent.main": {"networkx", "jsonschema", "pyroute2", "orchestrator.cli"},
+    "api.main": {"networkx", "jsonschema", "pyroute2", "orchestrator.cli"},
 }
 
 CLOCKS = {"time", "time_ns", "monotonic", "monotonic_ns", "perf_counter", "clock_gettime", "now", "utcnow", "sleep"}

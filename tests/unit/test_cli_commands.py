@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import json
+import signal
+import subprocess
+import threading
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -234,3 +238,28 @@ def test_completion_offers_the_services_that_run(tmp_path: Path) -> None:
         asking = agent.environment(_PYORCH_COMPLETE="bash_complete", COMP_WORDS="pyorch -p shop logs w", COMP_CWORD="4")
         ran = agent.pyorch(env=asking)
     assert ran.stdout.split() == ["plain,web", "plain,worker"]
+
+
+def test_an_interrupted_up_leaves_what_is_applied_and_says_how_to_go_on(tmp_path: Path) -> None:
+    (tmp_path / "stack.yaml").touch()
+    go_on = threading.Event()
+
+    def slowly() -> Iterator[bytes]:
+        yield json.dumps({"type": "accepted", "stack": "shop", "warnings": ["it begins"]}).encode() + b"\n"
+        go_on.wait(30)
+
+    with FakeAgent(tmp_path) as agent:
+        agent.replies["/v1/up"] = lambda _: Stream(slowly())
+        process = subprocess.Popen(
+            agent.command("up", "-d"), cwd=tmp_path, env=agent.environment(), stderr=subprocess.PIPE, text=True
+        )
+        assert process.stderr is not None
+        assert process.stderr.readline() == "pyorch: warning: it begins\n"
+        process.send_signal(signal.SIGINT)
+        said = process.stderr.read()
+        go_on.set()
+        assert process.wait() == 130
+    assert said == (
+        "pyorch: no longer watching: the agent goes on; 'pyorch -p shop ps' shows how far, "
+        "'pyorch -p shop down' ends it\n"
+    )
