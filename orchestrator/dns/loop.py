@@ -17,6 +17,7 @@ class Loop:
         self._epoll = select.epoll()
         self._handlers: dict[int, Handler] = {}
         self._timers: list[Callable[[float], float | None]] = []
+        self.signals: Handler = lambda: None  # before each wait and after it, and wherever it matters
 
     def watch(self, fd: int, events: int, handler: Handler) -> None:
         """Call `handler` when `fd` is ready, or broken; a second call changes the first."""
@@ -38,8 +39,11 @@ class Loop:
 
     def turn(self) -> None:
         """Wait for the next event or deadline and see to it. CLOCK_MONOTONIC."""
+        self.signals()
         now = time.monotonic()
         due = min((at for timer in self._timers if (at := timer(now)) is not None), default=None)
-        for fd, _events in self._epoll.poll(None if due is None else max(due - now, 0) + 0.001, 64):
+        events = self._epoll.poll(None if due is None else max(due - now, 0) + 0.001, 64)
+        self.signals()
+        for fd, _events in events:
             if handler := self._handlers.get(fd):  # none: an earlier one of this turn closed it
                 handler()

@@ -43,15 +43,15 @@ def main(arguments: Sequence[str]) -> int:
         try:
             server.loop.turn()
         except Exception:  # a mistake of ours about one client must not take the names of all: told in RUN/dns.log
-            sys.excepthook(*sys.exc_info())  # type: ignore[arg-type]
+            sys.excepthook(*sys.exc_info())
     return 0
 
 
 class Signals:
     """SIGHUP: read the zones again; the kernel itself sends it when their directory changes (dnotify). SIGTERM: end.
 
-    Signals come in through a pipe that the loop watches. It becomes ready in its turn, so a zone written before a
-    question was asked is read before the question is answered.
+    The loop looks for them before and after each wait; the pipe is for the signal that comes between the looking and
+    the waiting.
     """
 
     def __init__(self, directory: str, server: Server) -> None:
@@ -60,7 +60,8 @@ class Signals:
         signal.set_wakeup_fd(wakeup, warn_on_full_buffer=False)
         signal.signal(signal.SIGHUP, self._hangup)
         signal.signal(signal.SIGTERM, self._terminate)
-        server.loop.watch(self._pipe, READ, self._obey)
+        server.loop.watch(self._pipe, READ, self._drain)
+        server.loop.signals = self._obey
         self._directory = os.open(directory, os.O_RDONLY | os.O_CLOEXEC)
         with contextlib.suppress(OSError):  # a kernel without dnotify: then the agent's SIGHUP is the only one
             fcntl.fcntl(self._directory, _F_SETSIG, signal.SIGHUP)
@@ -73,10 +74,12 @@ class Signals:
     def _terminate(self, *_: object) -> None:
         self.end = True
 
-    def _obey(self) -> None:
+    def _drain(self) -> None:
         with contextlib.suppress(BlockingIOError):
             while os.read(self._pipe, 4096):
                 pass
+
+    def _obey(self) -> None:
         if self._changed:
             self._changed = False
             self.server.reload()

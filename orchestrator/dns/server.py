@@ -61,9 +61,11 @@ class Listener:
 
     def answer_datagrams(self) -> None:
         receive, send, clients = self.datagrams.recvfrom, self.datagrams.sendto, self.clients
+        signals = self.server.loop.signals
         for _ in range(MOST_DATAGRAMS):
             try:
                 query, client = receive(4096)
+                signals()  # a zone written before the question was asked is read before it is answered
                 view = clients.get(client[0]) or self.view(client[0])
                 kept = view.answers.get(query[2:])
                 if kept:
@@ -99,7 +101,7 @@ class Listener:
         """Clients of the same networks share what they were answered."""
         if client not in self.clients:
             zones = self.server.directory.zones
-            seen = visible(zones[self.bridge], client, zones)
+            seen = visible(zones[self.bridge], client, zones) if self.bridge in zones else ()
             if not seen:
                 return _STRANGER
             bridges = tuple(zone.bridge for zone in seen)

@@ -50,7 +50,7 @@ class Directory:
         self.path = path
         self.zones: dict[str, Zone] = {}
         self.errors: dict[str, str] = {}
-        self._seen: dict[str, tuple[int, int, int]] = {}
+        self._seen: dict[str, int] = {}  # hash of the text; an inode and a time of change may come back
 
     def read(self) -> bool:
         """Read what changed; True if anything did."""
@@ -66,13 +66,12 @@ class Directory:
     def _read(self, bridge: str, name: str) -> bool:
         try:
             with open(os.path.join(self.path, name), encoding="utf-8") as file:
-                status = os.fstat(file.fileno())
-                state = (status.st_ino, status.st_mtime_ns, status.st_size)
-                if self._seen.get(bridge) == state:
-                    return False
-                self._seen[bridge] = state
-                self.zones[bridge] = Zone(bridge, file.read())
-                self.errors.pop(bridge, None)
+                text = file.read()
+            if self._seen.get(bridge) == hash(text):
+                return False
+            self._seen[bridge] = hash(text)
+            self.zones[bridge] = Zone(bridge, text)
+            self.errors.pop(bridge, None)
         except FileNotFoundError:
             return False  # between the listing and the opening; the next signal tells
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:

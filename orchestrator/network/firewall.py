@@ -102,9 +102,11 @@ def _rules(table: str, networks: Sequence[Network], publications: Sequence[Publi
     yield rule("output", nft.destination("127.0.0.0/8"), nft.jump("loopback"))
     yield rule("output", nft.local_destination(), nft.jump("published"))
     yield rule("input", nft.connection_state(nft.NEW), nft.local_destination(), nft.jump("held"))
+    open_networks = [_bounds(net.subnet) for net in networks if not net.internal]
     for publication in publications:
         chain = "loopback" if publication.host_ip.startswith("127.") else "published"
-        for expressions in _translations(publication, networks):
+        targets = [target for target in publication.targets if _within(target[0], open_networks)]
+        for expressions in _translations(publication, targets):
             yield rule(chain, *expressions)
         # Whoever gets as far as the socket that holds the port found no container behind it.
         refuse = nft.reset() if publication.protocol == "tcp" else nft.unreachable()
@@ -135,10 +137,18 @@ def _asked(publication: Publication) -> tuple[nft.Expression, ...]:
     return (*address, nft.port(publication.protocol, publication.port))
 
 
-def _translations(publication: Publication, networks: Sequence[Network]) -> Iterator[tuple[nft.Expression, ...]]:
+def _translations(publication: Publication, targets: Sequence[tuple[str, int]]) -> Iterator[tuple[nft.Expression, ...]]:
     """A rule for each target. Of n, the first takes every n-th connection, the second every (n-1)-th of the rest, …."""
-    subnets = [IPv4Network(net.subnet) for net in networks if not net.internal]
-    targets = [target for target in publication.targets if any(IPv4Address(target[0]) in net for net in subnets)]
     for left, (address, port) in zip(range(len(targets), 0, -1), targets, strict=True):
         share = (nft.one_in(left),) if left > 1 else ()
         yield (*_asked(publication), *share, nft.translate_destination(address, port))
+
+
+def _bounds(subnet: str) -> tuple[int, int]:
+    network = IPv4Network(subnet)
+    return int(network.network_address), int(network.broadcast_address)
+
+
+def _within(address: str, bounds: Sequence[tuple[int, int]]) -> bool:
+    number = int(IPv4Address(address))
+    return any(first <= number <= last for first, last in bounds)
