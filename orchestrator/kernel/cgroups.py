@@ -9,6 +9,7 @@ from __future__ import annotations
 import errno
 import os
 import signal
+from contextlib import suppress
 
 from orchestrator.kernel import devices
 
@@ -97,11 +98,9 @@ class Group:
     def make(self, resources: Mapping[str, Any]) -> None:
         """Make the group with the limits of an OCI `linux.resources` (cpu, memory, pids). The parent must be ready."""
         for directory in self.directories.values():
-            try:
+            with suppress(FileExistsError):  # left by a birth that was cut short; the limits are written anew
                 os.mkdir(directory, 0o755)
-            except FileExistsError:
-                pass  # left by a birth that was cut short; the limits are written anew
-        for file, value in (_limits_v2 if self.version == 2 else _limits_v1)(resources):
+        for file, value in (limits_v2 if self.version == 2 else limits_v1)(resources):
             if value is not None:
                 self._set(self.directories.get("unified") or self._v1(file.partition(".")[0]), file, value)
 
@@ -183,10 +182,8 @@ class Group:
         done: set[int] = set()
         while left := set(self.processes()) - done:
             for pid in left:
-                try:
+                with suppress(ProcessLookupError):  # it ended by itself in between
                     os.kill(pid, signal.SIGKILL)
-                except ProcessLookupError:
-                    pass  # it ended by itself in between
             done |= left
 
     def remove(self) -> bool:
@@ -245,7 +242,7 @@ def _enable(directory: str) -> None:
             write(f"{directory}/cgroup.subtree_control", f"+{name}")
 
 
-def _limits_v1(resources: Mapping[str, Any]) -> list[tuple[str, str | None]]:
+def limits_v1(resources: Mapping[str, Any]) -> list[tuple[str, str | None]]:
     cpu, memory, pids = (resources.get(name) or {} for name in ("cpu", "memory", "pids"))
     limit, swap = memory.get("limit"), memory.get("swap")
     return [
@@ -259,7 +256,7 @@ def _limits_v1(resources: Mapping[str, Any]) -> list[tuple[str, str | None]]:
     ]
 
 
-def _limits_v2(resources: Mapping[str, Any]) -> list[tuple[str, str | None]]:
+def limits_v2(resources: Mapping[str, Any]) -> list[tuple[str, str | None]]:
     cpu, memory, pids = (resources.get(name) or {} for name in ("cpu", "memory", "pids"))
     shares, quota, limit, swap = cpu.get("shares"), cpu.get("quota"), memory.get("limit"), memory.get("swap")
     return [

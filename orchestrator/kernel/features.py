@@ -12,8 +12,11 @@ from typing import NamedTuple
 from orchestrator.kernel import capabilities, cgroups, devices, namespaces, seccomp, syscalls
 
 _OLDEST = (5, 13)  # overlayfs with its upper directory inside a lower one, mount_setattr (5.12)
-_NEEDED = "SYS_ADMIN NET_ADMIN SYS_CHROOT SETUID SETGID SETPCAP MKNOD CHOWN DAC_OVERRIDE FOWNER KILL SYS_PTRACE".split()
-_NETLINK_ROUTE, _NETLINK_NETFILTER = 0, 12
+_NEEDED = (
+    "SYS_ADMIN", "NET_ADMIN", "SYS_CHROOT", "SETUID", "SETGID", "SETPCAP", "MKNOD", "CHOWN", "DAC_OVERRIDE",
+    "FOWNER", "KILL", "SYS_PTRACE",
+)  # fmt: skip
+_NETLINK_NETFILTER = 12
 
 
 class Feature(NamedTuple):
@@ -135,7 +138,7 @@ def _network() -> Iterator[Feature]:
 
 
 def _answers(name: str, family: int, request: bytes, fix: str) -> Feature:
-    """Whether the kernel's side of a netlink family answers `request` (which asks for an acknowledgement) without error."""
+    """Whether the kernel's end of a netlink family takes `request`, which asks for an acknowledgement."""
     try:
         with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, family) as line:
             line.settimeout(2)

@@ -143,15 +143,13 @@ def _escape(path: str) -> str:
 def remove_tree(path: str) -> None:
     """Remove `path` and all below; no error where it is not there. (shutil would cost the launcher 1 MB.)"""
     try:
-        entries = os.listdir(path)
+        os.unlink(path)
     except FileNotFoundError:
         return
-    except NotADirectoryError:
-        os.unlink(path)
-        return
-    for entry in entries:
-        remove_tree(os.path.join(path, entry))
-    os.rmdir(path)
+    except IsADirectoryError:
+        for entry in os.listdir(path):
+            remove_tree(os.path.join(path, entry))
+        os.rmdir(path)
 
 
 def pivot(root: int) -> None:

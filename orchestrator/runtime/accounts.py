@@ -28,7 +28,7 @@ def resolve(user: dict[str, Any], passwd: str = "/etc/passwd", group: str = "/et
     """
     written = user.get("username") or ""
     if not written and not user.get("uid") and not user.get("gid"):
-        written = "0"
+        return Account(0, 0, [0], "/root")  # nobody said anything: root, without looking
     name, _, group_name = written.partition(":") if written else (str(user.get("uid", 0)), "", str(user.get("gid", 0)))
     row = next((row for row in _rows(passwd, 7) if row[0] == name or row[2] == name), None)
     if row is None and not name.isdecimal():

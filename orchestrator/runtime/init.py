@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import signal
+from contextlib import suppress
 
 from orchestrator.kernel import descriptors
 
@@ -35,10 +36,8 @@ def reap(start: Callable[[], None]) -> int:
             if code is not None:
                 return code
         elif number not in _NEVER_FORWARDED:
-            try:
+            with suppress(ProcessLookupError):  # its SIGCHLD is on the way
                 os.kill(program, number)
-            except ProcessLookupError:
-                pass  # its SIGCHLD is on the way
 
 
 def _bury(program: int) -> int | None:

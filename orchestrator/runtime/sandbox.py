@@ -12,6 +12,7 @@ import os
 import resource
 import signal
 import stat
+from contextlib import suppress
 
 from orchestrator.kernel import capabilities, descriptors, mounts, namespaces, seccomp, syscalls
 from orchestrator.runtime import accounts
@@ -81,10 +82,8 @@ def _root(bundle: str, spec: dict[str, Any]) -> int:
     target = os.path.join(bundle, spec["root"]["path"])
     upper, work = annotations["org.pyorch.upper"], annotations["org.pyorch.work"]
     for directory, mode in ((target, 0o700), (upper, 0o755), (work, 0o700)):  # the mode of `upper` is that of "/"
-        try:
+        with suppress(FileExistsError):
             os.mkdir(directory, mode)
-        except FileExistsError:
-            pass
     mounts.overlay(target, annotations["org.pyorch.layers"].split(":"), upper, work)
     return os.open(target, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
 
