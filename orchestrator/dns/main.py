@@ -24,14 +24,18 @@ OOM_SCORE = "-900"  # without names every container is lost: among the last to b
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Serve until SIGTERM. Returns 0 then, 1 if there is another one for this root already."""
+    """Leave the caller and serve until SIGTERM. Returns 0, or 1 if there is another one for this root already."""
     options = dict(zip(arguments[::2], arguments[1::2], strict=False))
     root, ready = Root(options.get("--root")), options.get("--ready")
     os.makedirs(root.zones, mode=0o700, exist_ok=True)
     lock = _only_one(os.path.join(root.run, "dns.lock"))
     if lock is None:
         return 1
-    _leave_the_caller(os.path.join(root.run, "dns.log"), keep=ready)
+    if os.fork():
+        return 0  # whoever started us has nobody to wait for
+    _leave_the_caller(os.path.join(root.run, "dns.log"))
+    os.ftruncate(lock, 0)
+    os.write(lock, f"{os.getpid()}\n".encode())
     server = Server(root.zones, os.path.join(root.run, "dns.status"))
     signals = Signals(root.zones, server)
     server.reload()
@@ -93,15 +97,12 @@ def _only_one(path: str) -> int | None:
         pid = os.read(lock, 32).decode().strip()
         print(f"cannot start dns: it runs already, as process {pid}", file=sys.stderr)
         return None
-    os.ftruncate(lock, 0)
-    os.write(lock, f"{os.getpid()}\n".encode())
     return lock
 
 
-def _leave_the_caller(log: str, keep: str | None) -> None:
+def _leave_the_caller(log: str) -> None:
     """A session, a directory and descriptors of our own: nothing of whoever started us lives on in us."""
-    with contextlib.suppress(PermissionError):  # we lead a session already
-        os.setsid()
+    os.setsid()
     os.chdir("/")
     with open(os.devnull) as nothing, open(log, "a") as file:
         os.dup2(nothing.fileno(), 0)
@@ -109,7 +110,8 @@ def _leave_the_caller(log: str, keep: str | None) -> None:
         os.dup2(file.fileno(), 2)
     _soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))  # two for each network, one for each question under way
-    with contextlib.suppress(PermissionError), open("/proc/self/oom_score_adj", "w") as file:
-        file.write(OOM_SCORE)
-    if keep:
-        os.set_inheritable(int(keep), False)
+    try:
+        with open("/proc/self/oom_score_adj", "w") as file:
+            file.write(OOM_SCORE)
+    except PermissionError:  # no CAP_SYS_RESOURCE, as in many a container: then it is as likely to go as others
+        print("cannot lower oom_score_adj: no CAP_SYS_RESOURCE", file=sys.stderr, flush=True)

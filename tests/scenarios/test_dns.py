@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import select
 import signal
 import socket
+import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from subprocess import PIPE, Popen
 
 import dnslib
 import pytest
@@ -42,22 +44,38 @@ def root() -> Iterator[Root]:
 
 
 @pytest.fixture
-def dns(here: Machine, root: Root) -> Iterator[Popen[bytes]]:
-    process = start(root)
-    yield process
-    process.terminate()
-    assert process.wait(PATIENCE) == 0
+def dns(here: Machine, root: Root) -> Iterator[int]:
+    with running(root) as pid:
+        yield pid
 
 
-def start(root: Root) -> Popen[bytes]:
-    """Returns when it answers, or has ended."""
+@contextlib.contextmanager
+def running(root: Root) -> Iterator[int]:
+    """A dns process that answers, by its pid; told to end afterwards, which it must do."""
+    done = start(root)
+    assert done.returncode == 0, done.stderr
+    pid = int(Path(root.run, "dns.lock").read_text())
+    end = os.pidfd_open(pid)
+    try:
+        yield pid
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            signal.pidfd_send_signal(end, signal.SIGTERM)
+        assert select.select([end], [], [], PATIENCE)[0], "it did not end"
+        os.close(end)
+
+
+def start(root: Root) -> subprocess.CompletedProcess[str]:
+    """As the agent does it; returns when it answers, or has refused."""
     reading, writing = os.pipe()
     command = [sys.executable, "-I", "-S", "-E", "-c", PROGRAM, "--root", root.directory, "--ready", str(writing)]
-    process = Popen(command, pass_fds=[writing], stderr=PIPE)
-    os.close(writing)
-    with open(reading, "rb") as ready:
-        ready.read()
-    return process
+    with open(os.path.join(root.directory, "words"), "w+") as words:
+        done = subprocess.run(command, pass_fds=[writing], stderr=words, check=False)
+        os.close(writing)
+        with open(reading, "rb") as ready:
+            assert (ready.read() != b"") == (done.returncode == 0)
+        words.seek(0)
+        return subprocess.CompletedProcess(command, done.returncode, stderr=words.read())
 
 
 def tell(root: Root, zone: Zone, *members: Member) -> None:
@@ -101,7 +119,7 @@ def shop(root: Root) -> Zone:
     return Zone("shop_default", root.bridge(1), "10.9.1.0/24", "10.9.1.1")
 
 
-def test_a_container_learns_of_a_network_made_while_dns_runs(here: Machine, root: Root, dns: Popen[bytes]) -> None:
+def test_a_container_learns_of_a_network_made_while_dns_runs(here: Machine, root: Root, dns: int) -> None:
     bridges.make(root.bridge(1), "10.9.1.1/24")
     client = here.box(root.bridge(1), "10.9.1.2")
     tell(root, shop(root), web(root))
@@ -112,17 +130,13 @@ def test_a_container_learns_of_a_network_made_while_dns_runs(here: Machine, root
 
 def test_names_are_there_before_the_bridge_is(here: Machine, root: Root) -> None:
     tell(root, shop(root), web(root))
-    process = start(root)
-    try:
+    with running(root):
         bridges.make(root.bridge(1), "10.9.1.1/24")
         assert ask("web", "10.9.1.1", here.box(root.bridge(1), "10.9.1.2")) == ["10.9.1.2"]
-    finally:
-        process.terminate()
-        process.wait(PATIENCE)
 
 
 def test_the_firewall_lets_questions_pass_and_answers_come_from_the_gateway(
-    here: Machine, root: Root, dns: Popen[bytes]
+    here: Machine, root: Root, dns: int
 ) -> None:
     bridges.make(root.bridge(1), "10.9.1.1/24")
     vault = Network(root.bridge(1), "10.9.1.0/24", internal=True)
@@ -132,7 +146,7 @@ def test_the_firewall_lets_questions_pass_and_answers_come_from_the_gateway(
     assert ask("web", "10.9.1.1", client) == ["10.9.1.2"], "the socket is connected: another sender would not be heard"
 
 
-def test_neighbours_outside_are_not_answered(here: Machine, root: Root, dns: Popen[bytes]) -> None:
+def test_neighbours_outside_are_not_answered(here: Machine, root: Root, dns: int) -> None:
     bridges.make(root.bridge(1), "10.9.1.1/24")
     tell(root, shop(root), web(root))
     assert ask("web", "10.9.1.1") == ["10.9.1.2"], "the host itself may ask"
@@ -145,29 +159,22 @@ def test_neighbours_outside_are_not_answered(here: Machine, root: Root, dns: Pop
             asker.recv(512)
 
 
-def test_there_is_one_for_a_root(root: Root, dns: Popen[bytes]) -> None:
+def test_there_is_one_for_a_root(root: Root, dns: int) -> None:
     second = start(root)
-    _, complaint = second.communicate()
-    assert second.returncode == 1
-    assert complaint.decode() == f"cannot start dns: it runs already, as process {dns.pid}\n"
-    assert int(Path(root.run, "dns.lock").read_text()) == dns.pid
+    assert (second.returncode, second.stderr) == (1, f"cannot start dns: it runs already, as process {dns}\n")
+    assert int(Path(root.run, "dns.lock").read_text()) == dns
 
 
-def test_it_leads_its_own_life(root: Root, dns: Popen[bytes]) -> None:
-    assert os.getsid(dns.pid) == dns.pid
-    assert os.readlink(f"/proc/{dns.pid}/cwd") == "/"
-    assert [os.readlink(f"/proc/{dns.pid}/fd/{fd}") for fd in (1, 2)] == [os.path.join(root.run, "dns.log")] * 2
-    dns.send_signal(signal.SIGHUP)
-    assert dns.poll() is None
+def test_it_leads_its_own_life(root: Root, dns: int) -> None:
+    assert os.getsid(dns) == dns
+    assert os.readlink(f"/proc/{dns}/cwd") == "/"
+    assert [os.readlink(f"/proc/{dns}/fd/{fd}") for fd in (1, 2)] == [os.path.join(root.run, "dns.log")] * 2
 
 
 def test_a_successor_answers_after_a_kill(here: Machine, root: Root) -> None:
     bridges.make(root.bridge(1), "10.9.1.1/24")
     tell(root, shop(root), web(root))
-    first = start(root)
-    first.kill()
-    first.wait()
-    second = start(root)
-    assert ask("web", "10.9.1.1", here.box(root.bridge(1), "10.9.1.2")) == ["10.9.1.2"]
-    second.terminate()
-    assert second.wait(PATIENCE) == 0
+    with running(root) as first:
+        os.kill(first, signal.SIGKILL)
+    with running(root):
+        assert ask("web", "10.9.1.1", here.box(root.bridge(1), "10.9.1.2")) == ["10.9.1.2"]
