@@ -41,6 +41,7 @@ _OBSCURE_FROM = 12  # DECnet …; below are UNIX, INET, INET6, AX25 …
 _KNOWN = (13, 14, 15, 16, 18, 21, 22, 24, *range(26, 34), 35, 36, 39, 41, 42, 43, 44, 45)
 
 Instruction = tuple[int, int, int, int]
+Filter = ctypes.Array[ctypes.c_char]  # struct sock_fprog
 
 
 def _answer(value: int) -> list[Instruction]:
@@ -112,10 +113,10 @@ def assemble(machine: str, granted: int, packet: bool = False) -> list[Instructi
     return [*whole, *_answer(REFUSE)]
 
 
-_cache: dict[tuple[int, bool], ctypes.Array[ctypes.c_char]] = {}
+_cache: dict[tuple[int, bool], Filter] = {}
 
 
-def program(granted: int, packet: bool = False) -> ctypes.Array[ctypes.c_char]:
+def program(granted: int, packet: bool = False) -> Filter:
     """The filter as struct sock_fprog, ready for `load`; compiled once for each set of capabilities.
 
     Raises OSError(ENOSYS) on a machine whose system call numbers are not in the table.
@@ -132,6 +133,6 @@ def program(granted: int, packet: bool = False) -> ctypes.Array[ctypes.c_char]:
     return found
 
 
-def load(filter: ctypes.Array[ctypes.c_char]) -> None:
+def load(filter: Filter) -> None:
     """From here on this process and what it becomes obey the filter. Needs no_new_privs or CAP_SYS_ADMIN."""
     syscalls.call("load the system call filter", "seccomp", 1, 0, filter)

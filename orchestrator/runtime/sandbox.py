@@ -19,7 +19,6 @@ from orchestrator.runtime import accounts
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from ctypes import Array, c_char
     from typing import Any
 
 _DEVICES = (("null", 1, 3), ("zero", 1, 5), ("full", 1, 7), ("random", 1, 8), ("urandom", 1, 9), ("tty", 5, 0))
@@ -43,7 +42,7 @@ class Powers:
 
     __slots__ = ("bounding", "effective", "filter", "host_bounding", "no_new_privileges")
 
-    def __init__(self, host: int, bounding: int, effective: int, nnp: bool, filter: Array[c_char] | None) -> None:
+    def __init__(self, host: int, bounding: int, effective: int, nnp: bool, filter: seccomp.Filter | None) -> None:
         self.host_bounding = host
         self.bounding = bounding
         self.effective = effective
