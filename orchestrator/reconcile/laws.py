@@ -63,10 +63,11 @@ def dropped(scene: Scene) -> Iterator[Line]:
 def stop_by_hand(scene: Scene) -> Iterator[Line]:
     """Stopped and kept. One waits for dependents that were stopped with it, not for those that were left running."""
     stopped = [
-        container
+        slot.container
         for service in scene.order
         if service in scene.wanted.stopped
-        for container in scene.containers.get(service, {}).values()
+        for slot in scene.slots(service)
+        if slot.container
     ]
     if stopped:
         services, grace = scene.services, scene.wanted.grace
@@ -75,9 +76,11 @@ def stop_by_hand(scene: Scene) -> Iterator[Line]:
 
 def tend(scene: Scene, service: str) -> Iterator[Line]:
     """One service. What nobody asked for is not started, and left alone where it runs."""
-    if not scene.runs(service) or calm(scene, service):
+    if not scene.active(service) or calm(scene, service):
         return
     yield from scale_down(scene, service)
+    if service in scene.wanted.stopped:
+        return
     # What is to be replaced comes last: it waits for its siblings, so their holds must be known.
     for slot in sorted(scene.slots(service), key=lambda slot: slot.outdated is not None):
         yield from settle(scene, slot)

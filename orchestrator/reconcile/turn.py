@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import TypeAlias
 
-from orchestrator.reconcile.plan import Action, Hold, Plan, Start
+from orchestrator.policy.restart import setback
+from orchestrator.reconcile.plan import Action, DropNetwork, DropVolume, Hold, Plan, Remove, Start, Stop
 from orchestrator.reconcile.room import Room
 from orchestrator.reconcile.world import Container, Wanted, World
 
@@ -37,12 +38,23 @@ class Turn:
         for line in lines:
             if line.subject in self.world.busy:
                 continue
+            if isinstance(line, Stop | Remove | DropNetwork | DropVolume):
+                line = self._not_at_once(line)
             if isinstance(line, Hold):
                 self.holds[line.subject] = line
                 continue
             if isinstance(line, Start):
                 self.room.take(line.node, line.replica.definition.reservations)
             self._actions.append(line)
+
+    def _not_at_once(self, line: Line) -> Line:
+        """What could not be taken away is tried again soon, but not in a mad circle. (Laws that bring something up
+        wait longer each time; going away does not wait for how often coming up had failed.)"""
+        failure = self.world.failures.get(line.subject)
+        until = failure.at + setback(1) if failure else 0.0
+        if failure is None or until <= self.now:
+            return line
+        return Hold(line.subject, f"{line.why}; {failure.why}", until, outlook="failing")
 
     def plan(self) -> Plan:
         return Plan(tuple(self._actions), tuple(self.holds.values()))

@@ -179,6 +179,25 @@ def test_after_a_change_only_what_changed_is_new(
         assert renewed == (being.container.service == changed and changed in wanted.active)
 
 
+@given(st.integers(2, 4), st.booleans(), TAKES, CRASHES)
+def test_of_several_replicas_never_more_than_one_is_away_for_a_change(
+    replicas: int, checked: bool, takes: list[float], crashes: set[int]
+) -> None:
+    check = Check(("CMD", "true")) if checked else None
+    service = Service("a", "host:/", replicas=replicas, healthcheck=check, restart=RestartPolicy("always"))
+    wanted = Wanted(Stack("shop", "/srv", (), {"a": service}), active=frozenset("a"))
+    toy = Toy()
+    play(toy, [wanted], takes)
+
+    def enough_serve(toy: Toy) -> None:
+        verdicts = [b.container.verdict for b in toy.beings.values() if b.container.phase == "running"]
+        assert sum(not checked or (v is not None and v.status == "healthy") for v in verdicts) >= replicas - 1
+
+    new = replace(wanted, stack=replace(wanted.stack, services={"a": replace(service, image="dir:/new")}))
+    play(toy, [new], takes, crashes=crashes, watch=enough_serve)
+    assert {b.container.meaning["image"] for b in toy.beings.values()} == {'"dir:/new"'}
+
+
 @given(games(), TAKES, st.integers(0, 4), st.integers(0, 4))
 def test_scaling_keeps_what_there_is(game: tuple[Wanted, Toy], takes: list[float], first: int, then: int) -> None:
     wanted, toy = game

@@ -7,7 +7,7 @@ house rules itself (`Broken` is raised where a plan breaks one), so every test t
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from orchestrator.health.check import Result, Verdict
@@ -257,14 +257,22 @@ def _is(container: Container, condition: str) -> bool:
 
 
 def play(
-    toy: Toy, wanted: Sequence[Wanted], takes: Iterable[float], *, turns: int = 500, crashes: Iterable[int] = ()
+    toy: Toy,
+    wanted: Sequence[Wanted],
+    takes: Iterable[float],
+    *,
+    turns: int = 500,
+    crashes: Iterable[int] = (),
+    watch: Callable[[Toy], None] = lambda toy: None,
 ) -> Plan:
     """Turn the circle until nothing is left to do and nothing is to be expected; the last plan.
 
     `takes`: seconds that each deed needs, one after the other. `crashes`: numbers of the turns in which the agent dies.
+    `watch` sees the world before each turn.
     """
     times, deadly = iter(takes), set(crashes)
     for turn in range(turns):
+        watch(toy)
         world = toy.world()
         plan = reconcile(wanted, world, toy.now)
         if plan != reconcile(wanted, world, toy.now):
