@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 MOUNT = "/sys/fs/cgroup"
 _V1_USED = ("cpu", "cpuacct", "memory", "pids", "devices")
+_V1_SHARED = "devices"  # one list for all: every container is in the parent's group itself
 _V2_USED = ("cpu", "memory", "pids")
 # In the v1 cpu hierarchy a child competes as one task of weight 1024 with every single task of the root group.
 _PARENT_SHARES = 20480
@@ -92,6 +93,8 @@ class Group:
         self.path = path
         self.version = hierarchy().version
         self.directories = hierarchy().directories(path)
+        shared = self.directories.pop(_V1_SHARED, None)
+        self._shared = shared and os.path.dirname(shared)
 
     # -- birth ---------------------------------------------------------------------------------------------------
 
@@ -121,8 +124,11 @@ class Group:
 
         v1: through `tasks`, one thread. cgroup.procs would take a lock for the whole thread group and wait 7 ms for it.
         """
-        for directory in self.directories.values():
-            write(f"{directory}/{'cgroup.procs' if self.version == 2 else 'tasks'}", "0")
+        if self.version == 2:
+            write(f"{self.directories['unified']}/cgroup.procs", "0")
+            return
+        for directory in (*self.directories.values(), *((self._shared,) if self._shared else ())):
+            write(f"{directory}/tasks", "0")
 
     # -- life ----------------------------------------------------------------------------------------------------
 

@@ -42,20 +42,24 @@ class Born:
             an error sentence and EOF. After the gate: EOF = the program runs; otherwise an error sentence, then EOF
             (the child exits by itself with 127 or 126; the reader reaps it). From `enter`: only the second half.
     cgroup: kernel.cgroups.Group: kill(), remove(), oom_kills(), populated(), memory_bytes(), cpu_seconds(), pids().
-    start_time: field 22 of /proc/PID/stat, clock ticks since boot.
     """
 
-    __slots__ = ("cgroup", "gate", "pid", "pidfd", "report", "start_time")
+    __slots__ = ("_started", "cgroup", "gate", "pid", "pidfd", "report")
 
-    def __init__(
-        self, pid: int, held: int, started: int, gate: int | None, report: int | None, cgroup: cgroups.Group
-    ) -> None:
+    def __init__(self, pid: int, held: int, gate: int | None, report: int | None, cgroup: cgroups.Group) -> None:
+        self._started: int | None = None
         self.pid = pid
         self.pidfd = held
-        self.start_time = started
         self.gate = gate
         self.report = report
         self.cgroup = cgroup
+
+    @property
+    def start_time(self) -> int:
+        """Field 22 of /proc/PID/stat, clock ticks since boot. Ask before the process is reaped (0: too late)."""
+        if self._started is None:
+            self._started = pidfd.start_time(self.pid) or 0
+        return self._started
 
 
 def warm() -> None:
@@ -83,18 +87,28 @@ def group(bundle: str, spec: Spec) -> cgroups.Group:
 
 
 def powers(spec: Spec, process: dict[str, Any]) -> sandbox.Powers:
-    """What `process` may do, as masks and a compiled filter. The filters are kept: one for each set of capabilities."""
+    """What `process` may do, as masks and a compiled filter; kept, since few containers differ in it."""
     granted = process.get("capabilities") or spec["process"].get("capabilities") or {}
-    masks = {kind: capabilities.mask(granted.get(kind, ())) for kind in ("bounding", "effective")}
-    lacking = masks["bounding"] & ~_host_bounding
-    if lacking and masks["bounding"] != (1 << len(capabilities.NAMES)) - 1:  # "all" means all that there are
+    filtered = spec["annotations"].get("org.pyorch.seccomp", "default")
+    no_new_privileges = process.get("noNewPrivileges", spec["process"].get("noNewPrivileges", True))
+    key = (tuple(granted.get("bounding", ())), tuple(granted.get("effective", ())), filtered, no_new_privileges)
+    if key not in _powers:
+        _powers[key] = _prepared(*key)
+    return _powers[key]
+
+
+_powers: dict[tuple[Any, ...], sandbox.Powers] = {}
+
+
+def _prepared(granted: tuple[str, ...], active: tuple[str, ...], filtered: str, nnp: bool) -> sandbox.Powers:
+    asked = capabilities.mask(granted)
+    lacking = asked & ~_host_bounding
+    if lacking and asked != (1 << len(capabilities.NAMES)) - 1:  # "all" means all that there are
         names = ", ".join(name for number, name in enumerate(capabilities.NAMES) if lacking >> number & 1)
         raise OSError(errno.EPERM, f"cannot grant {names}: pyorch itself runs without it")
-    bounding = masks["bounding"] & _host_bounding
-    filtered = spec["annotations"].get("org.pyorch.seccomp", "default")
+    bounding = asked & _host_bounding
     filter = None if filtered == "unconfined" else seccomp.program(bounding, packet=filtered == "packet")
-    no_new_privileges = process.get("noNewPrivileges", spec["process"].get("noNewPrivileges", True))
-    return sandbox.Powers(_host_bounding, bounding, masks["effective"] & bounding, no_new_privileges, filter)
+    return sandbox.Powers(_host_bounding, bounding, capabilities.mask(active) & bounding, nnp, filter)
 
 
 def create(bundle: str, spec: Spec, stdout: int, stderr: int) -> Born:
@@ -176,7 +190,9 @@ def adopt(bundle: str, spec: Spec, state: dict[str, Any]) -> Born:
     gives what there is to clean up.
     """
     held = pidfd.hold(state["pid"], state["start_time"])
-    return Born(state["pid"], held, state["start_time"], None, None, group(bundle, spec))
+    found = Born(state["pid"], held, None, None, group(bundle, spec))
+    found._started = state["start_time"]
+    return found
 
 
 def _make_v2(own: cgroups.Group, resources: dict[str, Any]) -> int:
@@ -213,8 +229,7 @@ def _bear(
         if gated:
             os.close(gate_in)
     os.set_blocking(report_in, False)
-    started = pidfd.start_time(pid) or 0  # never None: nobody but us reaps it
-    return Born(pid, held, started, gate_out if gated else None, report_in, cgroup)
+    return Born(pid, held, gate_out if gated else None, report_in, cgroup)
 
 
 def _live(

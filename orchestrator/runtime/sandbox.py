@@ -10,11 +10,10 @@ import errno
 import fcntl
 import os
 import resource
-import signal
 import stat
 from contextlib import suppress
 
-from orchestrator.kernel import capabilities, descriptors, mounts, namespaces, seccomp, syscalls
+from orchestrator.kernel import capabilities, descriptors, mounts, namespaces, seccomp, signals, syscalls
 from orchestrator.runtime import accounts
 
 TYPE_CHECKING = False
@@ -270,9 +269,7 @@ def ready(stdin: int | None, stdout: int, stderr: int, tty: bool) -> None:
     if tty:
         fcntl.ioctl(0, _TIOCSCTTY, 0)
     os.umask(0o022)
-    for number in (signal.SIGPIPE, signal.SIGXFSZ):  # ignored by every Python process, and that would be inherited
-        signal.signal(number, signal.SIG_DFL)
-    signal.pthread_sigmask(signal.SIG_SETMASK, ())
+    signals.restore()
 
 
 def run(arguments: list[str], environment: dict[str, str]) -> None:
