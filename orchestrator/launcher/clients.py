@@ -10,9 +10,12 @@ import socket
 import sys
 from collections import deque
 from collections.abc import Callable, Sequence
-from typing import Any
 
 from orchestrator.launcher.loop import HANGUP, IN, OUT, Loop
+
+TYPE_CHECKING = False  # typing itself would cost the launcher half a megabyte
+if TYPE_CHECKING:
+    from typing import Any
 
 LONGEST_REQUEST = 128 << 10
 MOST_WAITING = 4096  # packets; a client that lets more pile up does not read

@@ -9,144 +9,25 @@ What others must know is in the bundle, replaced by rename: `state.json` while i
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import signal
-import sys
 import time
 from collections.abc import Callable, Mapping
-from typing import Any, Protocol
 
 from orchestrator.launcher.clients import Refused, Reply
 from orchestrator.launcher.deaths import ending
-from orchestrator.launcher.loop import IN, Loop, Timer
-from orchestrator.runtime.log import SEGMENT_BYTES, SEGMENTS, Stream
+from orchestrator.launcher.files import remove, write_json
+from orchestrator.launcher.loop import IN, Loop
+from orchestrator.launcher.output import Output, complain
 
-PIPES = {1: "stdout", 2: "stderr"}
-REST = 0.002  # seconds that a busy stream is left alone, so that the next bite is larger
-MOVED_IN_A_REST = 16 << 10  # more than this in so short a time would fill a usual pipe during a rest
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
+    from orchestrator.launcher.runtimes import Born, Group, Runtime
 
-class Born(Protocol):
-    """runtime.native.Born: a process that was just born, or adopted."""
-
-    pid: int
-    pidfd: int
-    start_time: int
-    gate: int | None
-    report: int | None
-
-    @property
-    def cgroup(self) -> Group: ...
-
-
-class Group(Protocol):
-    """kernel.cgroups.Group: what the launcher asks of a container's control group."""
-
-    def processes(self) -> list[int]: ...
-    def oom_kills(self) -> int: ...
-    def kill(self) -> None: ...
-    def remove(self) -> bool: ...
-
-
-class Runtime(Protocol):
-    """What the launcher asks of `runtime.native`; the tests have one without namespaces."""
-
-    def warm(self) -> None: ...
-    def create(self, bundle: str, spec: dict[str, Any], stdout: int, stderr: int) -> Born: ...
-    def enter(
-        self, pid: int, held: int, spec: dict[str, Any], process: dict[str, Any],
-        stdin: int, stdout: int, stderr: int, tty: bool, cgroup: Any,
-    ) -> Born: ...  # fmt: skip
-    def adopt(self, bundle: str, spec: dict[str, Any], state: dict[str, Any]) -> Born: ...
-    def group(self, bundle: str, spec: dict[str, Any]) -> Group: ...
-
-
-def read_json(path: str) -> Any:
-    """None where the file is not there. Raises Refused where it is not JSON."""
-    try:
-        with open(path, "rb") as file:
-            return json.loads(file.read())
-    except FileNotFoundError:
-        return None
-    except ValueError as error:
-        raise Refused(f"cannot read {path}: not JSON: {error}") from error
-
-
-def write_json(path: str, value: Mapping[str, Any]) -> None:
-    """By rename: a reader sees the whole old file or the whole new one."""
-    file = os.open(path + ".new", os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
-    try:
-        os.write(file, json.dumps(value).encode())
-    finally:
-        os.close(file)
-    os.rename(path + ".new", path)
-
-
-def remove(*paths: str) -> None:
-    for path in paths:
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(path)
-
-
-class Output:
-    """The two streams of one container: the FIFOs in its bundle and where what they bring is kept."""
-
-    __slots__ = ("_last", "_loop", "_resting", "_streams", "container_ends")
-
-    def __init__(self, loop: Loop, bundle: str, spec: Mapping[str, Any], default_directory: str) -> None:
-        notes = spec.get("annotations") or {}
-        directory = notes.get("org.pyorch.log") or default_directory
-        os.makedirs(directory, exist_ok=True)
-        self._loop = loop
-        self._streams: list[Stream] = []
-        self._resting: dict[int, Timer] = {}
-        self._last: dict[int, float] = {}
-        self.container_ends: list[int] = []
-        try:
-            for number, name in PIPES.items():
-                path = os.path.join(bundle, name)
-                with contextlib.suppress(FileExistsError):
-                    os.mkfifo(path, 0o600)
-                # Read and write on both sides: the container never sees a pipe without reader (EPIPE) while no
-                # launcher is there, and the launcher never one without writer.
-                fifo = os.open(path, os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)
-                stream = Stream(
-                    directory, number, fifo, _complain,
-                    segment_bytes=_number(notes, "org.pyorch.log.max_size", SEGMENT_BYTES),
-                    segments_kept=_number(notes, "org.pyorch.log.max_files", SEGMENTS),
-                )  # fmt: skip
-                self._streams.append(stream)
-                self.container_ends.append(os.open(path, os.O_RDWR | os.O_CLOEXEC))
-                self._loop.watch(fifo, IN, lambda _, stream=stream: self._take(stream))  # type: ignore[misc]
-        except OSError:
-            self.close_container_ends()
-            self.close()
-            raise
-
-    def close_container_ends(self) -> None:
-        while self.container_ends:
-            os.close(self.container_ends.pop())
-
-    def _take(self, stream: Stream) -> None:
-        moved, now = stream.drain(time.time_ns()), time.monotonic()
-        busy = now - self._last.get(stream.fifo, 0.0) < 2 * REST
-        self._last[stream.fifo] = now
-        if moved and busy and (moved < MOVED_IN_A_REST or stream.widen()):
-            if stream.fifo not in self._resting:
-                self._loop.change(stream.fifo, 0)
-            self._resting[stream.fifo] = self._loop.at(now + REST, lambda: self._take(stream))
-        elif self._resting.pop(stream.fifo, None):
-            self._loop.change(stream.fifo, IN)
-
-    def close(self) -> None:
-        """To the last byte: called when nobody is left who could write."""
-        for timer in self._resting.values():
-            timer.cancel()
-        for stream in self._streams:
-            self._loop.forget(stream.fifo)
-            stream.close(time.time_ns())
-        self._streams.clear()
+COME_AGAIN = 0.002  # seconds until a cgroup that was not empty yet is looked at again
+PATIENCE = 2.0  # seconds, then it is left, and said so
 
 
 class Container:
@@ -285,7 +166,7 @@ class Container:
             write_json(self._path("exit.json"), self.exit)
         remove(self._path("state.json"))
         self.status = "gone"
-        self._remove_cgroup(at + 2)
+        self._remove_cgroup(at + PATIENCE)
 
     def _remove_cgroup(self, until: float) -> None:
         """Then says that it is gone. The kernel may need a moment more (EBUSY) until the last process has left."""
@@ -293,11 +174,11 @@ class Container:
             self.cgroup.kill()
             if not self.cgroup.remove():
                 if time.monotonic() < until:
-                    self._loop.at(time.monotonic() + REST, lambda: self._remove_cgroup(until))
+                    self._loop.at(time.monotonic() + COME_AGAIN, lambda: self._remove_cgroup(until))
                     return
-                _complain(f"cannot remove the cgroup of {self.id}: a process in it does not end")
+                complain(f"cannot remove the cgroup of {self.id}: a process in it does not end")
         except OSError as error:
-            _complain(f"cannot remove the cgroup of {self.id}: {error.strerror}")
+            complain(f"cannot remove the cgroup of {self.id}: {error.strerror}")
         if self._reply:
             sentence = self._failure.decode(errors="replace") or f"cannot start {self.id}: it was killed before it ran"
             self._reply.refuse(sentence)
@@ -321,14 +202,3 @@ class Container:
     def _write_state(self, status: str) -> None:
         state = {"id": self.id, "pid": self.pid, "start_time": self._born.start_time, "status": status}
         write_json(self._path("state.json"), {**state, "created": self._created, "started": self._started})
-
-
-def _number(notes: Mapping[str, str], key: str, default: int) -> int:
-    try:
-        return int(notes.get(key, default))
-    except ValueError:
-        raise Refused(f"cannot use annotation {key}={notes[key]!r}: not a number") from None
-
-
-def _complain(sentence: str) -> None:
-    print(sentence, file=sys.stderr, flush=True)

@@ -7,14 +7,19 @@ import os
 import signal
 import time
 from collections.abc import Callable, Mapping
-from typing import Any
 
 from orchestrator.launcher import terminal
 from orchestrator.launcher.clients import Refused, Reply
-from orchestrator.launcher.container import Born, Container, Runtime
+from orchestrator.launcher.container import Container
 from orchestrator.launcher.deaths import ending
 from orchestrator.launcher.loop import IN, Loop, Timer
 from orchestrator.launcher.tree import kill_tree
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from orchestrator.launcher.runtimes import Born, Runtime
 
 MOST_CAPTURED = 32 << 10  # bytes; an event must fit into a packet, however its text is escaped
 

@@ -15,9 +15,12 @@ import sys
 from collections.abc import Sequence
 
 from orchestrator.kernel import syscalls
-from orchestrator.launcher.container import Runtime
 from orchestrator.launcher.server import Server
 from orchestrator.root import Root
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from orchestrator.launcher.runtimes import Runtime
 
 PATIENCE = 5  # seconds for a dying predecessor to let go of the lock
 PR_SET_CHILD_SUBREAPER = 36  # prctl(2)

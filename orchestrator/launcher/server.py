@@ -11,15 +11,22 @@ import sys
 import time
 from collections import deque
 from functools import partial
-from typing import Any
 
 from orchestrator import __version__
 from orchestrator.launcher.clients import Client, Refused, Reply
-from orchestrator.launcher.container import Container, Output, Runtime, read_json, remove, write_json
+from orchestrator.launcher.container import Container
 from orchestrator.launcher.deaths import stranger_status
 from orchestrator.launcher.execs import Exec
+from orchestrator.launcher.files import read_json, remove, write_json
 from orchestrator.launcher.loop import IN, Loop
+from orchestrator.launcher.output import Output
 from orchestrator.root import Root
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from orchestrator.launcher.runtimes import Runtime
 
 SAFE = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-")
 

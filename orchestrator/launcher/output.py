@@ -1,0 +1,92 @@
+"""What a container prints on its way to its log: two FIFOs in the bundle, taken from when they have something."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+import time
+from collections.abc import Mapping
+
+from orchestrator.launcher.clients import Refused
+from orchestrator.launcher.loop import IN, Loop, Timer
+from orchestrator.runtime.log import SEGMENT_BYTES, SEGMENTS, Stream
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+PIPES = {1: "stdout", 2: "stderr"}
+REST = 0.002  # seconds that a busy stream is left alone, so that the next bite is larger
+MOVED_IN_A_REST = 16 << 10  # more than this in so short a time would fill a usual pipe during a rest
+
+
+class Output:
+    """The two streams of one container: the FIFOs in its bundle and where what they bring is kept."""
+
+    __slots__ = ("_last", "_loop", "_resting", "_streams", "container_ends")
+
+    def __init__(self, loop: Loop, bundle: str, spec: Mapping[str, Any], default_directory: str) -> None:
+        notes = spec.get("annotations") or {}
+        directory = notes.get("org.pyorch.log") or default_directory
+        os.makedirs(directory, exist_ok=True)
+        self._loop = loop
+        self._streams: list[Stream] = []
+        self._resting: dict[int, Timer] = {}
+        self._last: dict[int, float] = {}
+        self.container_ends: list[int] = []
+        try:
+            for number, name in PIPES.items():
+                path = os.path.join(bundle, name)
+                with contextlib.suppress(FileExistsError):
+                    os.mkfifo(path, 0o600)
+                # Read and write on both sides: the container never sees a pipe without reader (EPIPE) while no
+                # launcher is there, and the launcher never one without writer.
+                fifo = os.open(path, os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)
+                stream = Stream(
+                    directory, number, fifo, complain,
+                    segment_bytes=_number(notes, "org.pyorch.log.max_size", SEGMENT_BYTES),
+                    segments_kept=_number(notes, "org.pyorch.log.max_files", SEGMENTS),
+                )  # fmt: skip
+                self._streams.append(stream)
+                self.container_ends.append(os.open(path, os.O_RDWR | os.O_CLOEXEC))
+                self._loop.watch(fifo, IN, lambda _, stream=stream: self._take(stream))  # type: ignore[misc]
+        except OSError:
+            self.close_container_ends()
+            self.close()
+            raise
+
+    def close_container_ends(self) -> None:
+        while self.container_ends:
+            os.close(self.container_ends.pop())
+
+    def _take(self, stream: Stream) -> None:
+        moved, now = stream.drain(time.time_ns()), time.monotonic()
+        busy = now - self._last.get(stream.fifo, 0.0) < 2 * REST
+        self._last[stream.fifo] = now
+        if moved and busy and (moved < MOVED_IN_A_REST or stream.widen()):
+            if stream.fifo not in self._resting:
+                self._loop.change(stream.fifo, 0)
+            self._resting[stream.fifo] = self._loop.at(now + REST, lambda: self._take(stream))
+        elif self._resting.pop(stream.fifo, None):
+            self._loop.change(stream.fifo, IN)
+
+    def close(self) -> None:
+        """To the last byte: called when nobody is left who could write."""
+        for timer in self._resting.values():
+            timer.cancel()
+        for stream in self._streams:
+            self._loop.forget(stream.fifo)
+            stream.close(time.time_ns())
+        self._streams.clear()
+
+
+def _number(notes: Mapping[str, str], key: str, default: int) -> int:
+    try:
+        return int(notes.get(key, default))
+    except ValueError:
+        raise Refused(f"cannot use annotation {key}={notes[key]!r}: not a number") from None
+
+
+def complain(sentence: str) -> None:
+    print(sentence, file=sys.stderr, flush=True)
