@@ -93,18 +93,16 @@ def _past(
     """Everything so far, container after container merged by time."""
     import heapq
 
-    sources = [
-        ((chunk.time_ns, number, chunk) for chunk in _numbered(circle, record, since, until, tail))
-        for number, record in enumerate(records)
-    ]
+    sources = [_numbered(circle, number, record, since, until, tail) for number, record in enumerate(records)]
     for time_ns, number, chunk in heapq.merge(*sources, key=lambda item: item[0]):
         yield FRAME.pack(chunk.stream, number, time_ns, len(chunk.data)) + chunk.data
 
 
 def _numbered(
-    circle: Circle, record: Record, since: int | None, until: int | None, tail: int | None
-) -> Iterator[logreader.Chunk]:
-    return logreader.read(log_directory(circle, record), since_ns=since, until_ns=until, tail=tail)
+    circle: Circle, number: int, record: Record, since: int | None, until: int | None, tail: int | None
+) -> Iterator[tuple[int, int, logreader.Chunk]]:
+    for chunk in logreader.read(log_directory(circle, record), since_ns=since, until_ns=until, tail=tail):
+        yield chunk.time_ns, number, chunk
 
 
 def log_directory(circle: Circle, record: Record) -> str:
