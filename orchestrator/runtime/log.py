@@ -16,6 +16,7 @@ import errno
 import fcntl
 import os
 import struct
+from array import array
 from collections.abc import Callable
 
 RECORD = struct.Struct("<QQ")  # wall clock ns, size of the segment at that time
@@ -24,7 +25,7 @@ SEGMENT_BYTES = 16 << 20
 SEGMENTS = 8  # kept per stream: 128 MiB
 MOVED_AT_ONCE = 1 << 20  # one splice; also the most that a rotation waits for the end of a line
 PIPE_BYTES = 1 << 20
-USUAL_PIPE_BYTES = 64 << 10
+_FIONREAD = 0x541B  # ioctl_pipe(2): bytes in the pipe
 
 
 def segment_path(directory: str, stream: int, segment: int) -> str:
@@ -56,7 +57,7 @@ class Stream:
 
     __slots__ = (
         "_data", "_directory", "_ends", "_index", "_number", "_segment", "_tell", "_unindexed",
-        "dropped", "fifo", "hungry", "segment_bytes", "segments_kept",
+        "dropped", "fifo", "segment_bytes", "segments_kept",
     )  # fmt: skip
 
     def __init__(
@@ -71,7 +72,6 @@ class Stream:
     ) -> None:
         self.fifo = fifo
         self.dropped = 0
-        self.hungry = False  # the last drain found more than a usual pipe holds: a fast writer
         self.segment_bytes, self.segments_kept = segment_bytes, max(1, segments_kept)
         self._directory, self._number, self._tell = directory, number, tell
         self._segment = -1
@@ -86,6 +86,8 @@ class Stream:
         """
         try:
             if self._data < 0 or self._ends >= self.segment_bytes:
+                if not self._something_waits():
+                    return 0  # a container that prints nothing has no files
                 self._turn_page(now)
             moved = os.splice(self.fifo, self._data, MOVED_AT_ONCE, flags=os.SPLICE_F_NONBLOCK)
         except BlockingIOError:
@@ -98,8 +100,12 @@ class Stream:
             self._write_index(now)
             if self.dropped:
                 self._recovered()
-        self.hungry = moved >= USUAL_PIPE_BYTES // 2
         return moved
+
+    def _something_waits(self) -> bool:
+        count = array("i", [0])
+        fcntl.ioctl(self.fifo, _FIONREAD, count)
+        return count[0] > 0
 
     def widen(self) -> bool:
         """Gives a fast writer a pipe of 1 MiB, so that the log is taken in large bites. False: the kernel refuses.

@@ -49,9 +49,12 @@ def test_what_is_printed_is_read_with_its_time(pipe: Pipe) -> None:
     assert list(logreader.read(pipe.directory)) == [(5, 1, b"one\ntwo\n"), (7, 1, b"three\n")]
 
 
-def test_an_empty_pipe_makes_no_files(pipe: Pipe) -> None:
-    stream = pipe.stream(pipe.directory + "/not/there")
+def test_a_container_that_prints_nothing_has_no_files(pipe: Pipe) -> None:
+    stream = pipe.stream()
     assert stream.drain(now=1) == 0
+    stream.close(now=2)
+    assert log.segments(pipe.directory, 1) == []
+    assert list(logreader.read(pipe.directory)) == []
     assert list(logreader.read(pipe.directory + "/not/there")) == []
 
 
