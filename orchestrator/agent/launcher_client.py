@@ -145,7 +145,8 @@ class LauncherClient:
     def _understand(self, message: dict[str, Any], descriptors: list[int]) -> None:
         if "event" in message:
             if self._heard:
-                self._heard(message)
+                # Behind the task that a reply just now woke: who starts an exec can note its number before its end.
+                self._loop.call_soon(self._heard, message)
             return
         answer = self._waiting.get(message["re"])
         if answer is None or answer.done():
