@@ -245,7 +245,24 @@ def _enable(directory: str) -> None:
     enabled = read(f"{directory}/cgroup.subtree_control").split()
     for name in wanted:
         if name not in enabled:
-            write(f"{directory}/cgroup.subtree_control", f"+{name}")
+            try:
+                write(f"{directory}/cgroup.subtree_control", f"+{name}")
+            except OSError as error:
+                if error.errno != errno.EBUSY:
+                    raise
+                _evacuate(directory)
+                write(f"{directory}/cgroup.subtree_control", f"+{name}")
+
+
+def _evacuate(directory: str) -> None:
+    """Move the processes of a group into a child of it: only the root of all may have both ("no internal processes").
+
+    Met where "our" root is the group that a container or systemd (Delegate=yes) gave us, with ourselves in it.
+    """
+    os.makedirs(f"{directory}/pyorch-others", 0o755, exist_ok=True)
+    for pid in read(f"{directory}/cgroup.procs").split():
+        with suppress(ProcessLookupError):
+            write(f"{directory}/pyorch-others/cgroup.procs", pid)
 
 
 def limits_v1(resources: Mapping[str, Any]) -> list[tuple[str, str | None]]:

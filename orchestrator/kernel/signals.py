@@ -1,4 +1,4 @@
-"""What becomes of signals over an exec. man 2 sigaction, sigprocmask. Raw: `signal` would build enums in every child."""
+"""What a program expects of signals at its start. man 2 sigaction, sigprocmask. (Python's own module builds enums.)"""
 
 from __future__ import annotations
 

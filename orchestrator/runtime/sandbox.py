@@ -54,8 +54,9 @@ def build(bundle: str, spec: dict[str, Any], cgroup: dict[str, str]) -> None:
     os.umask(0)
     mounts.private()
     root = _root(bundle, spec)
+    kernels: set[int] = set()
     for mount in spec.get("mounts", ()):
-        _mount(root, mount, cgroup)
+        _mount(root, mount, cgroup, kernels)
     _devices(root)
     linux = spec.get("linux", {})
     proc = mounts.open_in(root, "/proc", os.O_RDONLY | os.O_DIRECTORY, links=False)
@@ -86,7 +87,8 @@ def _root(bundle: str, spec: dict[str, Any]) -> int:
     return os.open(target, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
 
 
-def _mount(root: int, mount: dict[str, Any], cgroup: dict[str, str]) -> None:
+def _mount(root: int, mount: dict[str, Any], cgroup: dict[str, str], kernels: set[int]) -> None:
+    """`kernels`: the devices (st_dev) of the procfs and sysfs mounted so far, which nothing may be laid over."""
     kind, source, destination = mount.get("type", "bind"), mount.get("source", ""), mount["destination"]
     options = mount.get("options", ())
     try:
@@ -104,11 +106,18 @@ def _mount(root: int, mount: dict[str, Any], cgroup: dict[str, str]) -> None:
             made = mounts.make(kind, rest, source or kind, attributes)
             is_directory = True
         strict = kind in _KERNEL_FILESYSTEMS or destination == "/dev"
-        mounts.attach(made, mounts.target_in(root, destination, is_directory, links=not strict))
+        target = mounts.target_in(root, destination, is_directory, links=not strict)
+        if os.fstat(target).st_dev in kernels:  # by whatever link it was reached (CVE-2019-19921)
+            raise OSError(errno.EPERM, "")
+        if kind in ("proc", "sysfs"):
+            kernels.add(os.fstat(made).st_dev)
+        mounts.attach(made, target)
     except OSError as error:
         why = os.strerror(error.errno or 0)
         if error.errno == errno.ENOENT and source.startswith("/"):
             why = "there is no such file or directory on the host"
+        elif error.errno == errno.EPERM and not error.strerror:
+            why = "that place belongs to the kernel"
         raise OSError(error.errno, f"cannot mount {source or kind!r} on {destination!r}: {why}") from error
 
 

@@ -17,7 +17,7 @@ from typing import Any
 
 import pytest
 
-from orchestrator.kernel import cgroups, mounts, pidfd
+from orchestrator.kernel import capabilities, cgroups, mounts, pidfd
 from orchestrator.root import Root
 from orchestrator.runtime import native
 from orchestrator.runtime.spec import container_spec
@@ -236,6 +236,37 @@ def test_a_symlink_in_the_image_leads_no_mount_out_of_the_root(host: Host, tmp_p
     (host.image / "proc").rmdir()
     (host.image / "proc").symlink_to("/etc")
     assert host.run("ls").report.startswith("cannot mount 'proc' on '/proc': Too many levels of symbolic links")
+
+
+def test_nothing_is_laid_over_the_kernels_own_filesystems(host: Host, tmp_path: Path) -> None:
+    (host.image / "data").symlink_to("/proc")
+    for destination in ("/proc", "/proc/sys", "/sys", "/data", "/data/bus"):
+        bind = {"destination": destination, "type": "bind", "source": str(tmp_path), "options": ["rbind"]}
+        assert host.run("ls", mounts=(bind,)).report == (
+            f"cannot mount '{tmp_path}' on '{destination}': that place belongs to the kernel"
+        )
+
+
+def test_an_exec_with_a_terminal_has_it_as_its_controlling_terminal(host: Host) -> None:
+    bundle, spec = host.spec("sleep", "60")
+    born, output = host.start(bundle, spec)
+    master, slave = os.openpty()
+    process = {"args": ["sh", "-c", "echo hello > /dev/tty"], "env": ["PATH=/bin"], "cwd": "/", "user": {}}
+    inside = native.enter(born.pid, born.pidfd, spec, process, slave, slave, slave, True, born.cgroup)
+    os.close(slave)
+    assert heard(inside) == b""
+    assert os.read(master, 100) == b"hello\r\n"
+    os.waitpid(inside.pid, 0)
+    born.cgroup.kill()
+    host.bury(born)
+    for descriptor in (master, output, inside.pidfd, inside.report):
+        assert descriptor is not None
+        os.close(descriptor)
+
+
+def test_every_capability_means_every_one_the_host_has(host: Host) -> None:
+    status = host.run("grep", "CapEff", "/proc/self/status", cap_add=("ALL",)).output.split()[1]
+    assert int(status, 16) == capabilities.bounding() & ((1 << len(capabilities.NAMES)) - 1)
 
 
 def test_a_fork_bomb_ends_at_the_pids_limit(host: Host) -> None:
