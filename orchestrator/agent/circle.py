@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import os
 from collections.abc import AsyncIterator, Mapping
+from dataclasses import replace
 from typing import Any
 
 from orchestrator.agent import clock
@@ -47,6 +48,7 @@ class Circle:
         self.plan = Plan()
         self.world = World(nodes=(node,))
         self.turns = 0
+        self.closing = False  # every service is as if stopped by hand: see ending.py
         self._busy: dict[str, asyncio.Task[None]] = {}
         self._failures: dict[str, Failure] = {}
         self._turned = asyncio.Condition()
@@ -81,6 +83,8 @@ class Circle:
         self.turns += 1
         self.hands.new_turn()
         wanted = self.wishes.all()
+        if self.closing:
+            wanted = tuple(replace(wish, stopped=frozenset({*wish.stack.services, *wish.orphans})) for wish in wanted)
         self._settle_wiring(wanted)
         self.world = self.observe()
         self.plan = reconcile(wanted, self.world, clock.now())

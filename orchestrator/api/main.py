@@ -10,7 +10,7 @@ import signal
 import sys
 from typing import Any
 
-from orchestrator.agent import clock
+from orchestrator.agent import clock, ending
 from orchestrator.agent.circle import Circle, local_node
 from orchestrator.agent.store import Store
 from orchestrator.api import http
@@ -82,7 +82,13 @@ async def _serve(root: Root, ready: int | None) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, over.set)
 
+    everything_ends = False
+
     async def stop(everything: bool) -> dict[str, Any]:
+        nonlocal everything_ends
+        everything_ends = everything
+        if everything:
+            await ending.end_containers(circle)
         loop.call_later(0.02, over.set)  # the answer goes out first
         return {"pid": os.getpid(), "containers": len(circle.containers)}
 
@@ -95,8 +101,8 @@ async def _serve(root: Root, ready: int | None) -> None:
         circle.events.note("trouble", "agent", store.damage, kind="daemon")
     circle.events.note("start", "agent", f"pid {os.getpid()}", kind="daemon")
     _tell(ready)
-    ending = asyncio.create_task(over.wait())
-    await asyncio.wait({ending, turning}, return_when=asyncio.FIRST_COMPLETED)
+    told = asyncio.create_task(over.wait())
+    await asyncio.wait({told, turning}, return_when=asyncio.FIRST_COMPLETED)
     server.close()
     if os.path.lexists(root.api_socket):
         os.unlink(root.api_socket)
@@ -105,6 +111,8 @@ async def _serve(root: Root, ready: int | None) -> None:
         turning.result()  # it ended by itself: its error is ours
     turning.cancel()
     await asyncio.wait({turning})
+    if everything_ends:
+        await ending.end_processes(root)
     store.close()
 
 
