@@ -41,6 +41,15 @@ def judge(check: Check, verdict: Verdict | None, result: Result, started: float)
     return replace(before, failing=failing, probes=probes, last=last)
 
 
+def symptom(verdict: Verdict) -> str:
+    """What ails it, in words: "3 checks failed in a row: connection refused"."""
+    last = verdict.last
+    said = last.output.strip().split("\n")[0] if last else ""
+    if last and last.code is None and not said:
+        said = "no answer in time"
+    return f"{verdict.failing} checks failed in a row" + (f": {said}" if said else "")
+
+
 def patience(check: Check) -> float:
     """Seconds of a run before which Docker could not have called it unhealthy: its first failure that counts, and
     `retries` - 1 intervals more."""

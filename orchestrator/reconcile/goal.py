@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
+from orchestrator.health.judge import symptom
 from orchestrator.policy.restart import GaveUp, describe
 from orchestrator.reconcile.ground import used
 from orchestrator.reconcile.plan import Hold, Plan
@@ -121,11 +122,10 @@ def _starting(slot: Slot, container: Container) -> bool:
 
 def _illness(container: Container) -> str | None:
     """It is unhealthy, or was restarted for that and is not yet healthy again."""
-    status = container.verdict.status if container.verdict else None
-    if status == "unhealthy":
-        said = container.verdict.last.output.strip() if container.verdict and container.verdict.last else ""
-        return "unhealthy" + (f": {said.splitlines()[0]}" if said else "")
-    if status != "healthy" and container.exits and container.exits[-1].cause == "unhealthy":
+    verdict = container.verdict
+    if verdict and verdict.status == "unhealthy":
+        return f"unhealthy: {symptom(verdict)}"
+    if not (verdict and verdict.status == "healthy") and container.exits and container.exits[-1].cause == "unhealthy":
         return describe(container.exits[-1])
     return None
 

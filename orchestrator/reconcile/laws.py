@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from orchestrator.health.judge import symptom
 from orchestrator.policy.restart import Again, Finished, GaveUp, setback
 from orchestrator.reconcile.ground import lay
 from orchestrator.reconcile.leaving import leave, stop, take_down
@@ -24,18 +25,17 @@ from orchestrator.scheduler.node import Placed, Refused
 def reconcile(wanted: Sequence[Wanted], world: World, now: float) -> Plan:
     """What to do now so that the world becomes what is wanted; what is held back and why. `now`: CLOCK_MONOTONIC."""
     turn = Turn(wanted, world, now)
+    scenes = [Scene(turn, one) for one in wanted if not one.down]
     turn.note(strangers(turn))
     for one in wanted:
         if one.down:
             turn.note(take_down(turn, one))
-    for one in wanted:
-        if not one.down:
-            scene = Scene(turn, one)
-            turn.note(dropped(scene))
-            turn.note(stop_by_hand(scene))
-            turn.note(lay(scene))
-            for service in scene.order:
-                turn.note(tend(scene, service))
+    for scene in scenes:
+        turn.note(dropped(scene))
+        turn.note(stop_by_hand(scene))
+        turn.note(lay(scene))
+        for service in scene.order:
+            turn.note(tend(scene, service))
     return turn.plan()
 
 
@@ -83,7 +83,7 @@ def tend(scene: Scene, service: str) -> Iterator[Line]:
         return
     # What is to be replaced comes last: it waits for its siblings, so their holds must be known.
     for slot in sorted(scene.slots(service), key=lambda slot: slot.outdated is not None):
-        yield from settle(scene, slot)
+        yield from keep(scene, slot)
 
 
 def calm(scene: Scene, service: str) -> bool:
@@ -111,8 +111,8 @@ def scale_down(scene: Scene, service: str) -> Iterator[Line]:
             yield Remove(container.name, container.id, why)
 
 
-def settle(scene: Scene, slot: Slot) -> Iterator[Line]:
-    """One slot: right and running? changed? ended, and is it time to start again?"""
+def keep(scene: Scene, slot: Slot) -> Iterator[Line]:
+    """One slot: is it there? changed? running? ended, and is it time to start again?"""
     container = slot.container
     if slot.replica.name in scene.turn.world.busy:
         return
@@ -140,7 +140,7 @@ def start(scene: Scene, slot: Slot, why: str) -> Line:
     if failure and (until := failure.at + setback(failure.count)) > turn.now:
         return Hold(replica.name, failure.why, until, outlook="failing")
     existing = slot.container
-    place = turn.room.find(replica.definition.reservations, stays=existing)
+    place = turn.room.find(replica.definition.reservations, stays=existing, leaves=existing)
     if isinstance(place, Refused):
         return Hold(replica.name, place.why, outlook="parked")
     remark = f"; {needs.remark}" if needs.remark else ""
@@ -151,7 +151,8 @@ def replace(scene: Scene, slot: Slot, container: Container, why: str) -> Line:
     """Take it away, so that the next turn finds its slot empty. What runs goes on until its successor could start."""
     if container.phase != "running":
         return Remove(container.name, container.id, why)
-    if sibling := in_transit(scene, slot):
+    ill = container.verdict is not None and container.verdict.status == "unhealthy"
+    if not ill and (sibling := in_transit(scene, slot)):
         hold = scene.turn.holds.get(sibling) or Hold(sibling, "")
         reason = f"{why}; waits for {sibling} to be up"
         return Hold(container.name, reason, failed=hold.failed, outlook=hold.outlook)
@@ -191,10 +192,7 @@ def keep_running(scene: Scene, slot: Slot, container: Container) -> Iterator[Lin
         scene.touched.add(container.name)
         yield stop(container, why, scene.wanted.grace)
     elif verdict and verdict.status == "unhealthy" and not definition.healthcheck_disabled:
-        said = verdict.last.output.strip().split("\n")[0] if verdict.last else ""
-        if verdict.last and verdict.last.code is None and not said:
-            said = "no answer in time"
-        reason = f"unhealthy: {verdict.failing} checks failed in a row" + (f": {said}" if said else "")
+        reason = f"unhealthy: {symptom(verdict)}"
         if definition.restart.condition == "no":
             yield Hold(container.name, f"{reason} (restart: no)", failed=True)
         else:

@@ -1,8 +1,8 @@
-"""How much of each node is reserved: by what runs, by what is being started, and by what this turn starts."""
+"""How much of each node is reserved: by what runs, what will be back in a moment, and what this turn starts."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from orchestrator.reconcile.world import Container, Wanted, World
 from orchestrator.scheduler.node import Node, Placed, Refused, Request
@@ -17,6 +17,9 @@ class Room:
         self._world = world
         self._wanted = wanted
         self._used: dict[str, Request] | None = None
+        # By stack: whether a container that does not run keeps its room. Else what waits for room would slip in while
+        # a replica is being replaced, or waits for its next start.
+        self.claims: dict[str, Callable[[Container], bool]] = {}
 
     def find(
         self, request: Request, stays: Container | None = None, leaves: Container | None = None
@@ -42,7 +45,8 @@ class Room:
         self._used = {}
         busy = set(self._world.busy)
         for container in self._world.containers:
-            if container.phase == "running" or container.name in busy:
+            claims = self.claims.get(container.stack)
+            if container.phase == "running" or container.name in busy or (claims and claims(container)):
                 self.take(container.node, self._reserved(container))
             busy.discard(container.name)
         for name in busy:  # being created: nobody has seen yet on which node, so it counts on each

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from orchestrator.health.judge import patience
-from orchestrator.policy.restart import Exit, GaveUp, Next, next_start
+from orchestrator.policy.restart import Again, Exit, GaveUp, Next, next_start
 from orchestrator.reconcile.blueprint import blueprint, dependency_order
 from orchestrator.reconcile.plan import Outlook
 from orchestrator.reconcile.replica import Replica, changes, count
@@ -36,6 +36,14 @@ class Slot:
     def present(self) -> Container | None:
         """The container, if it is one that may stay as it is."""
         return None if self.outdated or self.restart else self.container
+
+    @property
+    def comes_back(self) -> bool:
+        """It has ended, or never ran, and will run again (or its successor will): it keeps its room meanwhile."""
+        there = self.container
+        if there is None or there.phase == "running":
+            return False
+        return bool(self.outdated or self.restart) or there.phase == "created" or isinstance(self.next, Again)
 
     @property
     def ran(self) -> bool:
@@ -76,6 +84,7 @@ class Scene:
         self.touched: set[str] = set()
         self.stuck: set[str] = set()
         self.needs: dict[str, Met | Unmet] = {}  # by service, see `needs.check`
+        turn.room.claims[self.stack.name] = self.claims
         self._slots: dict[str, tuple[Slot, ...]] = {}
 
     @cached_property
@@ -115,6 +124,12 @@ class Scene:
         """Containers in places that are not wanted, highest slot first."""
         kept = {slot.replica.slot for slot in self.slots(service)}
         return [c for n, c in sorted(self.containers.get(service, {}).items(), reverse=True) if n not in kept]
+
+    def claims(self, container: Container) -> bool:
+        """A container that does not run just now, and whose room is not for others: it will be back."""
+        if container.service not in self.services or not self.runs(container.service):
+            return False
+        return any(slot.container is container and slot.comes_back for slot in self.slots(container.service))
 
     def _slot(self, definition: Service, number: int, container: Container | None) -> Slot:
         replica = self.blueprint.replica(definition, number)

@@ -43,7 +43,7 @@ class Turn:
             if isinstance(line, Hold):
                 self.holds[line.subject] = line
                 continue
-            if isinstance(line, Start):
+            if isinstance(line, Start) and line.container is None:  # one that exists has its room
                 self.room.take(line.node, line.replica.definition.reservations)
             self._actions.append(line)
 
