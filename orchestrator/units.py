@@ -13,6 +13,7 @@ _POWER = {"": 0, "k": 1, "m": 2, "g": 3, "t": 4, "p": 5}
 _DURATION_PART = re.compile(r"(\d+(?:\.\d*)?|\.\d+)(ns|us|µs|μs|ms|s|m|h|d|w)")
 _SECONDS = {"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "μs": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0}
 _SECONDS |= {"d": 86400.0, "w": 604800.0}
+_LONGEST = 100  # letters of any amount: longer ones are refused unread
 _CPUS = re.compile(r"(\d+(?:\.\d*)?|\.\d+)(m?)")
 
 
@@ -22,7 +23,7 @@ def size(word: str | int | float) -> int:
         if word < 0:
             raise ValueError(f"a size cannot be negative: {word}")
         return int(word)
-    found = _SIZE.fullmatch(str(word).strip())
+    found = _SIZE.fullmatch(str(word).strip()[:_LONGEST])
     if not found or (found[3].lower() == "i" and not found[2]):
         raise ValueError(f"expected a size such as 512M, 1.5g or 1048576, but found {word!r}")
     return int(float(found[1]) * 1024 ** _POWER[found[2].lower()])
@@ -34,7 +35,7 @@ def duration(word: str | int | float) -> float:
     if text == "0":
         return 0.0
     seconds, end = 0.0, 0
-    for part in _DURATION_PART.finditer(text):
+    for part in _DURATION_PART.finditer(text[:_LONGEST]):
         if part.start() != end:
             break
         seconds, end = seconds + float(part[1]) * _SECONDS[part[2]], part.end()
@@ -46,7 +47,7 @@ def duration(word: str | int | float) -> float:
 
 def cpus(word: str | int | float) -> float:
     """Cores of "0.5", 2 or "250m" (thousandths of a core)."""
-    found = None if isinstance(word, bool) else _CPUS.fullmatch(str(word).strip())
+    found = None if isinstance(word, bool) else _CPUS.fullmatch(str(word).strip()[:_LONGEST])
     if not found:
         raise ValueError(f"expected a number of cpus such as 0.5, 2 or 250m, but found {word!r}")
     return float(found[1]) / (1000 if found[2] else 1)

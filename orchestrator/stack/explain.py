@@ -26,7 +26,7 @@ def explain(document: Document, complaints: Complaints) -> None:
 
     Of a list the whole element is taken out: half a port or half a mount means nothing.
     """
-    for error in list(Draft202012Validator(SCHEMA).iter_errors(document.data)):
+    for error in Draft202012Validator(SCHEMA).iter_errors(document.data):
         _say(error, document, complaints)
     for path in sorted(complaints.broken, key=len, reverse=True):
         element = next((at for at, step in enumerate(path) if isinstance(step, int)), len(path))
@@ -51,8 +51,11 @@ def _say(error: Any, document: Document, complaints: Complaints) -> None:
     elif rule == "oneOf":
         _say_branch(error, document, complaints)
     elif rule == "uniqueItems":
+        seen: set[str] = set()
         for index, item in enumerate(value):
-            if item in value[:index]:
+            before = len(seen)
+            seen.add(repr(item))
+            if len(seen) == before:
                 _refuse(document, complaints, (*path, index), f"{quoted(item)} stands in this list twice")
     elif rule == "required":
         missing = [key for key in schema["required"] if key not in value]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import itertools
 import os
 import re
 from collections.abc import Iterable, Iterator
@@ -16,6 +17,7 @@ Path: TypeAlias = tuple[str | int, ...]
 
 _UNPRINTABLE = re.compile(r"[^\t\x20-\x7e\xa0-\ud7ff\ue000-\U0010ffff]")
 _WIDEST = 160
+MOST = 200  # complaints told about one stack
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +71,8 @@ def origins(marks: Marks) -> dict[str, Origin]:
 
 def nearest(word: str, known: Iterable[str]) -> str | None:
     """The known word that was probably meant."""
-    near = difflib.get_close_matches(word[:100], list(known), n=1, cutoff=0.6)
+    some = list(itertools.islice(known, 100))  # comparing is slow: a file of thousands of names must not become a wait
+    near = difflib.get_close_matches(word[:100], some, n=1, cutoff=0.6)
     return near[0] if near else None
 
 
@@ -94,7 +97,10 @@ class Complaints:
     broken: set[Path] = field(default_factory=set)
 
     def add(self, place: Place, text: str) -> None:
+        """Raises Mistake with all that was found so far when it is more than anybody reads."""
         self.found.append((place, text))
+        if len(self.found) >= MOST:
+            raise Mistake(*self.printed(), f"there are more than {MOST} mistakes; the rest is not shown")
 
     def about(self, marks: Marks, path: Path, text: str, *, key: bool = False) -> None:
         """Complain about the value at `path`, or its key. What stands nowhere has the place of its nearest parent."""

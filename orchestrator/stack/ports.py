@@ -10,6 +10,8 @@ from orchestrator.stack.context import Context
 from orchestrator.stack.model import Port
 from orchestrator.stack.places import Path
 
+MOST = 1024  # ports of one service: each is held open on the host
+
 _SHORT = re.compile(
     r"(?:(?:\[(?P<six>[^\]]*)\]|(?P<ip>[^:]*)):)?(?:(?P<host>[^:]*):)?(?P<target>[^:/]+)(?:/(?P<protocol>\w+))?"
 )
@@ -26,6 +28,9 @@ def ports(context: Context, items: list[Any], path: Path) -> list[tuple[Port, Pa
         except ValueError as error:
             context.complain(here, str(error))
             continue
+        if len(result) + len(found) > MOST:
+            context.complain(here, f"more than {MOST} ports in one service")
+            break
         source = context.marks[here][0].path
         result += [(port, here) for port in found if sources.setdefault(port, source) == source]
     return result
@@ -55,6 +60,8 @@ def _pair(
     if target is None:
         raise ValueError("the container's port is missing")
     first, last = target
+    if last - first >= MOST:
+        raise ValueError(f"a range of {last - first + 1} ports is more than pyorch publishes; {MOST} are the most")
     if host is None:
         return [Port(number, None, address, protocol) for number in range(first, last + 1)]
     wide, narrow = host[1] - host[0], last - first
