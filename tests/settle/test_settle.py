@@ -17,7 +17,7 @@ from orchestrator.reconcile.world import Wanted, World
 from orchestrator.scheduler.node import Node, Request
 from orchestrator.stack.model import Attachment, Dependency, Mount, Network, Service, Stack, Volume
 
-settings.register_profile("here", deadline=None, max_examples=60, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile("here", deadline=None, max_examples=40, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("here")
 
 NAMES = "abcdef"
