@@ -44,12 +44,14 @@ def _processes(root: Root) -> Iterator[str]:
 
 
 def _held_namespaces(root: Root) -> Iterator[str]:
-    """Namespaces that outlive their processes because one of ours forgot a descriptor."""
+    """Namespaces that outlive their processes because one of ours forgot a descriptor; the host's own are no leak."""
+    hosts = {_link(kind) for kind in _children(PROC / "self/ns")}
     for process in _pids():
         if root.directory in _command(process) and "orchestrator" in _command(process):
             for descriptor in _children(process / "fd"):
-                if re.match(r"(net|mnt|pid|ipc|uts|cgroup):\[", _link(descriptor)):
-                    yield f"namespace {_link(descriptor)} held by {process.name}"
+                held = _link(descriptor)
+                if re.match(r"(net|mnt|pid|ipc|uts|cgroup):\[", held) and held not in hosts:
+                    yield f"namespace {held} held by {process.name}"
 
 
 def _mounts(root: Root) -> Iterator[str]:
