@@ -41,8 +41,8 @@ def drop_bounding(before: int, kept: int) -> None:
     """Take everything but `kept` out of the bounding set, which was `before`."""
     leaving = before & ~kept
     for number in range(leaving.bit_length()):
-        if leaving >> number & 1:
-            syscalls.call(f"give up {NAMES[number]}", "prctl", _PR_CAPBSET_DROP, number, 0, 0, 0)
+        if leaving >> number & 1 and (result := syscalls.attempt("prctl", _PR_CAPBSET_DROP, number, 0, 0, 0)) < 0:
+            raise syscalls.refused(f"give up {NAMES[number]}", -result)
 
 
 def settle(permitted: int) -> None:

@@ -14,10 +14,6 @@ import struct
 
 from orchestrator.kernel import capabilities, syscalls
 
-TYPE_CHECKING = False  # typing itself would cost the launcher a megabyte
-if TYPE_CHECKING:
-    from collections.abc import Iterable
-
 # Classic BPF: code, jump if true, jump if false, constant.
 _LOAD, _JUMP, _JEQ, _JGE, _JSET, _RETURN = 0x20, 0x05, 0x15, 0x35, 0x45, 0x06
 _NUMBER, _ARCHITECTURE, _FIRST_ARGUMENT = 0, 4, 16  # offsets in struct seccomp_data; the argument's low half
@@ -40,65 +36,75 @@ _ALG, _VSOCK, _PACKET = 38, 40, 17
 _OBSCURE_FROM = 12  # DECnet …; below are UNIX, INET, INET6, AX25 …
 _KNOWN = (13, 14, 15, 16, 18, 21, 22, 24, *range(26, 34), 35, 36, 39, 41, 42, 43, 44, 45)
 
+# Jumps are numbers of instructions to skip, or the name of an answer or of a block until they are laid out.
+Target = int | str
+Step = tuple[int, Target, Target, int]
 Instruction = tuple[int, int, int, int]
 Filter = ctypes.Array[ctypes.c_char]  # struct sock_fprog
 
-
-def _answer(value: int) -> list[Instruction]:
-    return [(_RETURN, 0, 0, value)]
+_ANSWERS = {"allow": ALLOW, "refuse": REFUSE, "missing": _MISSING}
 
 
-def _only(values: Iterable[int], below: int = 0) -> list[Instruction]:
-    """Let the call through where its first argument is one of `values`, or smaller than `below`."""
-    tests: list[Instruction] = [(_JEQ, 0, 1, value) for value in values]
-    body = [step for test in tests for step in (test, (_RETURN, 0, 0, ALLOW))]
-    if below:
-        body += [(_JGE, 1, 0, below), (_RETURN, 0, 0, ALLOW)]
-    return [(_LOAD, 0, 0, _FIRST_ARGUMENT), *body, *_answer(REFUSE)]
+def _ranges(answers: dict[int, str]) -> list[tuple[int, str]]:
+    """(first number, answer from there on), sorted; a number that is not in `answers` is refused."""
+    steps = [(0, answers.get(0, "refuse"))]
+    for number in range(1, max(answers) + 2):
+        answer = answers.get(number, "refuse")
+        if answer != steps[-1][1]:
+            steps.append((number, answer))
+    return steps
 
 
-def _special(name: str, held: frozenset[str], packet: bool) -> list[Instruction]:
-    if name == "personality":
-        return _only(_PERSONALITIES)
-    if name == "socket":
-        return _only((*_KNOWN, _PACKET) if packet else _KNOWN, below=_OBSCURE_FROM)
+def _search(steps: list[tuple[int, str]]) -> list[Step]:
+    """A binary search for the range that the held number is in; at least two ranges."""
+    low, high = steps[: len(steps) // 2], steps[len(steps) // 2 :]
+    below = _search(low) if len(low) > 1 else []
+    above = _search(high) if len(high) > 1 else []
+    return [(_JGE, len(below) if above else high[0][1], 0 if below else low[0][1], high[0][0]), *below, *above]
+
+
+def _blocks(held: frozenset[str], packet: bool) -> dict[str, list[Step]]:
+    """The calls whose first argument decides."""
+    families = {*range(_OBSCURE_FROM), *_KNOWN, *((_PACKET,) if packet else ())}
+    load: Step = (_LOAD, 0, 0, _FIRST_ARGUMENT)
+    blocks: dict[str, list[Step]] = {
+        "socket": [load, *_search(_ranges(dict.fromkeys(families, "allow")))],
+        "personality": [load, *((_JEQ, "allow", 0, value) for value in _PERSONALITIES), (_RETURN, 0, 0, REFUSE)],
+        "clone": [load, (_JSET, "refuse", "allow", _NEW_NAMESPACES)],
+    }
     if "SYS_ADMIN" in held:
-        return _answer(ALLOW)
+        blocks["clone"] = [(_RETURN, 0, 0, ALLOW)]
+    return blocks
+
+
+def _answer(row: list[str], held: frozenset[str]) -> str:
+    name, when = row[0], row[4]
     if name == "clone3":  # its flags lie in memory, out of the filter's sight; libc falls back to clone
-        return _answer(_MISSING)
-    return [(_LOAD, 0, 0, _FIRST_ARGUMENT), (_JSET, 0, 1, _NEW_NAMESPACES), *_answer(REFUSE), *_answer(ALLOW)]
-
-
-def _tree(steps: list[tuple[int, list[Instruction]]]) -> list[Instruction]:
-    """`steps`: (first number, what to do from there on), sorted. A test jumps 255 far at most, a plain jump any way."""
-    if len(steps) == 1:
-        return steps[0][1]
-    middle = len(steps) // 2
-    left, right = _tree(steps[:middle]), _tree(steps[middle:])
-    if len(left) <= 255:
-        return [(_JGE, len(left), 0, steps[middle][0]), *left, *right]
-    return [(_JGE, 0, 1, steps[middle][0]), (_JUMP, 0, 0, len(left)), *left, *right]
+        return "allow" if "SYS_ADMIN" in held else "missing"
+    if when == "special":
+        return name
+    return "allow" if when == "always" or held & set(when.split(",")) else "refuse"
 
 
 def _architecture(name: str, rows: list[list[str]], held: frozenset[str], packet: bool) -> list[Instruction]:
-    """The tree for one architecture's numbers; neighbours with the same answer become one range."""
-    actions: dict[int, list[Instruction]] = {}
-    for row in rows:
-        if row[_COLUMNS[name]] == "-":
-            continue
-        if row[4] == "special":
-            action = _special(row[0], held, packet)
-        else:
-            action = _answer(ALLOW if row[4] == "always" or held & set(row[4].split(",")) else REFUSE)
-        actions[int(row[_COLUMNS[name]])] = action
-    steps: list[tuple[int, list[Instruction]]] = [(0, actions.get(0, _answer(REFUSE)))]
-    for number in range(1, max(actions) + 2):
-        action = actions.get(number, _answer(REFUSE))
-        if action != steps[-1][1]:
-            steps.append((number, action))
+    """The filter of one architecture's calls: the search, the blocks, the answers; every jump reaches 255 far."""
+    column = _COLUMNS[name]
+    steps = _ranges({int(row[column]): _answer(row, held) for row in rows if row[column] != "-"})
     if name == "x86_64":
-        steps.append((_X32, _answer(_MISSING)))
-    return [(_LOAD, 0, 0, _NUMBER), *_tree(steps)]
+        steps.append((_X32, "missing"))
+    code: list[Step] = [(_LOAD, 0, 0, _NUMBER), *_search(steps)]
+    places: dict[str, int] = {}
+    for label, block in _blocks(held, packet).items():
+        places[label] = len(code)
+        code += block
+    for label, value in _ANSWERS.items():
+        places[label] = len(code)
+        code.append((_RETURN, 0, 0, value))
+
+    def distance(target: Target, place: int) -> int:
+        return places[target] - place - 1 if isinstance(target, str) else target
+
+    return [(op, distance(yes, at), distance(no, at), value) for at, (op, yes, no, value) in enumerate(code)]
 
 
 def assemble(machine: str, granted: int, packet: bool = False) -> list[Instruction]:
@@ -110,7 +116,7 @@ def assemble(machine: str, granted: int, packet: bool = False) -> list[Instructi
     for name in _SPOKEN[machine]:
         body = _architecture(name, rows, held, packet)
         whole += [(_JEQ, 1, 0, _AUDIT[name]), (_JUMP, 0, 0, len(body)), *body]
-    return [*whole, *_answer(REFUSE)]
+    return [*whole, (_RETURN, 0, 0, REFUSE)]
 
 
 _cache: dict[tuple[int, bool], Filter] = {}
