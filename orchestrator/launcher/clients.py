@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import array
+import contextlib
 import errno
 import json
 import os
@@ -49,7 +50,8 @@ class Client:
         self._waiting: deque[tuple[bytes, tuple[int, ...]]] = deque()
         self._closed = False
         connection.setblocking(False)
-        connection.setsockopt(socket.SOL_SOCKET, SO_SNDBUFFORCE, SEND_BUFFER)
+        with contextlib.suppress(PermissionError):  # not root: then a long event may not fit
+            connection.setsockopt(socket.SOL_SOCKET, SO_SNDBUFFORCE, SEND_BUFFER)
         loop.watch(connection.fileno(), IN, self._ready)
 
     def send(self, message: dict[str, Any], descriptors: Sequence[int] = ()) -> None:

@@ -148,7 +148,7 @@ def test_deletes_right_behind_creates_leave_nothing(launcher: PlainLauncher) -> 
     asyncio.run(story())
 
 
-def test_a_thousand_probes_leave_no_memory_and_no_descriptor_behind(launcher: PlainLauncher) -> None:
+def test_hundreds_of_probes_leave_no_memory_and_no_descriptor_behind(launcher: PlainLauncher) -> None:
     def size() -> tuple[int, int]:
         status = Path(f"/proc/{launcher.pid}/status").read_text()
         return int(status.partition("VmRSS:")[2].split()[0]), len(list(Path(f"/proc/{launcher.pid}/fd").iterdir()))
@@ -164,10 +164,10 @@ def test_a_thousand_probes_leave_no_memory_and_no_descriptor_behind(launcher: Pl
         for _ in range(100):
             await probe()
         before, descriptors = size()
-        for _ in range(1000):
+        for _ in range(300):
             await probe()
         after, descriptors_after = size()
         assert descriptors_after == descriptors
-        assert after - before < 1000  # kB, with a thousand timers still in the heap
+        assert after - before < 1000  # kB, with their timers still in the heap
 
     asyncio.run(story())
