@@ -23,7 +23,8 @@ def size(word: str | int | float) -> int:
         if word < 0:
             raise ValueError(f"a size cannot be negative: {word}")
         return int(word)
-    found = _SIZE.fullmatch(str(word).strip()[:_LONGEST])
+    text = str(word).strip()
+    found = _SIZE.fullmatch(text) if len(text) <= _LONGEST else None
     if not found or (found[3].lower() == "i" and not found[2]):
         raise ValueError(f"expected a size such as 512M, 1.5g or 1048576, but found {word!r}")
     return int(float(found[1]) * 1024 ** _POWER[found[2].lower()])
@@ -47,7 +48,8 @@ def duration(word: str | int | float) -> float:
 
 def cpus(word: str | int | float) -> float:
     """Cores of "0.5", 2 or "250m" (thousandths of a core)."""
-    found = None if isinstance(word, bool) else _CPUS.fullmatch(str(word).strip()[:_LONGEST])
+    text = str(word).strip()
+    found = None if isinstance(word, bool) or len(text) > _LONGEST else _CPUS.fullmatch(text)
     if not found:
         raise ValueError(f"expected a number of cpus such as 0.5, 2 or 250m, but found {word!r}")
     return float(found[1]) / (1000 if found[2] else 1)

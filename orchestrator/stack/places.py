@@ -16,7 +16,7 @@ from orchestrator.stack.model import Origin
 Path: TypeAlias = tuple[str | int, ...]
 
 _UNPRINTABLE = re.compile(r"[^\t\x20-\x7e\xa0-\ud7ff\ue000-\U0010ffff]")
-_WIDEST = 160
+_WIDEST, _LONGEST = 160, 800  # letters of a line and of a sentence that are shown
 MOST = 200  # complaints told about one stack
 
 
@@ -98,7 +98,7 @@ class Complaints:
 
     def add(self, place: Place, text: str) -> None:
         """Raises Mistake with all that was found so far when it is more than anybody reads."""
-        self.found.append((place, text))
+        self.found.append((place, text if len(text) <= _LONGEST else text[:_LONGEST] + " …"))
         if len(self.found) >= MOST:
             raise Mistake(*self.printed(), f"there are more than {MOST} mistakes; the rest is not shown")
 

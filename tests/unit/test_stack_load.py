@@ -364,3 +364,17 @@ def test_a_file_that_is_too_large_is_refused(tmp_path: pathlib.Path) -> None:
 def test_too_many_values_are_refused(given: Given) -> None:
     with pytest.raises(Mistake, match="more than 100000 values"):
         given("x-a: [" + "a," * 200_000 + "]\n")
+
+
+def test_more_mistakes_than_anybody_reads_are_cut_off(given: Given) -> None:
+    with pytest.raises(Mistake) as caught:
+        given("services: {web: {image: host:/, " + ", ".join(f"k{n}: 1" for n in range(5000)) + "}}\n")
+    assert len(caught.value.complaints) == 201
+    assert caught.value.complaints[-1] == "there are more than 200 mistakes; the rest is not shown"
+
+
+@pytest.mark.parametrize("word", ["1" * 1_000_000, "1s" * 1_000_000, "9" * 5000])
+def test_an_endless_amount_is_refused_unread(given: Given, word: str) -> None:
+    with pytest.raises(Mistake, match="expected a duration") as caught:
+        given(f"services: {{web: {{image: host:/, stop_grace_period: '{word}'}}}}\n")
+    assert len(caught.value.complaints[0]) < 2000

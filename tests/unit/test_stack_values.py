@@ -6,6 +6,8 @@ import itertools
 import json
 import pathlib
 import pickle
+import subprocess
+import sys
 from typing import Any
 
 import pytest
@@ -197,7 +199,7 @@ _SERVICES = some.dictionaries(
 
 
 @settings(
-    max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+    max_examples=80, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
 )
 @given(
     some.fixed_dictionaries(
@@ -214,3 +216,12 @@ def test_whatever_is_written_the_answer_is_a_stack_or_a_mistake_with_a_place(
         assert all(complaint.startswith("stack.yaml:") for complaint in mistake.complaints)
     else:
         assert store.from_json(store.to_json(stack)) == stack
+
+
+def test_a_file_without_mistakes_needs_neither_jsonschema_nor_networkx(shop: Stack, tmp_path: pathlib.Path) -> None:
+    program = (
+        "import sys; from orchestrator.stack.load import load; from orchestrator.stack import graph;"
+        f"graph.order(load(['stack.yaml'], directory={str(tmp_path)!r}, environment={{}}).services);"
+        "print(sorted({'jsonschema', 'networkx'} & set(sys.modules)))"
+    )
+    assert subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout == "[]\n"
