@@ -181,6 +181,7 @@ class Attached:
     def _stop(self, grace: float | None, services: list[str]) -> None:
         """The containers end and stay, as after `pyorch stop`; their last words are still shown."""
         assert self.printer is not None
+        self.teller.begin_anew()
         body = {"services": services, "grace": grace, "no_deps": False}
         self._work(self.client.open("POST", deed_path(self.printer.stack, "stop"), body=body))
 

@@ -24,14 +24,22 @@ def report(error: BaseException, *, verbose: bool = False) -> int:
         case BrokenPipeError():
             _die_of_the_pipe()
         case Mistake():
-            print("\n".join(error.complaints), file=sys.stderr)
-            count = len(error.complaints)
-            say(f"{count} mistake{'' if count == 1 else 's'} found; nothing was done")
+            _complain(error)
             return Mistake.exit_code
         case OrchestratorError():
             say(str(error))
             return error.exit_code
     return _unforeseen(error, verbose=verbose or bool(os.environ.get("PYORCH_DEBUG")))
+
+
+def _complain(mistake: Mistake) -> None:
+    """A sentence is said as one; what shows lines of a file stands as it is, and is counted."""
+    complaints = mistake.complaints
+    if len(complaints) == 1 and "\n" not in complaints[0]:
+        say(complaints[0])
+        return
+    print("\n".join(complaints), file=sys.stderr)
+    say(f"{len(complaints)} mistake{'' if len(complaints) == 1 else 's'} found; nothing was done")
 
 
 def _unforeseen(error: BaseException, *, verbose: bool) -> int:

@@ -90,6 +90,12 @@ class Progress:
             case {"type": "done"}:
                 self.finish(message)
 
+    def begin_anew(self) -> None:
+        """Another work begins (the stop of an `up`): it tells every subject's state from the start."""
+        self.clear()
+        self.told.clear()
+        self._begun.clear()
+
     def _stale(self, subject: str, now: str) -> bool:
         """The first state told of a subject is from before the deed that was told first: "stopping", then "running"."""
         first = subject in self._begun
