@@ -9,8 +9,9 @@ from dataclasses import replace
 from typing import Any
 
 from orchestrator.errors import Mistake
-from orchestrator.stack import check, dotenv, files, merge, obeyed, resources, schema, text
+from orchestrator.stack import check, dotenv, merge, obeyed, resources, schema, text
 from orchestrator.stack.context import Context
+from orchestrator.stack.files import NAMES, find
 from orchestrator.stack.interpolation import Malformed, interpolate
 from orchestrator.stack.model import Service, Stack
 from orchestrator.stack.places import Complaints, Place, Source, origins, shown_name
@@ -21,7 +22,7 @@ _NAME = re.compile(r"[a-z0-9][a-z0-9_-]*")
 
 
 def load(
-    named: Sequence[str] | None,
+    files: Sequence[str] | None,
     *,
     directory: str,
     environment: Mapping[str, str],
@@ -31,13 +32,13 @@ def load(
     services: Sequence[str] = (),
     project_directory: str | None = None,
 ) -> Stack:
-    """Read, check and type the named files (None: the one `files.find` sees); later ones are laid over.
+    """Read, check and type the named files (None: the one `find` sees); later ones are laid over.
 
     `environment`: the caller's variables; they win over `.env` of the project's directory, which is that of the first
     file unless `project_directory` is given. `env_files` replace `.env`. `services`: named ones are in even where their
     profile is not active. Raises Mistake with every complaint there is.
     """
-    paths = _paths(named, directory)
+    paths = _paths(files, directory)
     home = os.path.normpath(os.path.join(directory, project_directory or os.path.dirname(paths[0])))
     complaints = Complaints()
     variables = _variables(home, directory, env_files, environment, complaints)
@@ -131,11 +132,10 @@ def _without_absent(one: Service, made: Mapping[str, Service]) -> Service:
 def _paths(named: Sequence[str] | None, directory: str) -> list[str]:
     if named:
         return [os.path.normpath(os.path.join(directory, path)) for path in named]
-    if found := files.find(directory):
+    if found := find(directory):
         return [found]
     raise Mistake(
-        f"cannot find a stack file in {directory} or a folder above it: expected {', '.join(files.NAMES)};"
-        " name one with -f"
+        f"cannot find a stack file in {directory} or a folder above it: expected {', '.join(NAMES)}; name one with -f"
     )
 
 

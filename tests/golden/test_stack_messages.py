@@ -1,6 +1,6 @@
 """Broken stack files and what is said about them: NAME.yaml → NAME.txt. A new case is a new pair of files.
 
-`python tests/golden/test_stack.py` writes the texts anew; read the difference before you commit it.
+`python tests/golden/test_stack_messages.py` writes the texts anew; read the difference before you commit it.
 """
 
 from __future__ import annotations
