@@ -10,23 +10,25 @@ from dataclasses import replace
 from typing import Any
 
 from orchestrator.agent import clock
-from orchestrator.agent.containers import Containers, Record, scrap
+from orchestrator.agent.containers import Containers, Record, read, scrap
 from orchestrator.agent.deeds import Hands
 from orchestrator.agent.events import Bell, Events
 from orchestrator.agent.launcher_client import LauncherClient
 from orchestrator.agent.launcher_client import connect as connect_launcher
 from orchestrator.agent.prober import Prober
+from orchestrator.agent.state import service_of
 from orchestrator.agent.store import Store
 from orchestrator.agent.wiring import Wiring
 from orchestrator.agent.wishes import Wishes
 from orchestrator.errors import OrchestratorError, Unreachable
-from orchestrator.reconcile import reconcile
+from orchestrator.reconcile import reconcile, replica
 from orchestrator.reconcile.plan import Action, Plan, Start
 from orchestrator.reconcile.world import Failure, Wanted, World
 from orchestrator.root import Root
 from orchestrator.scheduler.node import Node
 from orchestrator.storage import volumes
 
+WATCH = 1.0  # seconds between two looks at what no event tells of
 PACE = 1.0  # a turn begins no sooner after the last one than that one took, times this: the circle never eats a core
 
 
@@ -70,6 +72,7 @@ class Circle:
             await self._recover()
             tasks.create_task(self._keep_launcher())
             tasks.create_task(self._keep_dns())
+            tasks.create_task(self._keep_watch())
             while True:
                 began = clock.now()
                 self._turn(tasks)
@@ -149,10 +152,26 @@ class Circle:
         async with asyncio.timeout(timeout), self._turned:
             await self._turned.wait()
 
-    def forgive(self, stack: str) -> None:
-        """A new revision: what could not be brought up before is tried again at once."""
-        for subject in [s for s in self._failures if s.startswith(f"{stack}-")]:
+    def forgive(self, wish: Wanted) -> None:
+        """Somebody asks again: what failed before is tried at once."""
+        shared = {thing.name for things in (wish.stack.networks, wish.stack.volumes) for thing in things.values()}
+        for subject in [s for s in self._failures if s in shared or service_of(s, wish) is not None]:
             del self._failures[subject]
+
+    def obey(self, wish: Wanted) -> None:
+        """A new revision: living containers whose meaning is the same go on, under its check, policy and grace."""
+        self.forgive(wish)
+        for record in self.containers.of(wish.stack.name):
+            service = wish.stack.services.get(record.service)
+            if service is None or service == record.definition:
+                continue
+            if replica.digest(replica.meaning(service, wish.stack)) == record.digest:
+                checked_otherwise = service.healthcheck != record.definition.healthcheck
+                record.change(definition=service, revision=wish.revision)
+                self.containers.write_identity(record)
+                if checked_otherwise:
+                    record.change(verdict=None)
+                    self.prober.watch(record)
 
     # recovery
 
@@ -194,8 +213,6 @@ class Circle:
 
     def _look_again(self) -> None:
         """Ends that nobody told us of: they are in the bundles."""
-        from orchestrator.agent.containers import read
-
         for record in list(self.containers):
             if record.phase == "running":
                 ended = read(self.root.bundle(record.id), "exit.json")
@@ -220,6 +237,20 @@ class Circle:
             except (OSError, OrchestratorError) as error:
                 self.events.note("trouble", "dns", f"cannot start the name server: {error}", kind="daemon")
                 await asyncio.sleep(1)
+
+    async def _keep_watch(self) -> None:
+        """What no event tells of: rules that somebody flushed, a name server that cannot listen."""
+        said: str | None = None
+        while True:
+            await asyncio.sleep(WATCH)
+            if self.wiring.rules_vanished():
+                self.events.note(
+                    "drift", self.root.table, "the firewall's rules were flushed; written again", kind="network"
+                )
+            trouble = names_trouble(self.root)
+            if trouble and trouble != said:
+                self.events.note("trouble", "dns", trouble, kind="daemon")
+            said = trouble
 
     # what the launcher says
 
@@ -259,6 +290,15 @@ class Circle:
         if tasks:
             await asyncio.wait(tasks, timeout=5)
         self.store.commit()
+
+
+def names_trouble(root: Root) -> str | None:
+    """Why names are not answered on some gateway, as dns itself says in RUN/dns.status."""
+    status = read(root.run, "dns.status") or {}
+    for bridge, zone in status.get("zones", {}).items():
+        if zone["error"]:
+            return f"cannot answer names on {zone['gateway']} ({bridge}): {zone['error']}"
+    return None
 
 
 def stack_of(action: Action) -> str:

@@ -76,7 +76,7 @@ class Hands:
                 made = self.wiring.make(action.stack, wish.stack.networks[action.key])
                 self._note("create", action.subject, action.why, "network", action.stack, {"made": made})
             case DropNetwork():
-                self.wiring.drop(action.subject)
+                await self.wiring.drop(action.subject)
                 self._note("destroy", action.subject, action.why, "network", action.stack)
             case MakeVolume():
                 assert wish is not None

@@ -30,6 +30,7 @@ class Prober:
 
     def watch(self, record: Record) -> None:
         """The container has just started, or was found running: its first probe is due at once."""
+        self.forget(record)
         check = record.definition.healthcheck
         if check is None or record.phase != "running":
             return

@@ -75,7 +75,7 @@ class Requests:
         before = self.circle.wishes.get(stack.name)
         if before is not None and before.down:
             raise Conflict(f"cannot bring up {stack.name!r}: it is just being taken down; try again when that is done")
-        wish = self.circle.wishes.apply(stack)
+        wish = self.circle.wishes.revised(stack)
         chosen = frozenset(body.services or stack.services)
         if not body.no_deps:
             chosen = _with_dependencies(chosen, stack)
@@ -97,6 +97,7 @@ class Requests:
             wish,
             active=(wish.active & frozenset(stack.services)) | chosen,
             stopped=wish.stopped - chosen,
+            retries={**wish.retries, **dict.fromkeys(chosen, now)},
             recreate={**wish.recreate, **dict.fromkeys(chosen, now)} if body.force_recreate else wish.recreate,
             scale={**{n: c for n, c in wish.scale.items() if n in stack.services and n not in chosen}, **body.scale},
             orphans={} if body.remove_orphans else orphans,
@@ -110,7 +111,7 @@ class Requests:
         async with self._lock(stack.name):
             wish, warnings = self._wish(body, stack)
             self.circle.wishes.put(wish)
-            self.circle.forgive(stack.name)
+            self.circle.obey(wish)
             self.circle.events.note("apply", stack.name, f"revision {wish.revision}", kind="stack", stack=stack.name)
         count = len(wish.active)
         yield {
@@ -159,6 +160,7 @@ class Requests:
                     self.circle.wishes.put(replace(present, scale=scale, active=present.active - set(services)))
                 yield line
             return
+        self.circle.forgive(wish)
         self.circle.wishes.put(replace(wish, down=True, remove_volumes=volumes or wish.remove_volumes, grace=grace))
         self.circle.events.note("down", name, "asked", kind="stack", stack=name)
         async for line in self._watch(name, "down", began, timeout, set()):
@@ -169,6 +171,7 @@ class Requests:
         began = clock.now()
         wish = self._wanted(name)
         chosen = self._chosen(wish, services)
+        self.circle.forgive(wish)
         self.circle.wishes.put(replace(wish, stopped=wish.stopped | chosen, grace=grace))
         self.circle.events.note("stop", name, "asked", kind="stack", stack=name)
         async for line in self._watch(name, "stopped", began, None, set(services)):
@@ -179,8 +182,9 @@ class Requests:
         began = clock.now()
         wish = self._wanted(name)
         chosen = _with_dependencies(self._chosen(wish, services), wish.stack) & wish.active
-        self.circle.wishes.put(replace(wish, stopped=wish.stopped - chosen))
-        self.circle.forgive(name)
+        retries = {**wish.retries, **dict.fromkeys(chosen, began)}
+        self.circle.wishes.put(replace(wish, stopped=wish.stopped - chosen, retries=retries))
+        self.circle.forgive(wish)
         self.circle.events.note("start", name, "asked", kind="stack", stack=name)
         async for line in self._watch(name, "started", began, None, set(services)):
             yield line
@@ -192,7 +196,7 @@ class Requests:
         chosen = self._chosen(wish, services)
         restarts = {**wish.restarts, **dict.fromkeys(chosen, began)}
         self.circle.wishes.put(replace(wish, restarts=restarts, stopped=wish.stopped - chosen, grace=grace))
-        self.circle.forgive(name)
+        self.circle.forgive(wish)
         self.circle.events.note("restart", name, "asked", kind="stack", stack=name)
         async for line in self._watch(name, "started", began, None, set(services)):
             yield line

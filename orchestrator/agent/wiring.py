@@ -6,10 +6,11 @@ wanted stacks and the living containers: `settle` computes it each turn and touc
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import os
 import socket
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 from orchestrator.agent.containers import Containers, Record
 from orchestrator.agent.store import NetworkLease, Store
@@ -80,13 +81,14 @@ class Wiring:
         self._bridges[name] = bridges.make(name, f"{lease.gateway}/{prefix}")
         return f"{lease.subnet} on {name}"
 
-    def drop(self, name: str) -> None:
+    async def drop(self, name: str) -> None:
         """Bridge, zone and leases of a network go."""
-        lease = self.leases.pop(name, None)
+        lease = self.leases.get(name)
         if lease is None:
             return
         bridge = self._root.bridge(lease.number)
-        bridges.drop(bridge)
+        await asyncio.to_thread(bridges.drop, bridge)  # the kernel waits for its readers: tens of milliseconds
+        self.leases.pop(name, None)
         self._bridges.pop(bridge, None)
         self._addresses.pop(name, None)
         self._store.drop_network(name)
@@ -128,7 +130,11 @@ class Wiring:
             return pool.choose_address(lease.subnet, {*mine.values(), lease.gateway}, self._latest.get(lease.name))
 
     def connect(self, record: Record) -> None:
-        """Wire a created container to its networks, the gateway through the first. Raises HostRefused."""
+        """Wire a created container to its networks. Raises HostRefused.
+
+        Its way out is the first that is not internal: the one that published ports come in by.
+        """
+        outward = self._outward(record)
         for number, (name, address) in enumerate(record.addresses.items()):
             lease = self.leases[name]
             bridge = self._root.bridge(lease.number)
@@ -139,7 +145,7 @@ class Wiring:
                 host_name=self._root.veth(record.id, number) + "abcdefghijklmnop"[record.runs % 16],
                 bridge_index=self._bridges[bridge],
                 address=f"{address}/{prefix}",
-                gateway=lease.gateway if number == 0 and not lease.internal else None,
+                gateway=lease.gateway if name == outward else None,
                 inside=f"eth{number}",
                 mac=pool.mac(address),
             )
@@ -182,7 +188,7 @@ class Wiring:
 
     # what follows from the world
 
-    def settle(self, wanted: Iterable[Wanted]) -> None:
+    def settle(self, wanted: Sequence[Wanted]) -> None:
         """Make firewall and zones show the present world; nothing is touched where it does already."""
         running = [record for record in self._containers if record.phase == "running"]
         services = _services(wanted)
@@ -199,8 +205,22 @@ class Wiring:
                 firewall.apply(self._root.table, networks, publications)
             elif firewall.present(self._root.table):
                 firewall.remove(self._root.table)
+            self._forget_flows(self._rules, rules)
             self._rules = rules
-        self._write_zones(services, running)
+        self._write_zones(wanted, running)
+
+    def _forget_flows(self, before: firewall.Ruleset | None, after: firewall.Ruleset) -> None:
+        """A UDP client that goes on sending would keep its flow to a target that is gone."""
+        gone = _udp_targets(before) - _udp_targets(after) if before is not None else set()
+        if gone:
+            firewall.forget(gone)
+
+    def rules_vanished(self) -> bool:
+        """Somebody flushed the machine's rules: the next turn writes ours again."""
+        vanished = self._rules is not None and bool(self._rules.networks) and not firewall.present(self._root.table)
+        if vanished:
+            self._rules = None
+        return vanished
 
     def _publications(
         self, services: Mapping[tuple[str, str], Service], running: list[Record]
@@ -220,17 +240,22 @@ class Wiring:
         ready = [record for record in replicas if record.answers] or replicas
         found = []
         for record in sorted(ready, key=lambda r: r.slot):
-            outward = [a for n, a in record.addresses.items() if n in self.leases and not self.leases[n].internal]
-            if outward:
-                found.append((outward[0], port))
+            outward = self._outward(record)
+            if outward is not None:
+                found.append((record.addresses[outward], port))
         return tuple(found)
+
+    def _outward(self, record: Record) -> str | None:
+        """The network through which a container meets the world; None where all of its networks are internal."""
+        known = (name for name in record.addresses if name in self.leases)
+        return next((name for name in known if not self.leases[name].internal), None)
 
     def _release_ports(self, published: set[Held], services: Mapping[tuple[str, str], Service]) -> None:
         wanted = {(p.host_ip, n, p.protocol) for (s, _), svc in services.items() for p, n in self.published(s, svc)}
         for held in [held for held in self._holders if held not in published and held not in wanted]:
             self._holders.pop(held).close()
 
-    def _write_zones(self, services: Mapping[tuple[str, str], Service], running: list[Record]) -> None:
+    def _write_zones(self, wanted: Sequence[Wanted], running: list[Record]) -> None:
         present = {
             self._root.bridge(lease.number): lease
             for lease in self.leases.values()
@@ -238,7 +263,7 @@ class Wiring:
         }
         rendered = zones.render(
             [
-                zones.Zone(lease.name, bridge, lease.subnet, lease.gateway, lease.internal, _names(services, lease))
+                zones.Zone(lease.name, bridge, lease.subnet, lease.gateway, lease.internal, _names(wanted, lease))
                 for bridge, lease in present.items()
             ],
             [self._member(record) for record in running],
@@ -269,6 +294,10 @@ class Wiring:
         )
 
 
+def _udp_targets(rules: firewall.Ruleset) -> set[str]:
+    return {address for p in rules.publications if p.protocol == "udp" for address, _ in p.targets}
+
+
 def _key(port: Port, number: int) -> str:
     return f"{port.target}/{port.protocol}/{number}"
 
@@ -288,9 +317,15 @@ def _aliases(record: Record, network: str) -> tuple[str, ...]:
     return attached.aliases if attached else ()
 
 
-def _names(services: Mapping[tuple[str, str], Service], lease: NetworkLease) -> tuple[str, ...]:
-    """Services of the network's own stack: known by name also while none of their replicas runs."""
-    return tuple(sorted(name for stack, name in services if stack == lease.stack))
+def _names(wanted: Iterable[Wanted], lease: NetworkLease) -> tuple[str, ...]:
+    """Services that stand in the network: known by name also while none of their replicas runs."""
+    found = []
+    for wish in wanted:
+        keys = [key for key, network in wish.stack.networks.items() if network.name == lease.name]
+        for name, service in wish.stack.services.items():
+            if name in wish.active and any(key in service.networks for key in keys):
+                found.append(name)
+    return tuple(sorted(found))
 
 
 def _replace(path: str, text: str) -> None:

@@ -32,22 +32,17 @@ class Wishes:
     def get(self, stack: str) -> Wanted | None:
         return self._wanted.get(stack)
 
-    def apply(self, stack: Stack) -> Wanted:
-        """This is the stack from now on; a new revision where its document differs from the present one."""
-        document = to_json(stack)
+    def revised(self, stack: Stack) -> Wanted:
+        """What would be wanted were this the stack: a new revision where its document differs from the present one.
+
+        Nothing is remembered until `put`.
+        """
         before = self._wanted.get(stack.name)
         if before is None:
-            before = Wanted(stack, revision=0)
-        elif self._documents[stack.name] == document:
+            return Wanted(stack)
+        if self._documents[stack.name] == to_json(stack):
             return before
-        wish = replace(before, stack=stack, revision=self._last_revision(stack.name) + 1)
-        self._documents[stack.name] = document
-        self._store.put_revision(stack.name, wish.revision, document, clock.wall_ns())
-        return wish
-
-    def _last_revision(self, name: str) -> int:
-        before = self._wanted.get(name)
-        return before.revision if before else 0
+        return replace(before, stack=stack, revision=before.revision + 1)
 
     def put(self, wish: Wanted) -> None:
         """Remember what is wanted. Raises HostRefused where the disk is full: then nothing has changed."""
@@ -58,15 +53,24 @@ class Wishes:
             "stopped": sorted(wish.stopped),
             "restarts": dict(wish.restarts),
             "recreate": dict(wish.recreate),
+            "retries": dict(wish.retries),
             "scale": dict(wish.scale),
             "orphans": [[name, self._home_of(wish, name)] for name in wish.orphans],
             "down": wish.down,
             "remove_volumes": wish.remove_volumes,
             "grace": wish.grace,
         }
-        self._store.put_stack(wish.stack.name, wish.revision, wishes)
+        name = wish.stack.name
+        present = self._wanted.get(name)
+        if present is None or present.revision != wish.revision:
+            document = to_json(wish.stack)
+            self._store.put_revision(name, wish.revision, document, clock.wall_ns())
+        else:
+            document = self._documents[name]
+        self._store.put_stack(name, wish.revision, wishes)
         self._store.commit()
-        self._wanted[wish.stack.name] = wish
+        self._wanted[name] = wish
+        self._documents[name] = document
 
     def _home_of(self, wish: Wanted, service: str) -> int:
         """The newest revision that has an orphan's definition."""
@@ -85,6 +89,7 @@ class Wishes:
             stopped=frozenset(wishes["stopped"]),
             restarts=wishes["restarts"] if this_boot else {},
             recreate=wishes["recreate"] if this_boot else {},
+            retries=wishes["retries"] if this_boot else {},
             orphans={name: service for name, service in orphans.items() if service is not None},
             scale=wishes["scale"],
             down=wishes["down"],

@@ -111,7 +111,7 @@ async def _serve(root: Root, ready: int | None) -> None:
         turning.result()  # it ended by itself: its error is ours
     turning.cancel()
     await asyncio.wait({turning})
-    if everything_ends:
+    if everything_ends or not len(circle.containers):
         await ending.end_processes(root)
     store.close()
 
