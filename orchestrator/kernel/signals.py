@@ -4,15 +4,24 @@ from __future__ import annotations
 
 from orchestrator.kernel import syscalls
 
-_IGNORED_BY_PYTHON = (13, 25)  # SIGPIPE, SIGXFSZ: and what is ignored stays ignored after exec
 _SETMASK = 2
 _MASK_SIZE = 8
 _DEFAULT = bytes(32)  # struct sigaction with SIG_DFL
 _NONE = bytes(_MASK_SIZE)
 
+_ignored: tuple[int, ...] = ()
+
+
+def remember() -> None:
+    """Note which signals this process ignores (Python: SIGPIPE, SIGXFSZ; nohup: SIGHUP), for `restore` in children."""
+    global _ignored
+    with open("/proc/self/status", "rb") as status:
+        mask = int(next(line for line in status if line.startswith(b"SigIgn")).split()[1], 16)
+    _ignored = tuple(number for number in range(1, 65) if mask >> (number - 1) & 1)
+
 
 def restore() -> None:
-    """The dispositions and the mask that a program expects: nothing ignored, nothing blocked."""
-    for number in _IGNORED_BY_PYTHON:
-        syscalls.call(f"restore signal {number}", "rt_sigaction", number, _DEFAULT, None, _MASK_SIZE)
+    """Nothing is ignored (that would outlive the exec) and nothing blocked."""
+    for number in _ignored:
+        syscalls.call("restore a signal", "rt_sigaction", number, _DEFAULT, None, _MASK_SIZE)
     syscalls.call("unblock the signals", "rt_sigprocmask", _SETMASK, _NONE, None, _MASK_SIZE)

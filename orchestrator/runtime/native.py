@@ -14,7 +14,7 @@ import errno
 import gc
 import os
 
-from orchestrator.kernel import capabilities, cgroups, descriptors, namespaces, pidfd, seccomp, syscalls
+from orchestrator.kernel import capabilities, cgroups, descriptors, namespaces, pidfd, seccomp, signals, syscalls
 from orchestrator.runtime import init, sandbox
 
 TYPE_CHECKING = False
@@ -76,6 +76,7 @@ def warm() -> None:
         _own_pid_namespace = os.open("/proc/self/ns/pid", os.O_RDONLY | os.O_CLOEXEC)
     _time_namespace = namespaces.NEWTIME if namespaces.available("time") else 0
     cgroups.hierarchy()
+    signals.remember()
     gc.collect()
     gc.freeze()
     gc.disable()

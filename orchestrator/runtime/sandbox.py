@@ -90,35 +90,36 @@ def _root(bundle: str, spec: dict[str, Any]) -> int:
 def _mount(root: int, mount: dict[str, Any], cgroup: dict[str, str], kernels: set[int]) -> None:
     """`kernels`: the devices (st_dev) of the procfs and sysfs mounted so far, which nothing may be laid over."""
     kind, source, destination = mount.get("type", "bind"), mount.get("source", ""), mount["destination"]
-    options = mount.get("options", ())
     try:
-        attributes, rest = mounts.sort(options)
+        attributes, rest = mounts.sort(mount.get("options", ()))
         if kind == "cgroup":
             _show_cgroup(root, destination, attributes, cgroup)
             return
-        recursive = "rbind" in options
-        if kind == "bind" or recursive or "bind" in options:
-            made = mounts.clone(source, recursive)
-            is_directory = stat.S_ISDIR(os.fstat(made).st_mode)
-            if attributes:
-                mounts.change(made, attributes, recursive)
+        if kind == "bind":
+            made = _bound(source, attributes, recursive="rbind" in mount.get("options", ()))
         else:
             made = mounts.make(kind, rest, source or kind, attributes)
-            is_directory = True
+        found = os.fstat(made)
         strict = kind in _KERNEL_FILESYSTEMS or destination == "/dev"
-        target = mounts.target_in(root, destination, is_directory, links=not strict)
-        if os.fstat(target).st_dev in kernels:  # by whatever link it was reached (CVE-2019-19921)
-            raise OSError(errno.EPERM, "")
-        if kind in ("proc", "sysfs"):
-            kernels.add(os.fstat(made).st_dev)
-        mounts.attach(made, target)
+        target = mounts.target_in(root, destination, stat.S_ISDIR(found.st_mode), links=not strict)
+        taken = os.fstat(target).st_dev in kernels  # by whatever link it was reached (CVE-2019-19921)
+        if not taken:
+            mounts.attach(made, target)
     except OSError as error:
-        why = os.strerror(error.errno or 0)
-        if error.errno == errno.ENOENT and source.startswith("/"):
-            why = "there is no such file or directory on the host"
-        elif error.errno == errno.EPERM and not error.strerror:
-            why = "that place belongs to the kernel"
+        gone = error.errno == errno.ENOENT and source.startswith("/")
+        why = "there is no such file or directory on the host" if gone else os.strerror(error.errno or 0)
         raise OSError(error.errno, f"cannot mount {source or kind!r} on {destination!r}: {why}") from error
+    if taken:
+        raise OSError(errno.EPERM, f"cannot mount {source or kind!r} on {destination!r}: that place is the kernel's")
+    if kind in ("proc", "sysfs"):
+        kernels.add(found.st_dev)
+
+
+def _bound(source: str, attributes: int, recursive: bool) -> int:
+    made = mounts.clone(source, recursive)
+    if attributes:
+        mounts.change(made, attributes, recursive)
+    return made
 
 
 def _show_cgroup(root: int, destination: str, attributes: int, cgroup: dict[str, str]) -> None:

@@ -243,7 +243,7 @@ def test_nothing_is_laid_over_the_kernels_own_filesystems(host: Host, tmp_path: 
     for destination in ("/proc", "/proc/sys", "/sys", "/data", "/data/bus"):
         bind = {"destination": destination, "type": "bind", "source": str(tmp_path), "options": ["rbind"]}
         assert host.run("ls", mounts=(bind,)).report == (
-            f"cannot mount '{tmp_path}' on '{destination}': that place belongs to the kernel"
+            f"cannot mount '{tmp_path}' on '{destination}': that place is the kernel's"
         )
 
 
