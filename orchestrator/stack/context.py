@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -24,6 +25,15 @@ class Context:
 
     def complain(self, path: Path, text: str, *, key: bool = False) -> None:
         self.complaints.about(self.marks, path, text, key=key)
+
+    def host_path(self, word: str) -> str:
+        """An absolute path of the host: `~` is the caller's home, relative ones start at `directory`."""
+        if word == "~" or word.startswith("~/"):
+            home = self.environment.get("HOME")
+            if not home:
+                raise ValueError(f"cannot tell what {word!r} means: HOME is not set")
+            word = home + word[1:]
+        return os.path.normpath(os.path.join(self.directory, word))
 
     def read(
         self, data: Mapping[str, Any], path: Path, key: str, reader: Callable[[Any], Value], default: Value

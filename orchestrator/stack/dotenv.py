@@ -9,7 +9,8 @@ import re
 from collections import ChainMap
 from collections.abc import Mapping
 
-from orchestrator.stack.interpolation import LONGEST, Malformed, interpolate
+from orchestrator.stack.interpolation import LONGEST as LONGEST
+from orchestrator.stack.interpolation import Malformed, interpolate
 from orchestrator.stack.places import Complaints, Place, Source
 
 _LINE = re.compile(r"[ \t]*(?:export[ \t]+)?([^\s=:#'\"]+)[ \t]*(?:[=:][ \t]*)?")

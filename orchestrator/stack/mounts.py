@@ -72,7 +72,7 @@ def _short(context: Context, item: str) -> Mount:
     if not source:
         raise ValueError(f"the source before ':' is missing in {item!r}")
     if source[0] in "./~":
-        return Mount("bind", _target(target), _host_path(context, source), read_only, options=kept)
+        return Mount("bind", _target(target), context.host_path(source), read_only, options=kept)
     return Mount("volume", _target(target), source, read_only, options=kept)
 
 
@@ -88,7 +88,7 @@ def _long(context: Context, item: dict[str, Any], path: Path) -> Mount:
             raise ValueError("'source' is missing: a bind mount needs the path on the host")
         options = (bind["selinux"],) if "selinux" in bind else ()
         create = bool(bind.get("create_host_path", False))
-        return Mount("bind", target, _host_path(context, source), read_only, create_host_path=create, options=options)
+        return Mount("bind", target, context.host_path(source), read_only, create_host_path=create, options=options)
     if kind == "volume":
         options = ("nocopy",) if item.get("volume", {}).get("nocopy") else ()
         return Mount("volume", target, source or None, read_only, options=options)
@@ -148,12 +148,3 @@ def _target(word: str) -> str:
     if clean in ("/", "//"):
         raise ValueError("the container's root cannot be mounted over")
     return clean
-
-
-def _host_path(context: Context, word: str) -> str:
-    if word == "~" or word.startswith("~/"):
-        home = context.environment.get("HOME")
-        if not home:
-            raise ValueError(f"cannot tell what {word!r} means: HOME is not set")
-        word = home + word[1:]
-    return os.path.normpath(os.path.join(context.directory, word))

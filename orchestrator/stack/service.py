@@ -115,18 +115,22 @@ def environment(context: Context, data: dict[str, Any], path: Path) -> dict[str,
 
 
 def _env_file(context: Context, item: dict[str, Any], path: Path) -> dict[str, str]:
-    file = os.path.normpath(os.path.join(context.directory, os.path.expanduser(item["path"])))
     try:
+        file = context.host_path(item["path"])
         with open(file, encoding="utf-8") as opened:
-            content = opened.read(1 << 20)
+            content = opened.read(dotenv.LONGEST + 1)
+        if len(content) > dotenv.LONGEST:
+            raise ValueError(f"{file} has more than {dotenv.LONGEST} characters")
     except FileNotFoundError:
         if item.get("required", True):
             context.complain(path, f"env file {file} does not exist; make it, or write required: false beside path")
         return {}
-    except (OSError, UnicodeDecodeError) as error:
-        context.complain(
-            path, f"cannot read env file {file}: {getattr(error, 'strerror', None) or 'it is not UTF-8 text'}"
-        )
+    except OSError as error:
+        context.complain(path, f"cannot read env file {file}: {(error.strerror or str(error)).lower()}")
+        return {}
+    except ValueError as error:  # UnicodeDecodeError is one
+        reason = "it is not UTF-8 text" if isinstance(error, UnicodeDecodeError) else str(error)
+        context.complain(path, f"cannot read env file: {reason}")
         return {}
     source = Source(file, shown_name(file, context.directory), tuple(content.split("\n")))
     raw = item.get("format") == "raw"
