@@ -40,8 +40,7 @@ def ensure_agent(root: Root) -> bool:
         must_be_root()
         raise
     must_be_root()
-    os.makedirs(root.run, mode=0o711, exist_ok=True)
-    lock = os.open(os.path.join(root.run, "start.lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    lock = _start_lock(root)
     try:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if client.answers():
@@ -50,6 +49,16 @@ def ensure_agent(root: Root) -> bool:
     finally:
         os.close(lock)
     return True
+
+
+def _start_lock(root: Root) -> int:
+    try:
+        os.makedirs(root.run, mode=0o711, exist_ok=True)
+        return os.open(os.path.join(root.run, "start.lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        from orchestrator.errors import HostRefused
+
+        raise HostRefused(f"cannot use {root.directory}: {error.strerror}: {error.filename}") from error
 
 
 def must_be_root() -> None:
@@ -71,7 +80,9 @@ def _start(root: Root) -> None:
             return
     from orchestrator.errors import OrchestratorError
 
-    raise OrchestratorError(f"cannot start the agent: {last_words(root)} ({log(root)})")
+    words = last_words(root)
+    said = words if words.startswith("cannot ") else f"cannot start the agent: {words}"
+    raise OrchestratorError(f"{said} (see {log(root)})")
 
 
 def _become_agent(root: Root, tell: int) -> NoReturn:
@@ -97,11 +108,11 @@ def log(root: Root) -> str:
 
 
 def last_words(root: Root) -> str:
-    """The last line of the agent's log that says something."""
+    """The last line of the agent's log that says something, without our name before it."""
     try:
         with open(log(root), "rb") as file:
             file.seek(max(os.fstat(file.fileno()).st_size - 8192, 0))
             lines = [line.strip() for line in file.read().decode(errors="replace").splitlines()]
     except FileNotFoundError:
         lines = []
-    return next((line for line in reversed(lines) if line), "it said nothing")
+    return next((line.removeprefix("pyorch: ") for line in reversed(lines) if line), "it said nothing")

@@ -12,7 +12,8 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from orchestrator.api.client import Client, Lines, Response
+from orchestrator.api.client import Client
+from orchestrator.api.response import Lines, Response
 from orchestrator.cli.loglines import LogPrinter
 from orchestrator.cli.option import Given
 from orchestrator.cli.progress import Progress, verdict

@@ -9,14 +9,14 @@ import os
 import sys
 import time
 
-from orchestrator.api.client import Lines
+from orchestrator.api.response import Lines
 from orchestrator.cli.printing import coloured, live, printable
 
 TYPE_CHECKING = False  # typing itself costs 8 ms
 if TYPE_CHECKING:
     from typing import Any
 
-    from orchestrator.api.client import Response
+    from orchestrator.api.response import Response
     from orchestrator.cli.option import Given
 
 DOING = {

@@ -6,7 +6,7 @@ from orchestrator.cli.option import Argument, Given, Option
 
 TYPE_CHECKING = False  # typing itself costs 8 ms
 if TYPE_CHECKING:
-    from orchestrator.api.client import Response
+    from orchestrator.api.response import Response
     from orchestrator.cli.progress import Progress
 
 HELP = """Bring the stack up: what is missing is started, what changed is replaced, the rest is left alone.
