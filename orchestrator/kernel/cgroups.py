@@ -48,7 +48,7 @@ class Hierarchy:
         self.version = 1 if "memory" in self.v1 or "pids" in self.v1 else 2
         if self.version == 2 and self.unified is None:
             raise OSError(errno.ENOENT, f"cannot limit anything: no cgroup filesystem is mounted at {MOUNT}")
-        self.ready: set[str] = set()  # parents that are set up
+        self.ready: dict[str, str] = {}  # parents that are set up → a directory of theirs
 
     def directories(self, path: str) -> dict[str, str]:
         """Controller (v2: "unified") → directory of the group `path`. v1 hierarchies mounted together come once."""
@@ -210,7 +210,7 @@ class Group:
 def prepare(parent: str) -> None:
     """Make the parent group ("/pyorch-1a2b3c") ready for children: controllers, device rules, share. Once is enough."""
     whole = hierarchy()
-    if parent in whole.ready:
+    if parent in whole.ready and os.path.isdir(whole.ready[parent]):
         return
     if whole.version == 2:
         assert whole.unified is not None
@@ -225,7 +225,7 @@ def prepare(parent: str) -> None:
             write(f"{whole.v1['cpu']}{parent}/cpu.shares", str(_PARENT_SHARES))
         if "devices" in whole.v1:
             devices.restrict_v1(whole.v1["devices"] + parent)
-    whole.ready.add(parent)
+    whole.ready[parent] = next(iter(whole.directories(parent).values()))
 
 
 def forget(parent: str) -> None:
@@ -236,7 +236,7 @@ def forget(parent: str) -> None:
         except (FileNotFoundError, OSError) as error:
             if error.errno not in (errno.ENOENT, errno.EBUSY, errno.ENOTEMPTY):
                 raise
-    hierarchy().ready.discard(parent)
+    hierarchy().ready.pop(parent, None)
 
 
 def _enable(directory: str) -> None:
