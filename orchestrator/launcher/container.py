@@ -60,16 +60,20 @@ class Container:
         self._output = Output(self._loop, self.bundle, spec, log_directory)
         try:
             self._born = runtime.create(self.bundle, spec, *self._output.container_ends)
-        except OSError:
+        except Exception:
             self._output.close()
             raise
         finally:
             self._output.close_container_ends()
         self._reply = reply
         self._oom_kills = self._count_oom_kills()
-        self._write_state("created")
         assert self._born.report is not None
         self._loop.watch(self._born.report, IN, lambda _: self._hear_report())
+        try:
+            self._write_state("created")
+        except OSError as error:  # a container that a successor could not find must not be
+            self._failure = f"cannot write {self._path('state.json')}: {error.strerror}".encode()
+            self.signal(signal.SIGKILL)
 
     def adopt(self, born: Born, spec: dict[str, Any], state: Mapping[str, Any], log_directory: str) -> None:
         """A container of a launcher that died: pid and start time are those of its state.json."""
@@ -98,9 +102,10 @@ class Container:
         """Opens the gate; the reply is given when the program runs. Raises Refused."""
         if self.status != "created":
             raise Refused(f"cannot start {self.id}: it is {self.status}")
-        self._reply, self.status, self._started = reply, "starting", time.monotonic()
+        self._started = time.monotonic()
         # Before the gate opens: a launcher killed in between must not take a running program for one that waits.
         self._write_state("running")
+        self._reply, self.status = reply, "starting"
         with contextlib.suppress(BrokenPipeError):  # it died at the gate: its report, or its end, says so
             assert self._born.gate is not None
             os.write(self._born.gate, b"1")
@@ -113,7 +118,7 @@ class Container:
                 said = os.read(self._born.report, 4096)
             except BlockingIOError:
                 return
-            if said == b"1" and self.status == "creating":
+            if said == b"1" and self.status == "creating" and not self._failure:
                 self.status = "created"
                 self._answer(pid=self.pid)
             elif said:
@@ -161,10 +166,13 @@ class Container:
         self._output.close()
         for name in ("gate", "report", "pidfd"):
             self._close(name)
-        if self.status == "running":
-            self.exit = {"code": code, "signal": number, "oom": oom, "started": self._started, "at": at}
-            write_json(self._path("exit.json"), self.exit)
-        remove(self._path("state.json"))
+        try:
+            if self.status == "running":
+                self.exit = {"code": code, "signal": number, "oom": oom, "started": self._started, "at": at}
+                write_json(self._path("exit.json"), self.exit)
+            remove(self._path("state.json"))
+        except OSError as error:  # told all the same; a successor finds a state.json of nobody, and an unknown end
+            complain(f"cannot write {self._path('exit.json')}: {error.strerror}")
         self.status = "gone"
         self._remove_cgroup(at + PATIENCE)
 

@@ -60,7 +60,7 @@ class Exec:
             self._born = runtime.enter(
                 container.pid, container.pidfd, spec, process, inside[0], inside[1], inside[2], tty, container.cgroup
             )
-        except OSError:
+        except Exception:
             self._close_ours()
             raise
         finally:

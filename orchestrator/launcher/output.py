@@ -51,7 +51,7 @@ class Output:
                 self._streams.append(stream)
                 self.container_ends.append(os.open(path, os.O_RDWR | os.O_CLOEXEC))
                 self._loop.watch(fifo, IN, lambda _, stream=stream: self._take(stream))  # type: ignore[misc]
-        except OSError:
+        except Exception:
             self.close_container_ends()
             self.close()
             raise

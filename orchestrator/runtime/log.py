@@ -12,7 +12,7 @@ writes none twice. The index says when: records of 16 bytes (little endian), `u6
 
 from __future__ import annotations
 
-import errno
+import contextlib
 import fcntl
 import os
 import struct
@@ -136,8 +136,9 @@ class Stream:
             self._open(self._segment + 1)
             for old in segments(self._directory, self._number):
                 if old <= self._segment - self.segments_kept:
-                    os.unlink(segment_path(self._directory, self._number, old))
-                    os.unlink(index_path(self._directory, self._number, old))
+                    for path_of in (segment_path, index_path):
+                        with contextlib.suppress(FileNotFoundError):
+                            os.unlink(path_of(self._directory, self._number, old))
 
     def _open(self, segment: int) -> None:
         # splice(2) refuses O_APPEND: the file's own position is the end, and we are its only writer.
@@ -166,9 +167,7 @@ class Stream:
             return
         try:
             written = os.write(self._index, RECORD.pack(now, self._ends))
-        except OSError as error:
-            if error.errno not in (errno.ENOSPC, errno.EDQUOT):
-                raise
+        except OSError:
             return  # the next record covers this one's bytes
         if written == RECORD.size:
             self._unindexed = False

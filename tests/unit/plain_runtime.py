@@ -1,6 +1,7 @@
 """A runtime without namespaces, behind the launcher's own door: processes as the caller has them, no root needed.
 
-`config.json` is a spec with `process.args`. {"fail": sentence} in its annotations fails the sandbox.
+`config.json` is a spec with `process.args`. {"fail": sentence} in its annotations fails the sandbox, {"bug": text}
+fails as our own mistakes would.
 """
 
 from __future__ import annotations
@@ -54,7 +55,9 @@ def warm() -> None:
 
 
 def create(bundle: str, spec: dict[str, Any], stdout: int, stderr: int) -> Born:
-    sentence = spec.get("annotations", {}).get("fail")
+    sentence = spec["annotations"].get("fail")
+    if "bug" in spec["annotations"]:
+        raise KeyError(spec["annotations"]["bug"])
     gate, opener = os.pipe2(os.O_CLOEXEC)
     report, reporter = os.pipe2(os.O_CLOEXEC)
     os.set_blocking(report, False)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import random
 import resource
 import shutil
@@ -143,6 +144,51 @@ def test_deletes_right_behind_creates_leave_nothing(launcher: PlainLauncher) -> 
         creates = [asyncio.ensure_future(client.request("create", container=name)) for name in names]
         await asyncio.gather(*(client.request("delete", container=name) for name in names))
         await asyncio.gather(*creates, return_exceptions=True)
+        assert (await client.request("hello"))["containers"] == []
+
+    asyncio.run(story())
+
+
+def test_a_bug_in_a_birth_leaves_no_descriptor_behind(launcher: PlainLauncher) -> None:
+    async def story() -> None:
+        client = await launcher.client()
+        launcher.bundle("a", "true", bug="no such key")
+        for _ in range(10):
+            with pytest.raises(OrchestratorError, match="no such key"):
+                await client.request("create", container="a")
+        open_files = [os.readlink(each) for each in Path(f"/proc/{launcher.pid}/fd").iterdir()]
+        assert not [file for file in open_files if "/bundles/a/" in file]
+
+    asyncio.run(story())
+
+
+def test_a_state_that_cannot_be_written_makes_no_container(launcher: PlainLauncher) -> None:
+    async def story() -> None:
+        client = await launcher.client()
+        bundle = Path(launcher.root.bundle(launcher.bundle("a", "sleep", "1000")))
+        (bundle / "state.json.new").mkdir()
+        with pytest.raises(OrchestratorError, match=r"cannot write .*/a/state.json: Is a directory"):
+            await client.request("create", container="a")
+        assert (await client.request("hello"))["containers"] == []
+        (bundle / "state.json.new").rmdir()
+        await client.request("create", container="a")
+        (bundle / "state.json.new").mkdir()
+        with pytest.raises(OrchestratorError, match="cannot start: Is a directory"):
+            await client.request("start", container="a")
+        (bundle / "state.json.new").rmdir()
+        await client.request("start", container="a")
+
+    asyncio.run(story())
+
+
+def test_an_end_that_cannot_be_written_is_told_all_the_same(launcher: PlainLauncher) -> None:
+    async def story() -> None:
+        client = await launcher.client()
+        bundle = Path(launcher.root.bundle(launcher.bundle("a", "sh", "-c", "exit 3")))
+        (bundle / "exit.json.new").mkdir()
+        await client.request("create", container="a")
+        await client.request("start", container="a")
+        assert (await launcher.ended("a"))["code"] == 3
         assert (await client.request("hello"))["containers"] == []
 
     asyncio.run(story())
