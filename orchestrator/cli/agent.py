@@ -98,7 +98,7 @@ class Status:
   pyorch agent status
   pyorch agent status --format json
 """
-    OPTIONS = (Option("--format", kind="text", choices=("text", "json"), default="text", help="text or json."),)
+    OPTIONS = (Option("--format", kind="text", choices=("text", "json"), default="text", help="How it is printed."),)
     ARGUMENTS: tuple[Argument, ...] = ()
 
     @staticmethod

@@ -16,6 +16,7 @@ from orchestrator.cli.option import Argument, Given, Option, beside, merged
 from orchestrator.cli.printing import say
 from orchestrator.cli.table import COMMANDS, GENERAL
 
+ALSO = "The general options (pyorch --help) may stand after the command's name too."
 HELP = """A declarative multi-container orchestrator: Compose files, healed and explained.
 
 \b
@@ -98,7 +99,7 @@ def command(name: str, module: Any) -> click.Command:
         callback=hand_back,
         help=module.HELP,
         short_help=module.HELP.strip().partition("\n")[0],
-        epilog="\b\nExamples:\n" + module.EXAMPLES.strip("\n"),
+        epilog="\b\nExamples:\n" + module.EXAMPLES.strip("\n") + "\n\n" + ALSO,
         params=[*map(_option, options), *map(_argument, module.ARGUMENTS)],
         context_settings={"allow_interspersed_args": getattr(module, "INTERSPERSED", True)},
     )

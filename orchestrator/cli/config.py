@@ -21,7 +21,7 @@ EXAMPLES = """
   pyorch config --hash '*'          a digest of each service's meaning: it changes when `up` would replace it
 """
 OPTIONS = (
-    Option("--format", kind="text", choices=("yaml", "json"), default="yaml", help="yaml or json."),
+    Option("--format", kind="text", choices=("yaml", "json"), default="yaml", help="How it is printed."),
     Option("-q", "--quiet", help="Say nothing where all is well."),
     Option("--services", help="Only the names of services, in starting order."),
     Option("--networks", help="Only the names of networks."),

@@ -10,7 +10,9 @@ EXAMPLES = """
   pyorch doctor --format json   an object a line: name, ok, found, fix
 """
 OPTIONS = (
-    Option("--format", kind="text", choices=("table", "json"), default="table", help="table, or json (one a line)."),
+    Option(
+        "--format", kind="text", choices=("table", "json"), default="table", help="A table, or JSON, an object a line."
+    ),
     Option("-q", "--quiet", help="Only what is missing."),
 )
 ARGUMENTS: tuple[Argument, ...] = ()

@@ -16,7 +16,7 @@ EXAMPLES = """
 """
 OPTIONS = (
     Option("--json", help="One JSON object a line."),
-    Option("--format", kind="text", choices=("text", "json"), default="text", help="text or json."),
+    Option("--format", kind="text", choices=("text", "json"), default="text", help="How it is printed."),
     Option("--since", kind="text", metavar="TIME", help="From then on: 10m, 2026-01-31T12:00:00, seconds since 1970."),
     Option("--no-follow", help="What is recorded, and end."),
 )

@@ -25,7 +25,7 @@ OPTIONS = (
 )
 ARGUMENTS = (
     Argument("service", complete=True),
-    Argument("words", many=True, metavar="COMMAND"),
+    Argument("words", many=True, metavar="COMMAND [ARG]..."),
 )
 INTERSPERSED = False  # options after the service belong to the command
 

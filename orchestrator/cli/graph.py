@@ -12,7 +12,7 @@ EXAMPLES = """
   pyorch graph --format mermaid             for Markdown
 """
 OPTIONS = (
-    Option("--format", kind="text", choices=("text", "dot", "mermaid"), default="text", help="text, dot or mermaid."),
+    Option("--format", kind="text", choices=("text", "dot", "mermaid"), default="text", help="How it is drawn."),
     Option("--critical", help="Mark the longest chain."),
 )
 ARGUMENTS = (Argument("services", many=True, required=False, metavar="[FILE] SERVICE"),)

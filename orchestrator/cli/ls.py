@@ -11,7 +11,7 @@ EXAMPLES = """
 """
 OPTIONS = (
     Option("-a", "--all", help="Stopped stacks too."),
-    Option("--format", kind="text", choices=("table", "json"), default="table", help="table or json (one array)."),
+    Option("--format", kind="text", choices=("table", "json"), default="table", help="A table, or one JSON array."),
     Option("-q", "--quiet", help="Only names."),
 )
 ARGUMENTS = ()

@@ -33,7 +33,7 @@ class Option:
         self.names = names
         self.name = max(names, key=len).lstrip("-").replace("-", "_")
         self.help, self.kind, self.choices, self.hidden = help, kind, choices, hidden
-        self.metavar = metavar or ("" if kind == "flag" else self.name.upper())
+        self.metavar = metavar or ("" if kind == "flag" else "|".join(choices) or self.name.upper())
         self.default = default
 
     def initial(self) -> Any:

@@ -14,7 +14,7 @@ EXAMPLES = """
   pyorch plan || [ $? = 2 ]       in a script: fails only if planning failed
 """
 OPTIONS = (
-    Option("-o", "--format", kind="text", choices=("text", "json"), default="text", help="text or json."),
+    Option("-o", "--format", kind="text", choices=("text", "json"), default="text", help="How it is printed."),
     Option("--remove-orphans", help="As for up."),
     Option("--force-recreate", help="As for up."),
     Option("--no-recreate", help="As for up."),

@@ -19,7 +19,7 @@ STATES = ("paused", "restarting", "removing", "running", "dead", "created", "exi
 OPTIONS = (
     Option("-a", "--all", help="Ended containers too."),
     Option(
-        "--format", kind="text", choices=("table", "json"), default="table", help="table or json (an object a line)."
+        "--format", kind="text", choices=("table", "json"), default="table", help="A table, or JSON, an object a line."
     ),
     Option("-q", "--quiet", help="Only ids."),
     Option("--services", help="Only the names of services."),

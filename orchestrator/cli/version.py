@@ -12,7 +12,7 @@ EXAMPLES = """
 """
 OPTIONS = (
     Option("--short", help="Only the number."),
-    Option("-f", "--format", kind="text", choices=("pretty", "json"), default="pretty", help="pretty or json."),
+    Option("-f", "--format", kind="text", choices=("pretty", "json"), default="pretty", help="How it is printed."),
 )
 ARGUMENTS = ()
 
