@@ -19,6 +19,7 @@ from orchestrator.agent.events import Events
 from orchestrator.agent.launcher_client import LauncherClient
 from orchestrator.agent.wiring import Wiring
 from orchestrator.errors import HostRefused, OrchestratorError
+from orchestrator.policy.restart import describe
 from orchestrator.reconcile.plan import (
     Action,
     DropNetwork,
@@ -94,7 +95,10 @@ class Hands:
         fresh = record is None
         self.wiring.hold(replica.stack, replica.definition)
         if record is None:
-            record = self._prepare(replica, wish, action.node)
+            try:
+                record = self._prepare(replica, wish, action.node)
+            finally:
+                self._tidy_images()  # where it failed and nobody else needs them
         try:
             await self._run(record)
         except BaseException:
@@ -246,15 +250,6 @@ class Hands:
         service: str = "",
     ) -> None:
         self.events.note(deed, subject, why, kind=kind, stack=stack, service=service, attributes=attributes)
-
-
-def describe(exit: Any) -> str:
-    """An end in words: "exited 1", "killed by SIGKILL", "out of memory: killed at its limit"."""
-    if exit.cause == "oom":
-        return "out of memory: killed at its limit"
-    if exit.signal:
-        return f"killed by signal {exit.signal}"
-    return "ended while nobody could read its exit code" if exit.code is None else f"exited {exit.code}"
 
 
 def _command(service: Service, image: images.Image) -> list[str]:

@@ -30,6 +30,7 @@ class RestartPolicy:
     max: float = 30.0
     reset_after: float = 10.0  # a run as long as this is a good stretch: what failed before it is forgotten
     give_up_after: int | None = None  # failures in a row
+    heal: bool = True  # False: the file says `restart: "no"` in so many words, so a failed check restarts nothing
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +88,7 @@ def next_start(policy: RestartPolicy, exits: tuple[Exit, ...], now: float, *, pa
     if not runs:
         return Again(now, "wanted, and not running")
     last, said = runs[-1], describe(runs[-1])
-    if policy.condition == "no":
+    if policy.condition == "no" and not (policy.heal and last.cause == "unhealthy"):
         return Finished(said) if last.good else GaveUp(f"{said} (restart: no)")
     if policy.condition == "on-failure" and last.good:
         return Finished(said)

@@ -193,7 +193,7 @@ def keep_running(scene: Scene, slot: Slot, container: Container) -> Iterator[Lin
         yield stop(container, why, scene.wanted.grace)
     elif verdict and verdict.status == "unhealthy" and not definition.healthcheck_disabled:
         reason = f"unhealthy: {symptom(verdict)}"
-        if definition.restart.condition == "no":
+        if not definition.restart.heal:
             yield Hold(container.name, f"{reason} (restart: no)", failed=True)
         else:
             yield stop(container, reason, None, failure=True)

@@ -206,6 +206,7 @@ def restart(context: Context, data: dict[str, Any], deploy: dict[str, Any], path
         context.read(words, here, "max", units.duration, usual.max),
         context.read(words, here, "reset_after", units.duration, usual.reset_after),
         words.get("give_up_after"),
+        heal=condition != "no" or ("restart" not in data and policy is None),
     )
 
 

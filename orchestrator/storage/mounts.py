@@ -10,6 +10,10 @@ from orchestrator.root import Root
 from orchestrator.stack.model import Mount, Service, Stack
 from orchestrator.storage import volumes
 
+# Words of Compose that mean nothing here: SELinux labels and the caches of Docker's desktop; an image of ours has
+# nothing to copy up.
+NO_MATTER = frozenset({"z", "Z", "nocopy", "cached", "delegated", "consistent"})
+
 
 def container_mounts(root: Root, service: Service, stack: Stack, container: str) -> list[dict[str, Any]]:
     """OCI mounts (runtime-spec config.md, "Mounts") of one container; anonymous volumes are made on the way.
@@ -47,7 +51,7 @@ def _oci(root: Root, stack: Stack, mount: Mount, anonymous: str, service: str) -
         source = volumes.path(root, anonymous)
     else:
         source = volumes.path(root, stack.volumes[mount.source].name)
-    options = ["rbind", access, "rprivate", *mount.options]
+    options = ["rbind", access, "rprivate", *(option for option in mount.options if option not in NO_MATTER)]
     return {"destination": mount.target, "type": "bind", "source": source, "options": options}
 
 

@@ -90,7 +90,7 @@ def service_from(name: str, body: Mapping[str, Any]) -> Service:
         environment=body.get("environment", {}),
         depends_on={needed: Dependency(**how) for needed, how in depends_on.items()},
         healthcheck=Check(("CMD", "true"), **check) if check is not None else None,
-        restart=restart_from(body.get("restart", "no")),
+        restart=restart_from(body.get("restart", {})),
         networks={key: Attachment() for key in body.get("networks", ())},
         mounts=tuple(Mount("volume", target, source) for source, target in body.get("volumes", {}).items()),
         replicas=body.get("replicas", 1),
@@ -100,7 +100,8 @@ def service_from(name: str, body: Mapping[str, Any]) -> Service:
 
 
 def restart_from(told: str | Mapping[str, Any]) -> RestartPolicy:
-    return RestartPolicy(**told) if isinstance(told, dict) else RestartPolicy(told)  # type: ignore[arg-type]
+    """As in a stack file: a "no" that is written out is more than none at all."""
+    return RestartPolicy(**told) if isinstance(told, dict) else RestartPolicy(told, heal=told != "no")  # type: ignore[arg-type]
 
 
 def world_from(told: Mapping[str, Any], wanted: list[Wanted]) -> World:
