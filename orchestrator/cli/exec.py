@@ -35,6 +35,7 @@ def run(given: Given) -> int:
 
     from orchestrator.cli.where import agent, deed_path, stack_name
 
+    _open_stdin()
     client = agent(given)
     path = deed_path(stack_name(given, client), "exec")
     tty = not (given.no_tty or given.detach) and os.isatty(0) and os.isatty(1)
@@ -65,6 +66,16 @@ def run(given: Given) -> int:
     from orchestrator.cli.streams import converse
 
     return converse(connection, said)
+
+
+def _open_stdin() -> None:
+    """Where our caller closed stdin, its number would be given to the next thing opened: our socket."""
+    import os
+
+    try:
+        os.fstat(0)
+    except OSError:
+        os.open(os.devnull, os.O_RDONLY)
 
 
 def _variables(written: list[str]) -> list[tuple[str, str]]:

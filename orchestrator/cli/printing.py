@@ -48,4 +48,9 @@ def say(sentence: str) -> None:
 def write_all(fd: int, data: bytes) -> None:
     """write(2) until everything is out; BrokenPipeError where the reader is gone."""
     while data:
-        data = data[os.write(fd, data) :]
+        try:
+            data = data[os.write(fd, data) :]
+        except BlockingIOError:  # whoever shares this terminal or pipe with us made it non-blocking
+            import select
+
+            select.select((), (fd,), ())

@@ -82,6 +82,14 @@ def test_a_command_that_ends_before_it_read_its_stdin(tmp_path: Path) -> None:
     assert ran.returncode == 3
 
 
+def test_a_closed_stdin_is_an_empty_one(tmp_path: Path) -> None:
+    with FakeAgent(tmp_path) as agent:
+        serving(agent, echo)
+        command = agent.command("exec", "-p", "shop", "db", "cat")
+        ran = subprocess.run(["sh", "-c", 'exec "$@" <&-', "sh", *command], env=agent.environment(), timeout=30)
+    assert ran.returncode == 0
+
+
 def test_an_agent_that_dies_meanwhile_is_no_exit_code_of_the_command(tmp_path: Path) -> None:
     with FakeAgent(tmp_path) as agent:
         serving(agent, lambda connection: connection.sendall(frame(STDOUT, b"so far")))
