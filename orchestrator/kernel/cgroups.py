@@ -11,7 +11,7 @@ import os
 import signal
 from contextlib import suppress
 
-from orchestrator.kernel import devices
+from orchestrator.kernel import devices, limits
 
 TYPE_CHECKING = False  # typing itself would cost the launcher a megabyte
 if TYPE_CHECKING:
@@ -103,7 +103,7 @@ class Group:
         for directory in self.directories.values():
             with suppress(FileExistsError):  # left by a birth that was cut short; the limits are written anew
                 os.mkdir(directory, 0o755)
-        for file, value in (limits_v2 if self.version == 2 else limits_v1)(resources):
+        for file, value in (limits.v2 if self.version == 2 else limits.v1)(resources):
             if value is not None:
                 self._set(self.directories.get("unified") or self._v1(file.partition(".")[0]), file, value)
 
@@ -263,38 +263,6 @@ def _evacuate(directory: str) -> None:
     for pid in read(f"{directory}/cgroup.procs").split():
         with suppress(ProcessLookupError):
             write(f"{directory}/pyorch-others/cgroup.procs", pid)
-
-
-def limits_v1(resources: Mapping[str, Any]) -> list[tuple[str, str | None]]:
-    cpu, memory, pids = (resources.get(name) or {} for name in ("cpu", "memory", "pids"))
-    limit, swap = memory.get("limit"), memory.get("swap")
-    return [
-        ("cpu.shares", _text(cpu.get("shares"))),
-        ("cpu.cfs_period_us", _text(cpu.get("period"))),
-        ("cpu.cfs_quota_us", _text(cpu.get("quota"))),
-        ("memory.limit_in_bytes", _text(limit)),
-        ("memory.soft_limit_in_bytes", _text(memory.get("reservation"))),
-        ("memory.memsw.limit_in_bytes", _text(swap)),
-        ("pids.max", _text(pids.get("limit"))),
-    ]
-
-
-def limits_v2(resources: Mapping[str, Any]) -> list[tuple[str, str | None]]:
-    cpu, memory, pids = (resources.get(name) or {} for name in ("cpu", "memory", "pids"))
-    shares, quota, limit, swap = cpu.get("shares"), cpu.get("quota"), memory.get("limit"), memory.get("swap")
-    return [
-        # The OCI conversion of 2 … 262144 to 1 … 10000 (opencontainers/runtime-spec, config-linux.md#cpu).
-        ("cpu.weight", None if shares is None else str(1 + (shares - 2) * 9999 // 262142)),
-        ("cpu.max", None if quota is None else f"{quota} {cpu.get('period', 100000)}"),
-        ("memory.max", _text(limit)),
-        ("memory.low", _text(memory.get("reservation"))),
-        ("memory.swap.max", None if swap is None or limit is None else str(swap - limit)),  # v2 counts swap alone
-        ("pids.max", _text(pids.get("limit"))),
-    ]
-
-
-def _text(number: int | None) -> str | None:
-    return None if number is None else str(number)
 
 
 def own_memory_limit() -> int | None:

@@ -2,7 +2,7 @@
 
 Called by the launcher, a small single-threaded interpreter whose every page is paid for at each birth: standard
 library and `kernel` only. The parent's half is here and short (`create`, `enter`, `adopt`); what the child does until
-exec is one straight road in `sandbox.py`.
+exec is one straight road, `rootfs.py` and then `sandbox.py`.
 
 Errors are OSError; `error.strerror` is the whole sentence ("cannot …: why"). What goes wrong in the child comes as
 such a sentence through `Born.report`.
@@ -15,7 +15,7 @@ import gc
 import os
 
 from orchestrator.kernel import capabilities, cgroups, descriptors, namespaces, pidfd, seccomp, signals, syscalls
-from orchestrator.runtime import init, sandbox
+from orchestrator.runtime import init, rootfs, sandbox
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -133,7 +133,7 @@ def create(bundle: str, spec: Spec, stdout: int, stderr: int) -> Born:
         if not placed:
             own.enter()
         namespaces.unshare(namespaces.NEWCGROUP)  # only now is the container's own group the root of what it sees
-        sandbox.build(bundle, spec, own.directories)
+        rootfs.build(bundle, spec, own.directories)
         sandbox.ready(None, stdout, stderr, tty=False)
         environment, _ = sandbox.confine(spec["process"], might)
         os.write(report, _GO)

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from orchestrator.kernel import cgroups
+from orchestrator.kernel import cgroups, limits
 
 HYBRID = """\
 cgroup /sys/fs/cgroup/cpu,cpuacct cgroup rw,nosuid,cpu,cpuacct 0 0
@@ -36,7 +36,7 @@ def test_controllers_are_found_in_both_layouts(tmp_path: Path) -> None:
 
 
 def test_limits_are_written_as_each_version_has_them() -> None:
-    v1 = {file: value for file, value in cgroups.limits_v1(RESOURCES) if value is not None}
+    v1 = {file: value for file, value in limits.v1(RESOURCES) if value is not None}
     assert v1 == {
         "cpu.shares": "1024",
         "cpu.cfs_period_us": "100000",
@@ -46,7 +46,7 @@ def test_limits_are_written_as_each_version_has_them() -> None:
         "memory.memsw.limit_in_bytes": "67108864",
         "pids.max": "64",
     }
-    v2 = {file: value for file, value in cgroups.limits_v2(RESOURCES) if value is not None}
+    v2 = {file: value for file, value in limits.v2(RESOURCES) if value is not None}
     assert v2 == {
         "cpu.weight": "39",
         "cpu.max": "50000 100000",
@@ -58,8 +58,8 @@ def test_limits_are_written_as_each_version_has_them() -> None:
 
 
 def test_what_is_not_limited_is_not_written() -> None:
-    for limits in (cgroups.limits_v1, cgroups.limits_v2):
-        assert [value for _, value in limits({}) if value is not None] == []
+    for version in (limits.v1, limits.v2):
+        assert [value for _, value in version({}) if value is not None] == []
 
 
 @pytest.mark.parametrize("path", ["/pyorch/../../etc", "relative/name", "/one", "/a/b/c"])
