@@ -4,8 +4,7 @@
 #   tests/fresh_machine.sh bookworm demo test
 #   tests/fresh_machine.sh trixie demo
 #
-# Needs root and mmdebstrap. Mirror, certificates, names and pip's settings are this machine's own. What the targets leave
-# running ends with the script: they run in a pid namespace of their own.
+# Needs root and mmdebstrap. Mirror, certificates, names and pip's settings are this machine's own.
 set -eu
 
 suite=$1
@@ -39,17 +38,20 @@ for file in /etc/resolv.conf /etc/ssl/certs/ca-certificates.crt /etc/pip.conf; d
         mount --bind "$file" ".$file"
     fi
 done
+# Whatever a target leaves running is taken down, so that nothing of it stays in this machine's network and cgroups.
+take_down() {
+    pyorch=/srv/project/.venv/bin/pyorch
+    if chroot . $pyorch agent status >/dev/null 2>&1; then
+        chroot . $pyorch -f /srv/project/examples/shop/stack.yaml down -v
+        chroot . $pyorch agent stop --all
+    fi
+}
+trap take_down EXIT
 for target; do
     echo "== make $target"
     env -i PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin HOME=/root TERM="${TERM:-dumb}" \
-        $(env | grep -E '^(PIP_[A-Z_]*|SSL_CERT_FILE|https?_proxy)=' || true) \
+        $(env | grep -E '^(PIP_[A-Z_]*|SSL_CERT_FILE|SHOP_PORT|https?_proxy)=' || true) \
         chroot . make -C /srv/project "$target"
 done
-# Take down what a demo leaves, so that nothing of it stays in the network and the cgroups of this machine.
-pyorch=/srv/project/.venv/bin/pyorch
-if chroot . $pyorch agent status >/dev/null 2>&1; then
-    chroot . $pyorch -f /srv/project/examples/shop/stack.yaml down -v
-    chroot . $pyorch agent stop --all
-fi
 RUN
 unshare --mount --propagation private --pid --fork --kill-child sh "$work/run" "$work/root" "$@"

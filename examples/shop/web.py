@@ -26,7 +26,10 @@ class Web(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         if self.path == "/health":
             return self.answer(200, "healthy\n")
-        shelf, book = ask("/products"), ask("/orders")
+        try:
+            shelf, book = ask("/products"), ask("/orders")
+        except OSError as error:  # no name, no connection, no answer in time
+            return self.answer(502, f"the api does not answer: {error}\n")
         row = "<li>{name}: {price:.2f} <button name=product value={name}>buy</button></li>"
         return self.answer(
             200,
