@@ -8,6 +8,7 @@ SHOP := examples/shop/stack.yaml
 export SHOP_PORT ?= 8080
 
 SUDO := $(shell [ "$$(id -u)" = 0 ] || echo sudo --preserve-env=SHOP_PORT,PYORCH_ROOT)
+RUN := $(strip $(SUDO) $(PYORCH))
 PIP := $(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --root-user-action=ignore
 
 # Debian packages that tests look at the kernel with, or put into containers. pyorch itself needs none of them.
@@ -41,14 +42,14 @@ $(VENV)/installed-dev: pyproject.toml | $(VENV)/bin/python
 give_back = find . -xdev -user root -exec chown -h --reference=Makefile {} +
 
 demo: install
-	$(SUDO) $(PYORCH) up -d --wait $(SHOP)
-	$(SUDO) $(PYORCH) -f $(SHOP) ps
+	$(RUN) up -d --wait $(SHOP)
+	$(RUN) -f $(SHOP) ps
 	@echo; echo "http://127.0.0.1:$(SHOP_PORT) answers:"
 	@$(PYTHON) -c "from urllib.request import urlopen; print(urlopen('http://127.0.0.1:$(SHOP_PORT)/').read().decode())"
-	@echo 'Go on:      $(SUDO) $(PYORCH) -f $(SHOP) logs -f       what they say'
-	@echo '            $(SUDO) $(PYORCH) -f $(SHOP) exec api sh   a shell beside an api'
-	@echo '            $(SUDO) $(PYORCH) plan $(SHOP)             after a change: what would be done, and why'
-	@echo 'Take down:  $(SUDO) $(PYORCH) -f $(SHOP) down -v && $(SUDO) $(PYORCH) agent stop'
+	@echo 'Go on:      $(RUN) -f $(SHOP) logs -f       what they say'
+	@echo '            $(RUN) -f $(SHOP) exec api sh   a shell beside an api'
+	@echo '            $(RUN) plan $(SHOP)             after a change: what would be done, and why'
+	@echo 'Take down:  $(RUN) -f $(SHOP) down -v && $(RUN) agent stop --all'
 
 check: dev
 	$(VENV)/bin/ruff check .
