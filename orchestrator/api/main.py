@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-import fcntl
 import gc
 import os
 import signal
 import sys
 from typing import Any
 
-from orchestrator.agent import clock, ending
+from orchestrator.agent import ending, home
 from orchestrator.agent.circle import Circle, local_node
 from orchestrator.agent.store import Store
 from orchestrator.api import http
 from orchestrator.api.routes import Routes
-from orchestrator.errors import Conflict, HostRefused, OrchestratorError
+from orchestrator.errors import OrchestratorError
 from orchestrator.kernel import cgroups
 from orchestrator.root import Root
 
@@ -27,50 +26,13 @@ def main(arguments: list[str]) -> int:
     root = Root(options.get("--root"))
     ready = int(options["--ready"]) if "--ready" in options else None
     try:
-        lock = claim(root)
+        lock = home.claim(root)
         asyncio.run(_serve(root, ready))
     except OrchestratorError as error:
         print(f"pyorch: {error}", file=sys.stderr, flush=True)
         return error.exit_code
     os.close(lock)
     return 0
-
-
-def claim(root: Root) -> int:
-    """RUN and STATE exist, and are ours alone. What another boot left in RUN is gone. Raises Conflict, HostRefused."""
-    if os.geteuid() != 0:
-        raise HostRefused("cannot run the agent: pyorch needs root rights; run it with sudo")
-    try:
-        os.makedirs(root.state, mode=0o711, exist_ok=True)
-        os.makedirs(root.run, mode=0o711, exist_ok=True)
-        lock = os.open(os.path.join(root.run, "agent.lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    except OSError as error:
-        raise HostRefused(f"cannot use {root.directory}: {error.strerror}: {error.filename}") from error
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError as error:
-        pid = os.read(lock, 32).decode(errors="replace").strip()
-        raise Conflict(f"cannot run the agent: another one (pid {pid}) has {root.directory}") from error
-    os.ftruncate(lock, 0)
-    os.pwrite(lock, str(os.getpid()).encode(), 0)
-    _forget_other_boot(root)
-    return lock
-
-
-def _forget_other_boot(root: Root) -> None:
-    """RUN dies with the host. Under a root on disk it does not by itself: then the bundles of the dead go here."""
-    from orchestrator.agent.containers import scrap
-
-    marker = os.path.join(root.run, "boot")
-    try:
-        with open(marker, encoding="ascii") as file:
-            same = file.read() == clock.boot_id()
-    except FileNotFoundError:
-        same = False
-    if not same:
-        scrap([root.bundles, root.zones])
-        with open(marker, "w", encoding="ascii") as file:
-            file.write(clock.boot_id())
 
 
 async def _serve(root: Root, ready: int | None) -> None:
@@ -113,6 +75,7 @@ async def _serve(root: Root, ready: int | None) -> None:
     await asyncio.wait({turning})
     if everything_ends or not len(circle.containers):
         await ending.end_processes(root)
+        home.leave(root)
     store.close()
 
 

@@ -53,8 +53,8 @@ def ensure_agent(root: Root) -> bool:
 
 def _start_lock(root: Root) -> int:
     try:
-        os.makedirs(root.run, mode=0o711, exist_ok=True)
-        return os.open(os.path.join(root.run, "start.lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        os.makedirs(root.state, mode=0o711, exist_ok=True)
+        return os.open(os.path.join(root.state, "start.lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     except OSError as error:
         from orchestrator.errors import HostRefused
 
@@ -104,7 +104,7 @@ def _become_agent(root: Root, tell: int) -> NoReturn:
 
 
 def log(root: Root) -> str:
-    return os.path.join(root.run, "agent.log")
+    return os.path.join(root.state, "agent.log")
 
 
 def last_words(root: Root) -> str:

@@ -22,7 +22,6 @@ from orchestrator.errors import HostRefused
 from orchestrator.images import mask
 from orchestrator.images.image import Image
 from orchestrator.images.mask import Directory, Entry, File, Hidden, Link
-from orchestrator.kernel import mounts, syscalls
 from orchestrator.root import Root
 
 # What shows through of "/". On a merged-/usr system all but usr are symlinks into it.
@@ -79,17 +78,16 @@ def prepare(root: Root) -> Image:
 
 
 def collect(root: Root, used: Collection[str]) -> None:
-    """Remove the masks that are not in `used`; without any left, their file system too."""
+    """Remove the masks that are not in `used`; without any left, their directory too."""
     home = os.path.join(root.run, "masks")
-    if not os.path.ismount(home):
-        return
-    unused = [path for path in map(os.fspath, os.scandir(home)) if path not in used and os.path.isdir(path)]
     try:
+        unused = [path for path in map(os.fspath, os.scandir(home)) if path not in used and os.path.isdir(path)]
         for path in unused:
             shutil.rmtree(path)
         if not any(os.path.isdir(path) for path in map(os.fspath, os.scandir(home))):
-            syscalls.call(f"unmount {home}", "umount2", home.encode(), 0)
-            os.rmdir(home)
+            shutil.rmtree(home)
+    except FileNotFoundError:
+        return  # no mask was ever made
     except OSError as error:
         raise HostRefused(f"cannot remove what is no longer used below {home}: {error}") from error
 
@@ -184,16 +182,13 @@ def _program_mounts(points: Iterable[str]) -> Iterator[dict[str, Any]]:
 
 
 def _home(root: Root) -> str:
-    """RUN/masks, a tmpfs of its own.
+    """RUN/masks: in memory, as RUN is.
 
-    It has to be one: overlayfs refuses a lower layer that lies inside another lower layer (ELOOP, "overlapping lowerdir
-    path"), and every directory of the root file system lies inside "/".
+    It cannot be on the disk: overlayfs refuses a lower layer that lies inside another lower layer (ELOOP, "overlapping
+    lowerdir path"), and every directory of the root file system lies inside "/".
     """
     home = os.path.join(root.run, "masks")
     os.makedirs(home, mode=0o700, exist_ok=True)
-    if not os.path.ismount(home):
-        memory = mounts.make("tmpfs", ["mode=0700"], "pyorch", mounts.NOSUID | mounts.NODEV | mounts.NOEXEC)
-        mounts.attach(memory, os.open(home, os.O_PATH | os.O_CLOEXEC))
     return home
 
 

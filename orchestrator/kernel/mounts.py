@@ -165,6 +165,18 @@ def unmount(path: str) -> None:
     syscalls.call(f"unmount {path}", "umount2", path.encode(), 0)
 
 
+def filesystem_of(path: str) -> str:
+    """The type of the filesystem that `path` lies on, by /proc/self/mountinfo (proc(5)): "ext4", "tmpfs" …"""
+    real, found, longest = os.path.realpath(path), "", -1
+    with open("/proc/self/mountinfo", encoding="utf-8", errors="surrogateescape") as lines:
+        for line in lines:
+            fields, _, rest = line.partition(" - ")
+            point = fields.split(" ")[4].replace("\\040", " ").rstrip("/")
+            if (real == point or real.startswith(f"{point}/")) and len(point) >= longest:
+                found, longest = rest.split(" ")[0], len(point)
+    return found
+
+
 def is_device(descriptor: int, major: int, minor: int) -> bool:
     """Whether it is this character device: never trust a /dev/null by its name."""
     found = os.fstat(descriptor)

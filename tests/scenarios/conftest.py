@@ -111,7 +111,7 @@ def pyorch(request: pytest.FixtureRequest) -> Iterator[Pyorch]:
         mine.take_down()
         assert not leaks.lasting(mine.root, before)
     finally:
-        for log in sorted(Path(mine.root.run).glob("*.log")):
+        for log in sorted([*Path(mine.root.run).glob("*.log"), *Path(mine.root.state).glob("*.log")]):
             request.node.add_report_section("teardown", log.name, log.read_text(errors="replace")[-20_000:])
         mine.run("agent", "stop", "--all")
         shutil.rmtree(directory)

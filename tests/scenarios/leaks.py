@@ -55,9 +55,11 @@ def _held_namespaces(root: Root) -> Iterator[str]:
 
 
 def _mounts(root: Root) -> Iterator[str]:
+    """All but RUN itself, which is the agent's and lies in memory."""
     for line in _read(PROC / "self/mountinfo").splitlines():
-        if f"{root.directory}/" in line or f" {root.run}/" in line:
-            yield f"mount {line.split(' ')[4]}"
+        point = line.split(" ")[4]
+        if (f"{root.directory}/" in line or f" {root.run}/" in line) and point != root.run:
+            yield f"mount {point}"
 
 
 def _cgroups(root: Root) -> Iterator[str]:

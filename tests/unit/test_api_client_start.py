@@ -12,13 +12,12 @@ from fake_agent import FakeAgent
 @pytest.mark.root
 def test_an_agent_that_cannot_start_says_why(tmp_path: Path) -> None:
     (tmp_path / "stack.yaml").touch()
-    (tmp_path / "run").mkdir()
-    with open(tmp_path / "run/agent.lock", "w") as lock:
+    with open(tmp_path / "agent.lock", "w") as lock:
         lock.write("123")
         lock.flush()
         fcntl.flock(lock, fcntl.LOCK_EX)
         ran = FakeAgent(tmp_path).pyorch("up", "-d", cwd=tmp_path)
-    log = tmp_path / "run/agent.log"
+    log = tmp_path / "agent.log"
     assert ran.returncode == 1
     assert ran.stderr == f"pyorch: cannot run the agent: another one (pid 123) has {tmp_path} (see {log})\n"
 

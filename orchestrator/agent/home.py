@@ -1,0 +1,71 @@
+"""The agent's two directories: STATE and RUN made, ours alone, and RUN in memory.
+
+RUN holds hundreds of small files, FIFOs and renames for a hundred containers: on a journalling disk they cost more than
+the containers do, and they are worth nothing after a reboot. Where RUN is on a disk (a root of one's own, or a host
+without a /run in memory), a tmpfs is mounted on it; it goes when the agent is stopped with nothing left to look after.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+
+from orchestrator.agent import clock
+from orchestrator.agent.containers import scrap
+from orchestrator.errors import Conflict, HostRefused
+from orchestrator.kernel import mounts
+from orchestrator.root import Root
+
+
+def claim(root: Root) -> int:
+    """The lock that says this root is ours; held until it is closed. Raises Conflict, HostRefused."""
+    if os.geteuid() != 0:
+        raise HostRefused("cannot run the agent: pyorch needs root rights; run it with sudo")
+    try:
+        os.makedirs(root.state, mode=0o711, exist_ok=True)
+        os.makedirs(root.run, mode=0o711, exist_ok=True)
+        lock = os.open(os.path.join(root.state, "agent.lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        raise HostRefused(f"cannot use {root.directory}: {error.strerror}: {error.filename}") from error
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        pid = os.read(lock, 32).decode(errors="replace").strip()
+        os.close(lock)
+        raise Conflict(f"cannot run the agent: another one (pid {pid}) has {root.directory}") from error
+    os.ftruncate(lock, 0)
+    os.pwrite(lock, str(os.getpid()).encode(), 0)
+    _into_memory(root)
+    _forget_other_boot(root)
+    return lock
+
+
+def _into_memory(root: Root) -> None:
+    if mounts.filesystem_of(root.run) == "tmpfs":
+        return
+    try:
+        memory = mounts.make("tmpfs", ["mode=0711"], "pyorch", mounts.NOSUID | mounts.NODEV | mounts.NOEXEC)
+        mounts.attach(memory, os.open(root.run, os.O_PATH | os.O_CLOEXEC))
+    except OSError as error:
+        raise HostRefused(f"cannot mount a tmpfs on {root.run}: {error.strerror}") from error
+
+
+def _forget_other_boot(root: Root) -> None:
+    """What another boot left in RUN is gone: its containers are dead. (A RUN in memory is empty then by itself.)"""
+    marker = os.path.join(root.run, "boot")
+    try:
+        with open(marker, encoding="ascii") as file:
+            same = file.read() == clock.boot_id()
+    except FileNotFoundError:
+        same = False
+    if not same:
+        scrap([root.bundles, root.zones])
+        with open(marker, "w", encoding="ascii") as file:
+            file.write(clock.boot_id())
+
+
+def leave(root: Root) -> None:
+    """Nothing of ours runs any more: RUN goes, and with it the memory it lay in."""
+    if os.path.ismount(root.run):
+        mounts.unmount(root.run)
+    scrap([root.run])
