@@ -15,7 +15,7 @@ from statistics import median
 from typing import Any
 
 from orchestrator import images
-from orchestrator.agent import daemon
+from orchestrator.agent import daemon, home
 from orchestrator.agent.launcher_client import LauncherClient, connect
 from orchestrator.kernel import cgroups
 from orchestrator.root import Root
@@ -63,6 +63,7 @@ class Bench:
 @asynccontextmanager
 async def launcher() -> AsyncIterator[Bench]:
     root = Root(tempfile.mkdtemp(prefix="po-b-"))
+    lock = home.claim(root)
     bench: list[Bench] = []
     client = await connect(root, lambda event: bench[0].heard(event))
     bench.append(Bench(root, client))
@@ -73,7 +74,8 @@ async def launcher() -> AsyncIterator[Bench]:
         await client.request("quit")
         await client.closed
         cgroups.forget(f"/{root.cgroup}")
-        images.collect(root, ())
+        home.leave(root)
+        os.close(lock)
         shutil.rmtree(root.directory)
 
 
