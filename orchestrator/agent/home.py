@@ -35,12 +35,13 @@ def claim(root: Root) -> int:
         raise Conflict(f"cannot run the agent: another one (pid {pid}) has {root.directory}") from error
     os.ftruncate(lock, 0)
     os.pwrite(lock, str(os.getpid()).encode(), 0)
-    _into_memory(root)
+    into_memory(root)
     _forget_other_boot(root)
     return lock
 
 
-def _into_memory(root: Root) -> None:
+def into_memory(root: Root) -> None:
+    """RUN lies on a tmpfs; `leave` undoes it. Raises HostRefused."""
     if mounts.filesystem_of(root.run) == "tmpfs":
         return
     try:

@@ -26,7 +26,9 @@ if TYPE_CHECKING:
 
     from orchestrator.launcher.runtimes import Born, Group, Runtime
 
+STOPPING = (signal.SIGSTOP, signal.SIGTSTP, signal.SIGTTIN, signal.SIGTTOU)
 COME_AGAIN = 0.002  # seconds until a cgroup that was not empty yet is looked at again
+HARMLESS = frozenset({0, signal.SIGCHLD, signal.SIGCONT, signal.SIGURG, signal.SIGWINCH, *STOPPING})
 PATIENCE = 2.0  # seconds, then it is left, and said so
 
 
@@ -142,6 +144,11 @@ class Container:
     # life
 
     def signal(self, number: int) -> None:
+        """Send pid 1 a signal. The kernel spares every pid 1 those that it does not await (pid_namespaces(7)), and a
+        program that never thought of SIGTERM would run on until its grace is over; here it ends, as everywhere else.
+        """
+        if number not in HARMLESS and not awaits(self._born.pid, number):
+            number = signal.SIGKILL
         with contextlib.suppress(ProcessLookupError):
             signal.pidfd_send_signal(self.pidfd, number)
 
@@ -210,3 +217,13 @@ class Container:
     def _write_state(self, status: str) -> None:
         state = {"id": self.id, "pid": self.pid, "start_time": self._born.start_time, "status": status}
         write_json(self._path("state.json"), {**state, "created": self._created, "started": self._started})
+
+
+def awaits(pid: int, number: int) -> bool:
+    """Whether a process handles, ignores or blocks a signal (SigCgt, SigIgn, SigBlk of proc(5)); True once it ended."""
+    try:
+        with open(f"/proc/{pid}/status", encoding="ascii", errors="replace") as lines:
+            masks = [int(line.split()[1], 16) for line in lines if line.startswith(("SigBlk", "SigIgn", "SigCgt"))]
+    except (FileNotFoundError, ProcessLookupError):
+        return True
+    return any(mask >> (number - 1) & 1 for mask in masks)

@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 
 from orchestrator import images
-from orchestrator.agent import daemon
+from orchestrator.agent import daemon, home
 from orchestrator.agent.launcher_client import LauncherClient, connect
 from orchestrator.errors import Missing, OrchestratorError
 from orchestrator.kernel import cgroups
@@ -33,6 +33,8 @@ class Host:
 
     def __init__(self) -> None:
         self.root = Root(tempfile.mkdtemp(prefix="po-s-"))
+        os.mkdir(self.root.run)
+        home.into_memory(self.root)
         self.image = images.prepare("host:/", self.root)
         self.names: list[str] = []
         self._ended: dict[object, asyncio.Future[dict[str, Any]]] = {}
@@ -115,7 +117,7 @@ class Host:
         print(self.own_log())
         left = self.groups()
         cgroups.forget(f"/{self.root.cgroup}")
-        images.collect(self.root, ())
+        home.leave(self.root)
         shutil.rmtree(self.root.directory)
         assert not left
 
