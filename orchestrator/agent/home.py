@@ -68,5 +68,5 @@ def _forget_other_boot(root: Root) -> None:
 def leave(root: Root) -> None:
     """Nothing of ours runs any more: RUN goes, and with it the memory it lay in."""
     if os.path.ismount(root.run):
-        mounts.unmount(root.run)
+        mounts.detach(root.run)  # a launcher that has just said goodbye may still be ending
     scrap([root.run])

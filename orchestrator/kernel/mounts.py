@@ -165,6 +165,11 @@ def unmount(path: str) -> None:
     syscalls.call(f"unmount {path}", "umount2", path.encode(), 0)
 
 
+def detach(path: str) -> None:
+    """Take away what is mounted on `path` from view now, and from memory when its last user has ended (MNT_DETACH)."""
+    syscalls.call(f"unmount {path}", "umount2", path.encode(), 2)
+
+
 def filesystem_of(path: str) -> str:
     """The type of the filesystem that `path` lies on, by /proc/self/mountinfo (proc(5)): "ext4", "tmpfs" …"""
     real, found, longest = os.path.realpath(path), "", -1
