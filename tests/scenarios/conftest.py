@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
@@ -102,16 +103,23 @@ class Pyorch:
 
 @pytest.fixture
 def pyorch(request: pytest.FixtureRequest) -> Iterator[Pyorch]:
+    """An agent for one test."""
+    with agent_of_its_own(lambda name, text: request.node.add_report_section("teardown", name, text)) as mine:
+        yield mine
+
+
+@contextlib.contextmanager
+def agent_of_its_own(report: Callable[[str, str], None]) -> Iterator[Pyorch]:
     """Everything is taken down afterwards; what is left of the containers then fails the test."""
     directory = Path(tempfile.mkdtemp(prefix="pyorch-"))  # short: the path of a Unix socket has 107 bytes
     mine = Pyorch(directory)
     before = leaks.snapshot(mine.root)
-    yield mine
     try:
+        yield mine
         mine.take_down()
         assert not leaks.lasting(mine.root, before)
     finally:
         for log in sorted([*Path(mine.root.run).glob("*.log"), *Path(mine.root.state).glob("*.log")]):
-            request.node.add_report_section("teardown", log.name, log.read_text(errors="replace")[-20_000:])
+            report(log.name, log.read_text(errors="replace")[-20_000:])
         mine.run("agent", "stop", "--all")
         shutil.rmtree(directory)
