@@ -18,7 +18,7 @@ TEST_PACKAGES := nftables busybox-static
 
 help:
 	@echo 'make demo    install, bring the example shop up, look at it'
-	@echo 'make test    everything: lint, types, unit tests, scenarios on the real kernel (root)'
+	@echo 'make test    every test, the scenarios on the real kernel too (root)'
 	@echo 'make check   lint, types and the tests that need no root: seconds'
 	@echo 'make bench   the figures, measured here (root)'
 	@echo 'make clean   remove what the above made in this directory'
@@ -58,8 +58,6 @@ check: dev
 	$(VENV)/bin/pytest -q -m 'not root'
 
 test: packages dev
-	$(VENV)/bin/ruff check .
-	$(VENV)/bin/mypy
 	$(SUDO) $(VENV)/bin/pytest -q; status=$$?; $(SUDO) $(give_back); exit $$status
 
 packages:
