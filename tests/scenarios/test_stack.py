@@ -82,7 +82,7 @@ def test_scaling_touches_only_the_surplus(pyorch: Pyorch) -> None:
 
 def test_a_dependent_starts_after_its_dependency_is_healthy_and_a_job_is_done(pyorch: Pyorch) -> None:
     pyorch.up(
-        f"""
+        """
         name: order
         services:
           web:
@@ -90,19 +90,19 @@ def test_a_dependent_starts_after_its_dependency_is_healthy_and_a_job_is_done(py
             command: [sh, -c, "test -e /data/migrated || exit 9; trap 'exit 0' TERM; sleep 1000 & wait"]
             volumes: [data:/data]
             depends_on:
-              migrate: {{condition: service_completed_successfully}}
+              migrate: {condition: service_completed_successfully}
           migrate:
             image: host:/
             command: [sh, -c, "test -e /data/ready && touch /data/migrated"]
             volumes: [data:/data]
             depends_on:
-              db: {{condition: service_healthy}}
+              db: {condition: service_healthy}
           db:
             image: host:/
             command: [sh, -c, "touch /data/ready; trap 'exit 0' TERM; sleep 1000 & wait"]
             volumes: [data:/data]
-            healthcheck: {{test: [CMD, test, -e, /data/ready], interval: 1s}}
-        volumes: {{data: {{}}}}
+            healthcheck: {test: [CMD, test, -e, /data/ready], interval: 1s}
+        volumes: {data: {}}
         """
     )
     rows = pyorch.ps()

@@ -1,4 +1,4 @@
-"""The HTTP door on a real Unix socket: answers, streams, upgrades; garbage gets an answer or a goodbye, never a crash."""
+"""The HTTP door on a real Unix socket: answers, streams, upgrades; garbage gets an answer or a goodbye."""
 
 from __future__ import annotations
 
