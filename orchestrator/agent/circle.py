@@ -21,7 +21,7 @@ from orchestrator.agent.store import Store
 from orchestrator.agent.wiring import Wiring
 from orchestrator.agent.wishes import Wishes
 from orchestrator.errors import OrchestratorError, Unreachable
-from orchestrator.reconcile import reconcile, replica
+from orchestrator.reconcile import reconcile, replica, settled
 from orchestrator.reconcile.plan import Action, Plan, Start
 from orchestrator.reconcile.world import Failure, Wanted, World
 from orchestrator.root import Root
@@ -45,7 +45,7 @@ class Circle:
         self.wiring = Wiring(root, store, self.containers)
         self.wishes = Wishes(store)
         self.launcher: LauncherClient | None = None
-        self.hands = Hands(root, self.containers, self.wiring, self.events, self.launcher_or_fail)
+        self.hands = Hands(root, self.containers, self.wiring, self.events, self.launcher_or_fail, self.launcher_again)
         self.prober = Prober(self.containers, self.events, self.launcher_or_fail)
         self.plan = Plan()
         self.world = World(nodes=(node,))
@@ -53,6 +53,10 @@ class Circle:
         self.closing = False  # every service is as if stopped by hand: see ending.py
         self._busy: dict[str, asyncio.Task[None]] = {}
         self._failures: dict[str, Failure] = {}
+        self._gone: set[str] = set()  # stacks that were to go down and of which nothing is left
+        self._launcher_trouble: str | None = None  # why none could be started
+        self._launcher_news = asyncio.Event()
+        self._wiring_trouble = ""
         self._turned = asyncio.Condition()
         self._exec_endings: dict[str, asyncio.Future[Mapping[str, Any]]] = {}
         self._unclaimed: dict[str, Mapping[str, Any]] = {}
@@ -60,8 +64,22 @@ class Circle:
     def launcher_or_fail(self) -> LauncherClient:
         """The connection to the launcher. Raises Unreachable while there is none."""
         if self.launcher is None or self.launcher.closed.done():
-            raise Unreachable("cannot reach the launcher: it died; a new one is being started")
+            raise Unreachable(
+                self._launcher_trouble or "cannot reach the launcher: it died; a new one is being started"
+            )
         return self.launcher
+
+    async def launcher_again(self) -> LauncherClient:
+        """Waits for its successor where the launcher has died. Raises Unreachable where none can be started."""
+        while self._between_launchers:
+            await self._launcher_news.wait()
+        return self.launcher_or_fail()
+
+    @property
+    def _between_launchers(self) -> bool:
+        """One has died, and its successor is about to answer: what fails now for that is nobody's failure."""
+        away = self.launcher is None or self.launcher.closed.done()
+        return away and self._launcher_trouble is None
 
     # the loop
 
@@ -85,25 +103,48 @@ class Circle:
     def _turn(self, tasks: asyncio.TaskGroup) -> None:
         self.turns += 1
         self.hands.new_turn()
+        self._forget_gone()
         wanted = self.wishes.all()
         if self.closing:
             wanted = tuple(replace(wish, stopped=frozenset({*wish.stack.services, *wish.orphans})) for wish in wanted)
         self._settle_wiring(wanted)
         self.world = self.observe()
         self.plan = reconcile(wanted, self.world, clock.now())
-        for action in self.plan.actions:
+        self._gone = {name for name in map(self._down_and_gone, wanted) if name}
+        if self._gone:
+            self.bell.ring()
+        for action in () if self._between_launchers else self.plan.actions:
             if action.subject not in self._busy:
                 wish = self.wishes.get(stack_of(action))
                 self._busy[action.subject] = tasks.create_task(self._act(action, wish), name=str(action))
-        self.store.commit()
+        self.events.commit()
+
+    def _down_and_gone(self, wish: Wanted) -> str | None:
+        """The name of a stack that is down to the last network; whoever asked for it may have left long ago."""
+        name = wish.stack.name
+        if not wish.down or any(busy.startswith(f"{name}-") for busy in self._busy):
+            return None
+        result = settled(wish, self.world, self.plan, "down")
+        return name if result.done and not result.failures else None
+
+    def _forget_gone(self) -> None:
+        """A turn later than they went, so that who watches has seen it."""
+        for name in self._gone:
+            wish = self.wishes.get(name)
+            if wish is not None and wish.down:
+                self.wishes.forget(name)
 
     def _settle_wiring(self, wanted: tuple[Wanted, ...]) -> None:
+        """Said once: the next turn tries again, and there will be one for everything that is noted."""
         try:
             self.wiring.settle(wanted)
         except (OSError, OrchestratorError) as error:
-            self.events.note(
-                "trouble", self.root.table, f"cannot bring names and ports up to date: {error}", kind="network"
-            )
+            if str(error) != self._wiring_trouble:
+                self._wiring_trouble = str(error)
+                why = f"cannot bring names and ports up to date: {error}"
+                self.events.note("trouble", self.root.table, why, kind="network")
+        else:
+            self._wiring_trouble = ""
 
     def observe(self) -> World:
         """What is the case, as one frozen value."""
@@ -120,7 +161,8 @@ class Circle:
         try:
             await self.hands.do(action, wish)
         except (OSError, OrchestratorError) as error:
-            self._failed(action, str(error))
+            if not isinstance(error, Unreachable) or self._launcher_trouble is not None:
+                self._failed(action, str(error))
         else:
             self._failures.pop(action.subject, None)
             if isinstance(action, Start):
@@ -177,11 +219,10 @@ class Circle:
 
     async def _recover(self) -> None:
         """The bundles say what there is; whatever was never finished is taken away."""
-        _, half_made = self.containers.load(self.wishes.definition)
-        for id in half_made:
-            if os.path.exists(self.root.bundle(id)):
-                await self.launcher_or_fail().request("delete", container=id)
-            scrap([self.root.bundle(id), self.root.container(id)])
+        for id in self.containers.load():
+            await self.launcher_or_fail().request("delete", container=id)
+        scrap(self.containers.unclaimed())
+        self.wiring.recall()
         for stack, service, why in self.wiring.hold_again(self.wishes.all()):
             self.events.note("trouble", f"{stack}-{service}", why, stack=stack, service=service)
         for record in self.containers:
@@ -203,10 +244,15 @@ class Circle:
                 try:
                     await self._meet_launcher()
                 except (OSError, OrchestratorError) as error:
+                    self._launcher_trouble = str(error)
+                    self._launcher_news.set()
                     self.events.note("trouble", "launcher", str(error), kind="daemon")
                     await asyncio.sleep(0.5)
                 else:
                     break
+            self._launcher_trouble = None
+            self._launcher_news.set()
+            self._launcher_news = asyncio.Event()
             self._look_again()
             self.prober.adopt()
             self.events.note("start", "launcher", "a new launcher adopted the containers", kind="daemon")
@@ -240,17 +286,22 @@ class Circle:
 
     async def _keep_watch(self) -> None:
         """What no event tells of: rules that somebody flushed, a name server that cannot listen."""
-        said: str | None = None
+        said: set[str] = set()
         while True:
             await asyncio.sleep(WATCH)
             if self.wiring.rules_vanished():
                 self.events.note(
                     "drift", self.root.table, "the firewall's rules were flushed; written again", kind="network"
                 )
-            trouble = names_trouble(self.root)
-            if trouble and trouble != said:
-                self.events.note("trouble", "dns", trouble, kind="daemon")
-            said = trouble
+            troubles = {
+                ("dns", names_trouble(self.root)),
+                ("agent", self.events.trouble),
+                ("agent", self.containers.trouble),
+            }
+            for subject, trouble in troubles:
+                if trouble and trouble not in said:
+                    self.events.note("trouble", subject, trouble, kind="daemon")
+            said = {trouble for _, trouble in troubles if trouble}
 
     # what the launcher says
 
@@ -289,7 +340,7 @@ class Circle:
         tasks = list(self._busy.values())
         if tasks:
             await asyncio.wait(tasks, timeout=5)
-        self.store.commit()
+        self.events.commit()
 
 
 def names_trouble(root: Root) -> str | None:

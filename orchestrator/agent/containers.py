@@ -1,6 +1,7 @@
 """The agent's knowledge of each container: one record, one bundle directory.
 
-`container.json` holds what it was made from and is written once; `history.json` holds what it went through (exits,
+`container.json` holds what it was made from and is written once, whole: a bundle explains itself, whatever becomes of
+the database; `history.json` holds what it went through (exits,
 verdict) and is replaced by rename. Together with the launcher's `state.json` and `exit.json` they let a new agent go
 on exactly where the former one died.
 """
@@ -11,7 +12,7 @@ import json
 import os
 import secrets
 import shutil
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -22,6 +23,7 @@ from orchestrator.reconcile.replica import Replica
 from orchestrator.reconcile.world import Container, Phase
 from orchestrator.root import Root
 from orchestrator.stack.model import Service
+from orchestrator.stack.store import fields_of, service_from
 
 EXITS_KEPT = 32
 IDENTITY = (
@@ -113,6 +115,7 @@ class Containers:
         self.root = root
         self._by_name: dict[str, Record] = {}
         self._by_id: dict[str, Record] = {}
+        self.trouble: str | None = None  # why the latest history could not be written
         os.makedirs(root.bundles, mode=0o700, exist_ok=True)
         os.makedirs(root.containers, mode=0o700, exist_ok=True)
 
@@ -166,7 +169,7 @@ class Containers:
     def write_identity(self, record: Record) -> None:
         """container.json: what this bundle is, before anything of it is made."""
         identity = {key: getattr(record, key) for key in IDENTITY}
-        identity["meaning"] = dict(record.meaning)
+        identity |= {"meaning": dict(record.meaning), "definition": record.definition}
         _write(os.path.join(self.root.bundle(record.id), "container.json"), identity)
 
     def write_history(self, record: Record) -> None:
@@ -186,31 +189,34 @@ class Containers:
                 None if verdict.last is None else [verdict.last.at, verdict.last.code, verdict.last.output],
             ],
         }
-        _write(os.path.join(self.root.bundle(record.id), "history.json"), history)
+        try:
+            _write(os.path.join(self.root.bundle(record.id), "history.json"), history)
+        except OSError as error:  # no reason to stop looking after it: the next change writes all of it
+            self.trouble = f"cannot write the history of {record.name}: {error.strerror}"
+        else:
+            self.trouble = None
 
-    def load(self, definition_of: Callable[[str, int, str], Service | None]) -> tuple[list[Record], list[str]]:
-        """Every bundle on disk as a record, and the directories of bundles that were never finished.
-
-        `definition_of(stack, revision, service) -> Service | None` finds what a container was made from.
-        """
-        scrap: list[str] = []
+    def load(self) -> list[str]:
+        """Every bundle on disk as a record; returns the ids of those that were never finished, or whose restart was
+        not: what the launcher has of these must go. Directories that belong to no record are for `scrap`."""
+        half_made: list[str] = []
         for id in sorted(os.listdir(self.root.bundles)):
             bundle = self.root.bundle(id)
             identity, state = read(bundle, "container.json"), read(bundle, "state.json")
             ended, history = read(bundle, "exit.json"), read(bundle, "history.json") or {}
-            definition = None
-            if identity is not None:
-                definition = definition_of(identity["stack"], identity["revision"], identity["service"])
             started = ended is not None or (state is not None and state["status"] == "running")
-            if identity is None or definition is None or not started:
-                scrap.append(id)
-                continue
-            record = Record(**identity, definition=definition)
-            _recall(record, history, state, ended)
-            self._insert(record)
-        known = set(self._by_id)
-        scrap += [id for id in os.listdir(self.root.containers) if id not in known and id not in scrap]
-        return list(self), scrap
+            if not started:
+                half_made.append(id)
+            if identity is not None and (started or history.get("exits")):
+                record = Record(**identity | {"definition": service_from(identity["definition"])})
+                _recall(record, history, state if started else None, ended)
+                self._insert(record)
+        return half_made
+
+    def unclaimed(self) -> list[str]:
+        """Directories of containers that are on no record."""
+        ids = {*os.listdir(self.root.bundles), *os.listdir(self.root.containers)} - set(self._by_id)
+        return [path(id) for id in sorted(ids) for path in (self.root.bundle, self.root.container)]
 
 
 def _recall(
@@ -228,6 +234,8 @@ def _recall(
         if history.get("verdict"):
             status, since, failing, probes, last = history["verdict"]
             record.verdict = Verdict(status, since, failing, probes, None if last is None else Result(*last))
+    else:
+        record.phase = "exited"
 
 
 def exit_of(ended: Mapping[str, Any], ending: Ending | None) -> Exit:
@@ -248,7 +256,7 @@ def read(bundle: str, name: str) -> dict[str, Any] | None:
 
 def _write(path: str, value: Mapping[str, Any]) -> None:
     """By rename: a reader sees the whole of it or none."""
-    write_text(f"{path}.new", json.dumps(value), 0o600)
+    write_text(f"{path}.new", json.dumps(value, default=fields_of), 0o600)
     os.replace(f"{path}.new", path)
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 from orchestrator import images
@@ -43,13 +43,20 @@ class Hands:
     """What the deeds work with."""
 
     def __init__(
-        self, root: Root, containers: Containers, wiring: Wiring, events: Events, launcher: Callable[[], LauncherClient]
+        self,
+        root: Root,
+        containers: Containers,
+        wiring: Wiring,
+        events: Events,
+        launcher: Callable[[], LauncherClient],
+        launcher_again: Callable[[], Awaitable[LauncherClient]],
     ) -> None:
         self.root = root
         self.containers = containers
         self.wiring = wiring
         self.events = events
         self.launcher = launcher
+        self.launcher_again = launcher_again
         self.ends: dict[str, asyncio.Future[None]] = {}  # container id → somebody waits for its end
         self._images: dict[str, images.Image] = {}
 
@@ -101,7 +108,7 @@ class Hands:
                 self._tidy_images()  # where it failed and nobody else needs them
         try:
             await self._run(record)
-        except BaseException:
+        except (OSError, OrchestratorError):
             await self._clear(record, forget=fresh)
             raise
         self._note(
@@ -162,6 +169,8 @@ class Hands:
         """create → attach → start, the OCI split."""
         launcher = self.launcher()
         record.change(phase="created", runs=record.runs + 1, ending=None, verdict=None)
+        if record.exits:  # so that an agent killed in the middle of this is followed by one that knows of them
+            self.containers.write_history(record)
         reply = await launcher.request("create", container=record.id)
         record.pid = reply["pid"]
         self.wiring.connect(record)
@@ -170,15 +179,20 @@ class Hands:
             record.change(phase="running", started=clock.now())
 
     async def _clear(self, record: Record, forget: bool) -> None:
-        """Take back a start that failed. A new container leaves nothing; an old one is as exited as before."""
+        """Take back a start that failed. A new container leaves nothing; an old one is as exited as before.
+
+        Where it was the launcher that failed, its successor clears up: groups and processes are found by the bundle.
+        """
+        directories = self.containers.forget(record) if forget else []
         try:
-            await self.launcher().request("delete", container=record.id)
-        except OrchestratorError as error:
-            self._note(
-                "trouble", record.name, f"cannot clean up after a failed start: {error}", "container", record.stack
-            )
+            launcher = await self.launcher_again()
+            await launcher.request("delete", container=record.id)
+        except OrchestratorError as error:  # the bundle stays: at its next start the agent finds it half made
+            why = f"cannot clean up after a failed start: {error}"
+            self._note("trouble", record.name, why, "container", record.stack)
+            directories = []
         if forget:
-            scrap(self.containers.forget(record))
+            scrap(directories)
             self._tidy_images()
         elif record.phase != "exited":
             record.change(phase="exited", pid=None)

@@ -8,6 +8,7 @@ from typing import Any
 
 from orchestrator.agent import clock
 from orchestrator.agent.store import Event, Store
+from orchestrator.errors import HostRefused
 
 BACKLOG = 1000  # events a slow follower may be behind before it is dropped
 
@@ -39,6 +40,7 @@ class Events:
         self._bell = bell
         self._followers: set[asyncio.Queue[Event | None]] = set()
         self._written = 0
+        self.trouble: str | None = None  # why events are not kept just now
 
     def note(
         self,
@@ -53,10 +55,7 @@ class Events:
     ) -> None:
         """Something happened to `subject`. Rings the bell."""
         event = Event(clock.wall_ns(), kind, action, stack, service, subject, why, attributes or {})
-        self._store.put_event(event)
-        self._written += 1
-        if self._written % 1000 == 0:
-            self._store.trim_events()
+        self._keep(event)
         for queue in list(self._followers):
             if queue.qsize() > BACKLOG:
                 self._followers.discard(queue)
@@ -64,6 +63,25 @@ class Events:
             else:
                 queue.put_nowait(event)
         self._bell.ring()
+
+    def _keep(self, event: Event) -> None:
+        """A history that cannot be written (a full disk) is no reason to stop: who follows is told all the same."""
+        try:
+            self._store.put_event(event)
+            self._written += 1
+            if self._written % 1000 == 0:
+                self._store.trim_events()
+        except HostRefused as error:
+            self.trouble = str(error)
+
+    def commit(self) -> None:
+        """Once a turn: what was noted, and the leases made since, survive from here on."""
+        try:
+            self._store.commit()
+        except HostRefused as error:
+            self.trouble = str(error)
+        else:
+            self.trouble = None
 
     async def follow(self, stack: str | None, since_ns: int, live: bool) -> AsyncIterator[Event]:
         """The events since then; with `live` also those to come, until the follower is more than BACKLOG behind."""

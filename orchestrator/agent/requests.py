@@ -109,6 +109,7 @@ class Requests:
         began = clock.now()
         stack = self._load(body)
         async with self._lock(stack.name):
+            await self._until_gone(stack.name, began, body.timeout)
             wish, warnings = self._wish(body, stack)
             self.circle.wishes.put(wish)
             self.circle.obey(wish)
@@ -126,6 +127,16 @@ class Requests:
             return
         async for line in self._watch(stack.name, body.goal, began, body.timeout, set(body.services)):
             yield line
+
+    async def _until_gone(self, name: str, began: float, timeout: float | None) -> None:
+        """Where the stack is being taken down, that is finished first. Raises Conflict where the time is over."""
+        circle = self.circle
+        while (wish := circle.wishes.get(name)) is not None and wish.down:
+            circle.bell.ring()
+            try:
+                await circle.turned(None if timeout is None else max(began + timeout - clock.now(), 0.001))
+            except TimeoutError:
+                raise Conflict(f"cannot bring up {name!r}: it is still being taken down after {timeout:g}s") from None
 
     def plan(self, body: Up) -> dict[str, Any]:
         """What `up` would do, from the very same decider; nothing is changed."""
@@ -148,7 +159,7 @@ class Requests:
     ) -> Progress:
         """Take the stack (or only some services) away; the record of it goes last."""
         began = clock.now()
-        wish = self._wanted(name)
+        wish = self._strangers(name) or self._wanted(name)
         if services:
             _know(services, {**wish.stack.services, **wish.orphans}, name)
             wish = replace(wish, scale={**wish.scale, **dict.fromkeys(services, 0)}, grace=grace)
@@ -206,6 +217,14 @@ class Requests:
         _know(services, known, wish.stack.name)
         return frozenset(services or (wish.active | set(wish.orphans)))
 
+    def _strangers(self, name: str) -> Wanted | None:
+        """A stack made up from its containers, where these are all that is left of it: enough to take it down."""
+        found = self.circle.containers.of(name)
+        if not found or self.circle.wishes.get(name) is not None:
+            return None
+        services = {record.service: record.definition for record in found}
+        return Wanted(Stack(name, directory="/", files=(), services=services), active=frozenset(services))
+
     def _wanted(self, name: str) -> Wanted:
         wish = self.circle.wishes.get(name)
         if wish is None:
@@ -234,8 +253,9 @@ class Requests:
                 return
             after = circle.turns
             wish = circle.wishes.get(name)
-            if wish is None:
-                yield _done(began, [])
+            if wish is None or wish.down != (goal == "down"):  # what was asked last holds
+                overruled = [] if goal in ("down", "stopped") else [(name, "it was taken down meanwhile")]
+                yield _done(began, overruled)
                 return
             plan = _only(circle.plan, wish)
             for line in said.new(plan, circle, wish):

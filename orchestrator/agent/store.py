@@ -6,6 +6,7 @@ turn, because losing the last of them costs nothing that the next turn does not 
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import sqlite3
@@ -13,6 +14,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from orchestrator.agent import spare
 from orchestrator.errors import HostRefused
 
 SCHEMA = """
@@ -30,6 +32,9 @@ CREATE TABLE IF NOT EXISTS events (id INTEGER PRIMARY KEY, wall_ns INTEGER NOT N
 CREATE INDEX IF NOT EXISTS events_by_stack ON events (stack, id);
 """
 VERSION = 1
+UNREADABLE = """SELECT (SELECT count(*) FROM stacks WHERE NOT json_valid(wishes)) +
+    (SELECT count(*) FROM stacks s JOIN revisions r ON r.stack = s.name AND r.revision = s.revision
+     WHERE NOT json_valid(r.document))"""
 EVENTS_KEPT = 20_000
 REVISIONS_KEPT = 25
 
@@ -59,28 +64,44 @@ class NetworkLease:
 
 
 class Store:
-    """The one writer of STATE/pyorch.db. Raises HostRefused where the disk says no."""
+    """The one writer of STATE/pyorch.db. Raises HostRefused where the disk says no.
 
-    def __init__(self, directory: str) -> None:
+    `copy`: where what is wanted is written a second time (see `spare`). `damage`: what was wrong with the file that was
+    found, in a sentence; None where nothing was.
+    """
+
+    def __init__(self, directory: str, copy: str | None = None) -> None:
         os.makedirs(directory, mode=0o700, exist_ok=True)
         path = os.path.join(directory, "pyorch.db")
+        self.damage: str | None = None
+        self._copy = copy
+        self._copy_is_old = False
         try:
-            self._db = _open(path)
+            self._db, new = _open(path)
         except sqlite3.DatabaseError as error:
-            # A damaged file is put aside, never overwritten: what runs is still known from the bundles.
-            aside = f"{path}.damaged"
-            os.replace(path, aside)
-            self.damage: str | None = f"cannot read {path}: {error}; it was moved to {aside} and a new one begun"
-            self._db = _open(path)
-        else:
-            self.damage = None
+            if not _is_damage(error):
+                raise HostRefused(f"cannot open {path}: {error}; is the disk full?") from error
+            aside = _put_aside(path)
+            self.damage = f"cannot read {path}: {error}; it was moved to {aside} and a new one begun"
+            self._db, new = _open(path)
+        if new and copy and (stacks := spare.restore(self._db, copy)):
+            self.damage = f"{self.damage or f'{path} was gone'}; taken from {copy}: {', '.join(stacks)}"
 
     def commit(self) -> None:
-        """Make everything written so far survive this process."""
+        """Make everything written so far survive this process; where that cannot be, none of it was ever written."""
         try:
             self._db.commit()
         except sqlite3.OperationalError as error:
+            self._db.rollback()
             raise HostRefused(f"cannot write the agent's state: {error}; is the disk full?") from error
+        if self._copy_is_old and self._copy:
+            with contextlib.suppress(OSError):  # the next commit tries again; only a second fault would miss it
+                spare.keep(self._db, self._copy)
+                self._copy_is_old = False
+
+    def rollback(self) -> None:
+        """Forget what was written since the last commit."""
+        self._db.rollback()
 
     def _write(self, statement: str, *values: object) -> None:
         try:
@@ -88,10 +109,14 @@ class Store:
         except sqlite3.OperationalError as error:
             raise HostRefused(f"cannot write the agent's state: {error}; is the disk full?") from error
 
+    def _write_wanted(self, statement: str, *values: object) -> None:
+        self._copy_is_old = True
+        self._write(statement, *values)
+
     # stacks and revisions
 
     def put_stack(self, name: str, revision: int, wishes: Mapping[str, Any]) -> None:
-        self._write("INSERT OR REPLACE INTO stacks VALUES (?, ?, ?)", name, revision, json.dumps(wishes))
+        self._write_wanted("INSERT OR REPLACE INTO stacks VALUES (?, ?, ?)", name, revision, json.dumps(wishes))
 
     def put_revision(self, name: str, revision: int, document: str, wall_ns: int) -> None:
         self._write("INSERT OR REPLACE INTO revisions VALUES (?, ?, ?, ?)", name, revision, document, wall_ns)
@@ -118,7 +143,7 @@ class Store:
         """The stack is gone: its revisions and leases go too; its events stay."""
         for table in ("revisions", "ports"):
             self._write(f"DELETE FROM {table} WHERE stack = ?", name)
-        self._write("DELETE FROM stacks WHERE name = ?", name)
+        self._write_wanted("DELETE FROM stacks WHERE name = ?", name)
 
     # leases
 
@@ -128,10 +153,10 @@ class Store:
 
     def put_network(self, lease: NetworkLease) -> None:
         values = (lease.name, lease.stack, lease.number, lease.subnet, lease.gateway, int(lease.internal))
-        self._write("INSERT OR REPLACE INTO networks VALUES (?, ?, ?, ?, ?, ?)", *values)
+        self._write_wanted("INSERT OR REPLACE INTO networks VALUES (?, ?, ?, ?, ?, ?)", *values)
 
     def drop_network(self, name: str) -> None:
-        self._write("DELETE FROM networks WHERE name = ?", name)
+        self._write_wanted("DELETE FROM networks WHERE name = ?", name)
         self._write("DELETE FROM addresses WHERE network = ?", name)
 
     def addresses(self) -> Iterator[tuple[str, str, str]]:
@@ -152,7 +177,7 @@ class Store:
         return int(row[0]) if row else None
 
     def put_port(self, stack: str, service: str, key: str, port: int) -> None:
-        self._write("INSERT OR REPLACE INTO ports VALUES (?, ?, ?, ?)", stack, service, key, port)
+        self._write_wanted("INSERT OR REPLACE INTO ports VALUES (?, ?, ?, ?)", stack, service, key, port)
 
     # events
 
@@ -168,7 +193,8 @@ class Store:
     def events(self, stack: str | None, since_ns: int) -> list[Event]:
         """Events not older than `since_ns`, oldest first; of all stacks where `stack` is None."""
         rows = self._db.execute(
-            "SELECT wall_ns, stack, document FROM events WHERE wall_ns >= ? AND (? IS NULL OR stack = ?) ORDER BY id",
+            "SELECT wall_ns, stack, document FROM events "
+            "WHERE wall_ns >= ? AND (? IS NULL OR stack = ?) AND json_valid(document) ORDER BY id",
             (since_ns, stack, stack),
         )
         found = []
@@ -185,19 +211,44 @@ class Store:
         self._db.close()
 
 
-def _open(path: str) -> sqlite3.Connection:
+def _open(path: str) -> tuple[sqlite3.Connection, bool]:
+    """The database, and whether it is a new one."""
     db = sqlite3.connect(path, isolation_level="DEFERRED", check_same_thread=False)
-    os.chmod(path, 0o600)
-    db.execute("PRAGMA journal_mode = WAL")
-    db.execute("PRAGMA synchronous = NORMAL")
-    (found,) = db.execute("PRAGMA user_version").fetchone()
-    if found > VERSION:
-        raise HostRefused(
-            f"cannot use {path}: a newer pyorch wrote it (version {found}, this one knows {VERSION}); "
-            "install that version again, or use another --root"
-        )
-    db.executescript(SCHEMA)
-    db.execute(f"PRAGMA user_version = {VERSION}")
-    if db.execute("PRAGMA quick_check(1)").fetchone()[0] != "ok":
-        raise sqlite3.DatabaseError("the integrity check failed")
-    return db
+    try:
+        os.chmod(path, 0o600)
+        db.execute("PRAGMA journal_mode = WAL")
+        db.execute("PRAGMA synchronous = NORMAL")
+        (found,) = db.execute("PRAGMA user_version").fetchone()
+        if found > VERSION:
+            raise HostRefused(
+                f"cannot use {path}: a newer pyorch wrote it (version {found}, this one knows {VERSION}); "
+                "install that version again, or use another --root"
+            )
+        if db.execute("PRAGMA quick_check(1)").fetchone()[0] != "ok":
+            raise sqlite3.DatabaseError("the integrity check failed")
+        if found != VERSION:
+            db.executescript(SCHEMA)
+            db.execute(f"PRAGMA user_version = {VERSION}")
+        if db.execute(UNREADABLE).fetchone()[0]:
+            raise sqlite3.DatabaseError("a stack in it is no JSON")
+    except BaseException:
+        db.close()
+        raise
+    return db, found == 0
+
+
+def _is_damage(error: sqlite3.DatabaseError) -> bool:
+    """Whether the file itself is wrong. A full disk, or one that fails just now, is no reason to part with it."""
+    code = getattr(error, "sqlite_errorcode", None)
+    return code is None or code & 0xFF in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_ERROR)
+
+
+def _put_aside(path: str) -> str:
+    """A damaged file is never overwritten. Its journal goes with it, or SQLite would play it into the new file."""
+    aside = f"{path}.damaged"
+    for part in ("", "-wal", "-shm"):
+        if os.path.exists(path + part):
+            os.replace(path + part, aside + part)
+        elif os.path.exists(aside + part):
+            os.unlink(aside + part)
+    return aside

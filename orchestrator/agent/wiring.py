@@ -43,11 +43,15 @@ class Wiring:
         self._drop_strangers()
 
     def _drop_strangers(self) -> None:
-        """Bridges and zones of ours that no lease knows: a predecessor died while making or dropping them."""
+        """Bridges and zones of ours that no lease knows: a predecessor died while making or dropping them.
+
+        A bridge that something hangs on stays, whoever forgot its lease: a container may need it.
+        """
         known = {self._root.bridge(lease.number) for lease in self.leases.values()}
         for name in set(self._bridges) - known:
-            bridges.drop(name)
-            del self._bridges[name]
+            if not os.listdir(f"/sys/class/net/{name}/brif"):
+                bridges.drop(name)
+                del self._bridges[name]
         for file in os.listdir(self._root.zones):
             if file.removesuffix(".json") not in known:
                 os.unlink(os.path.join(self._root.zones, file))
@@ -108,6 +112,15 @@ class Wiring:
             self._latest[network] = address
             self._store.put_address(network, container, address)
         return address
+
+    def recall(self) -> None:
+        """After a new start of the agent: what a container has is leased, also where that was not written in time."""
+        for record in self._containers:
+            for network, address in record.addresses.items():
+                leased = self._addresses.get(network, {})
+                if network in self.leases and leased.get(record.name) != address:
+                    leased[record.name] = address
+                    self._store.put_address(network, record.name, address)
 
     def _free_address(self, lease: NetworkLease, container: str, wanted: str | None) -> str:
         mine = self._addresses[lease.name]

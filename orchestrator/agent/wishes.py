@@ -7,6 +7,7 @@ from typing import Any
 
 from orchestrator.agent import clock
 from orchestrator.agent.store import Store
+from orchestrator.errors import HostRefused
 from orchestrator.reconcile.world import Wanted
 from orchestrator.stack.model import Service, Stack
 from orchestrator.stack.store import from_json, to_json
@@ -64,11 +65,16 @@ class Wishes:
         present = self._wanted.get(name)
         if present is None or present.revision != wish.revision:
             document = to_json(wish.stack)
-            self._store.put_revision(name, wish.revision, document, clock.wall_ns())
         else:
             document = self._documents[name]
-        self._store.put_stack(name, wish.revision, wishes)
-        self._store.commit()
+        try:
+            if document is not self._documents.get(name):
+                self._store.put_revision(name, wish.revision, document, clock.wall_ns())
+            self._store.put_stack(name, wish.revision, wishes)
+            self._store.commit()
+        except HostRefused:
+            self._store.rollback()
+            raise
         self._wanted[name] = wish
         self._documents[name] = document
 

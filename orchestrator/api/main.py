@@ -37,7 +37,7 @@ def main(arguments: list[str]) -> int:
 
 async def _serve(root: Root, ready: int | None) -> None:
     """The circle until it is told to end. Containers, names and ports go on without us."""
-    store = Store(root.state)
+    store = Store(root.state, os.path.join(root.run, "wanted.json"))
     circle = Circle(root, store, local_node(cgroups.own_memory_limit()))
     over = asyncio.Event()
     loop = asyncio.get_running_loop()

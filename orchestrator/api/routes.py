@@ -18,6 +18,7 @@ from orchestrator.api import execs, logs
 from orchestrator.api.http import Json, Reply, Request, Stream
 from orchestrator.errors import Missing, Mistake
 from orchestrator.kernel import cgroups
+from orchestrator.reconcile.world import Wanted
 from orchestrator.stack import files as stack_files
 from orchestrator.stack.naming import name_of
 
@@ -86,7 +87,10 @@ class Routes:
         return Json(self._requests.plan(_up(request)))
 
     async def stacks(self, request: Request) -> Reply:
-        return Json([self._stack_row(wish) for wish in self._circle.wishes.all()])
+        known = {wish.stack.name: wish for wish in self._circle.wishes.all()}
+        strangers = sorted({record.stack for record in self._circle.containers} - known.keys())
+        rows = [self._stack_row(wish) for wish in known.values()]
+        return Json(rows + [self._row(name, files=(), revision=0) for name in strangers])
 
     async def stack(self, request: Request) -> Reply:
         wish = self._circle.wishes.get(request.words[0])
@@ -94,16 +98,19 @@ class Routes:
             raise Missing(f"cannot find stack {request.words[0]!r}: it is not up here")
         return Json({**self._stack_row(wish), "Services": sorted(wish.stack.services), "Active": sorted(wish.active)})
 
-    def _stack_row(self, wish: Any) -> dict[str, Any]:
+    def _stack_row(self, wish: Wanted) -> dict[str, Any]:
+        return self._row(wish.stack.name, wish.stack.files, wish.revision)
+
+    def _row(self, name: str, files: tuple[str, ...], revision: int) -> dict[str, Any]:
         counts: dict[str, int] = {}
-        for record in self._circle.containers.of(wish.stack.name):
+        for record in self._circle.containers.of(name):
             counts[record.phase] = counts.get(record.phase, 0) + 1
         status = ", ".join(f"{state}({count})" for state, count in sorted(counts.items()))
         return {
-            "Name": wish.stack.name,
+            "Name": name,
             "Status": status,
-            "ConfigFiles": ",".join(wish.stack.files),
-            "Revision": wish.revision,
+            "ConfigFiles": ",".join(files),
+            "Revision": revision,
         }
 
     async def resolve(self, request: Request) -> Reply:

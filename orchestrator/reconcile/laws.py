@@ -40,11 +40,16 @@ def reconcile(wanted: Sequence[Wanted], world: World, now: float) -> Plan:
 
 
 def strangers(turn: Turn) -> Iterator[Line]:
-    """Containers of stacks that nobody wants go. Their networks stay: without the stack nobody knows whose they are."""
+    """Containers of stacks that nobody knows are left alone. A stack that is taken down outlives its containers, so
+    these were forgotten (a lost database) and not given up: only their user can tell."""
     for stack, services in turn.containers.items():
         if stack not in turn.wanted:
-            left = [c for slots in services.values() for c in slots.values()]
-            yield from leave(turn, left, "no such stack any more", definitions={}, grace=None, remove=True)
+            why = (
+                f"stack {stack} is not known here any more; "
+                f"'up' with its file takes it over, 'down -p {stack}' takes it away"
+            )
+            for slots in services.values():
+                yield from (Hold(container.name, why) for container in slots.values())
 
 
 def dropped(scene: Scene) -> Iterator[Line]:

@@ -24,11 +24,11 @@ from orchestrator.stack.model import (
 
 def to_json(stack: Stack) -> str:
     """One line of JSON. Field names are the classes'; origins are packed, because there is one for every word."""
-    fields = _fields(stack)
+    fields = fields_of(stack)
     files = list(dict.fromkeys(origin.file for origin in stack.origins.values()))
     number = {file: index for index, file in enumerate(files)}
     packed = {path: (number[origin.file], origin.line, origin.column) for path, origin in stack.origins.items()}
-    return json.dumps(fields | {"origins": {"files": files, "places": packed}}, default=_fields, ensure_ascii=False)
+    return json.dumps(fields | {"origins": {"files": files, "places": packed}}, default=fields_of, ensure_ascii=False)
 
 
 def from_json(text: str) -> Stack:
@@ -40,7 +40,7 @@ def from_json(text: str) -> Stack:
         | {
             "files": tuple(fields["files"]),
             "warnings": tuple(fields["warnings"]),
-            "services": {key: _service(value) for key, value in fields["services"].items()},
+            "services": {key: service_from(value) for key, value in fields["services"].items()},
             "networks": {key: Network(**value) for key, value in fields["networks"].items()},
             "volumes": {key: Volume(**value) for key, value in fields["volumes"].items()},
             "origins": {path: Origin(files[file], line, column) for path, (file, line, column) in places.items()},
@@ -48,12 +48,13 @@ def from_json(text: str) -> Stack:
     )
 
 
-def _fields(value: Any) -> dict[str, Any]:
-    """One level of a dataclass; json asks again for those inside."""
+def fields_of(value: Any) -> dict[str, Any]:
+    """One level of a dataclass: json's `default`, which asks again for those inside."""
     return {name: getattr(value, name) for name in value.__slots__}
 
 
-def _service(fields: dict[str, Any]) -> Service:
+def service_from(fields: dict[str, Any]) -> Service:
+    """The Service whose `fields_of` became this JSON object."""
     check = fields["healthcheck"]
     return Service(
         **fields

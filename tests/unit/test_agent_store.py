@@ -16,7 +16,7 @@ def test_what_was_committed_is_there_for_the_next_process(tmp_path: Path) -> Non
     store.put_network(lease)
     store.put_address("shop_default", "shop-db-1", "10.1.0.2")
     store.put_port("shop", "web", "80/tcp/0", 49200)
-    store.put_revision("shop", 1, "document", 7)
+    store.put_revision("shop", 1, '"document"', 7)
     store.put_stack("shop", 1, {"active": ["db"]})
     store.commit()
 
@@ -24,7 +24,7 @@ def test_what_was_committed_is_there_for_the_next_process(tmp_path: Path) -> Non
     assert after.networks() == [lease]
     assert list(after.addresses()) == [("shop_default", "shop-db-1", "10.1.0.2")]
     assert after.port("shop", "web", "80/tcp/0") == 49200
-    assert after.revision("shop", 1) == "document"
+    assert after.revision("shop", 1) == '"document"'
     assert after.stacks() == [("shop", 1, {"active": ["db"]})]
 
 
@@ -49,7 +49,7 @@ def test_events_are_told_by_stack_and_time(tmp_path: Path) -> None:
 def test_forgetting_a_stack_leaves_its_history(tmp_path: Path) -> None:
     store = Store(str(tmp_path))
     store.put_stack("shop", 1, {})
-    store.put_revision("shop", 1, "document", 7)
+    store.put_revision("shop", 1, '"document"', 7)
     store.put_event(Event(1, "stack", "down", "shop", "", "shop", "asked"))
     store.forget_stack("shop")
     assert store.stacks() == []
