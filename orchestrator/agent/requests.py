@@ -75,6 +75,8 @@ class Requests:
         before = self.circle.wishes.get(stack.name)
         if before is not None and before.down:
             raise Conflict(f"cannot bring up {stack.name!r}: it is just being taken down; try again when that is done")
+        if body.no_recreate and before is not None:
+            stack = self._keeping(stack, before)
         wish = self.circle.wishes.revised(stack)
         chosen = frozenset(body.services or stack.services)
         if not body.no_deps:
@@ -103,6 +105,12 @@ class Requests:
             orphans={} if body.remove_orphans else orphans,
             grace=body.grace,
         ), warnings
+
+    def _keeping(self, stack: Stack, before: Wanted) -> Stack:
+        """`--no-recreate`: who has containers goes on as it was made, whatever the file says now."""
+        made = {record.service for record in self.circle.containers.of(stack.name)}
+        kept = {name: old for name, old in before.stack.services.items() if name in made and name in stack.services}
+        return replace(stack, services={**stack.services, **kept})
 
     async def up(self, body: Up) -> Progress:
         """Make the stack of these files the wanted one, and watch until the goal is reached."""
@@ -159,7 +167,12 @@ class Requests:
     ) -> Progress:
         """Take the stack (or only some services) away; the record of it goes last."""
         began = clock.now()
-        wish = self._strangers(name) or self._wanted(name)
+        wish = self._strangers(name) or self.circle.wishes.get(name)
+        if wish is None:  # as asked, already: `down` twice is no mistake
+            nothing = f"nothing of {name!r} is up here"
+            yield {"type": "accepted", "stack": name, "revision": 0, "warnings": [nothing], "services": 0}
+            yield _done(began, [])
+            return
         if services:
             _know(services, {**wish.stack.services, **wish.orphans}, name)
             wish = replace(wish, scale={**wish.scale, **dict.fromkeys(services, 0)}, grace=grace)
@@ -188,11 +201,13 @@ class Requests:
         async for line in self._watch(name, "stopped", began, None, set(services)):
             yield line
 
-    async def start(self, name: str, services: list[str]) -> Progress:
+    async def start(self, name: str, services: list[str], no_deps: bool) -> Progress:
         """Run again what was stopped, its dependencies first."""
         began = clock.now()
         wish = self._wanted(name)
-        chosen = _with_dependencies(self._chosen(wish, services), wish.stack) & wish.active
+        chosen = self._chosen(wish, services)
+        if not no_deps:
+            chosen = _with_dependencies(chosen, wish.stack) & wish.active
         retries = {**wish.retries, **dict.fromkeys(chosen, began)}
         self.circle.wishes.put(replace(wish, stopped=wish.stopped - chosen, retries=retries))
         self.circle.forgive(wish)

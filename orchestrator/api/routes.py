@@ -147,10 +147,14 @@ class Routes:
         return Stream(ndjson(self._requests.stop(request.words[0], _names(body, "services"), _seconds(body, "grace"))))
 
     async def start(self, request: Request) -> Reply:
-        return Stream(ndjson(self._requests.start(request.words[0], _names(request.json(), "services"))))
+        body = request.json()
+        progress = self._requests.start(request.words[0], _names(body, "services"), bool(body.get("no_deps")))
+        return Stream(ndjson(progress))
 
     async def restart(self, request: Request) -> Reply:
         body = request.json()
+        if body.get("no_deps"):
+            raise Mistake("cannot restart with --no-deps: a restart that dependents do not follow is not obeyed yet")
         return Stream(
             ndjson(self._requests.restart(request.words[0], _names(body, "services"), _seconds(body, "grace")))
         )

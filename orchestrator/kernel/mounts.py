@@ -160,11 +160,6 @@ def pivot(root: int) -> None:
     os.chdir("/")
 
 
-def unmount(path: str) -> None:
-    """Take away what is mounted on `path`."""
-    syscalls.call(f"unmount {path}", "umount2", path.encode(), 0)
-
-
 def detach(path: str) -> None:
     """Take away what is mounted on `path` from view now, and from memory when its last user has ended (MNT_DETACH)."""
     syscalls.call(f"unmount {path}", "umount2", path.encode(), 2)
