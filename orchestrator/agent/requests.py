@@ -123,13 +123,7 @@ class Requests:
             self.circle.obey(wish)
             self.circle.events.note("apply", stack.name, f"revision {wish.revision}", kind="stack", stack=stack.name)
         count = len(wish.active)
-        yield {
-            "type": "accepted",
-            "stack": stack.name,
-            "revision": wish.revision,
-            "warnings": warnings,
-            "services": count,
-        }
+        yield _accepted(stack.name, wish.revision, count, warnings)
         if body.goal == "none":
             yield {"type": "done", "ok": True, "failures": [], "seconds": clock.now() - began}
             return
@@ -170,7 +164,7 @@ class Requests:
         wish = self._strangers(name) or self.circle.wishes.get(name)
         if wish is None:  # as asked, already: `down` twice is no mistake
             nothing = f"nothing of {name!r} is up here"
-            yield {"type": "accepted", "stack": name, "revision": 0, "warnings": [nothing], "services": 0}
+            yield _accepted(name, 0, 0, [nothing])
             yield _done(began, [])
             return
         if services:
@@ -187,6 +181,7 @@ class Requests:
         self.circle.forgive(wish)
         self.circle.wishes.put(replace(wish, down=True, remove_volumes=volumes or wish.remove_volumes, grace=grace))
         self.circle.events.note("down", name, "asked", kind="stack", stack=name)
+        yield _accepted(name, wish.revision, len(wish.active))
         async for line in self._watch(name, "down", began, timeout, set()):
             yield line
 
@@ -198,6 +193,7 @@ class Requests:
         self.circle.forgive(wish)
         self.circle.wishes.put(replace(wish, stopped=wish.stopped | chosen, grace=grace))
         self.circle.events.note("stop", name, "asked", kind="stack", stack=name)
+        yield _accepted(name, wish.revision, len(chosen))
         async for line in self._watch(name, "stopped", began, None, set(services)):
             yield line
 
@@ -212,6 +208,7 @@ class Requests:
         self.circle.wishes.put(replace(wish, stopped=wish.stopped - chosen, retries=retries))
         self.circle.forgive(wish)
         self.circle.events.note("start", name, "asked", kind="stack", stack=name)
+        yield _accepted(name, wish.revision, len(chosen))
         async for line in self._watch(name, "started", began, None, set(services)):
             yield line
 
@@ -224,6 +221,7 @@ class Requests:
         self.circle.wishes.put(replace(wish, restarts=restarts, stopped=wish.stopped - chosen, grace=grace))
         self.circle.forgive(wish)
         self.circle.events.note("restart", name, "asked", kind="stack", stack=name)
+        yield _accepted(name, wish.revision, len(chosen))
         async for line in self._watch(name, "started", began, None, set(services)):
             yield line
 
@@ -339,6 +337,10 @@ def _only(plan: Plan, wish: Wanted) -> Plan:
         ),
         tuple(hold for hold in plan.holds if service_of(hold.subject, wish) is not None),
     )
+
+
+def _accepted(stack: str, revision: int, services: int, warnings: Iterable[str] = ()) -> dict[str, Any]:
+    return {"type": "accepted", "stack": stack, "revision": revision, "warnings": list(warnings), "services": services}
 
 
 def _done(began: float, failures: Iterable[tuple[str, str]]) -> dict[str, Any]:
