@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -58,8 +58,8 @@ class Circle:
         self._launcher_news = asyncio.Event()
         self._wiring_trouble = ""
         self._turned = asyncio.Condition()
+        self._listeners: list[list[Action]] = []
         self._exec_endings: dict[str, asyncio.Future[Mapping[str, Any]]] = {}
-        self._unclaimed: dict[str, Mapping[str, Any]] = {}
 
     def launcher_or_fail(self) -> LauncherClient:
         """The connection to the launcher. Raises Unreachable while there is none."""
@@ -115,6 +115,8 @@ class Circle:
             self.bell.ring()
         for action in () if self._between_launchers else self.plan.actions:
             if action.subject not in self._busy:
+                for heard in self._listeners:
+                    heard.append(action)
                 wish = self.wishes.get(stack_of(action))
                 self._busy[action.subject] = tasks.create_task(self._act(action, wish), name=str(action))
         self.events.commit()
@@ -188,6 +190,16 @@ class Circle:
     async def _announce(self) -> None:
         async with self._turned:
             self._turned.notify_all()
+
+    @contextlib.contextmanager
+    def listen(self) -> Iterator[list[Action]]:
+        """A list to which every action is added when it is begun."""
+        heard: list[Action] = []
+        self._listeners.append(heard)
+        try:
+            yield heard
+        finally:
+            self._listeners = [other for other in self._listeners if other is not heard]
 
     async def turned(self, timeout: float | None) -> None:
         """Until the next turn is over. Raises TimeoutError after `timeout` seconds."""

@@ -16,7 +16,7 @@ from orchestrator.agent.circle import Circle
 from orchestrator.agent.state import service_of, state_of
 from orchestrator.errors import Conflict, Missing, Mistake
 from orchestrator.reconcile import reconcile, settled
-from orchestrator.reconcile.plan import Plan
+from orchestrator.reconcile.plan import Action, Plan
 from orchestrator.reconcile.world import Wanted
 from orchestrator.stack.load import load
 from orchestrator.stack.model import Stack
@@ -122,12 +122,11 @@ class Requests:
             self.circle.wishes.put(wish)
             self.circle.obey(wish)
             self.circle.events.note("apply", stack.name, f"revision {wish.revision}", kind="stack", stack=stack.name)
-        count = len(wish.active)
-        yield _accepted(stack.name, wish.revision, count, warnings)
         if body.goal == "none":
+            yield _accepted(wish, warnings)
             yield {"type": "done", "ok": True, "failures": [], "seconds": clock.now() - began}
             return
-        async for line in self._watch(stack.name, body.goal, began, body.timeout, set(body.services)):
+        async for line in self._watch(wish, body.goal, began, body.timeout, set(body.services), warnings):
             yield line
 
     async def _until_gone(self, name: str, began: float, timeout: float | None) -> None:
@@ -164,7 +163,7 @@ class Requests:
         wish = self._strangers(name) or self.circle.wishes.get(name)
         if wish is None:  # as asked, already: `down` twice is no mistake
             nothing = f"nothing of {name!r} is up here"
-            yield _accepted(name, 0, 0, [nothing])
+            yield {"type": "accepted", "stack": name, "revision": 0, "warnings": [nothing], "services": 0}
             yield _done(began, [])
             return
         if services:
@@ -172,7 +171,7 @@ class Requests:
             wish = replace(wish, scale={**wish.scale, **dict.fromkeys(services, 0)}, grace=grace)
             self.circle.wishes.put(replace(wish, active=wish.active | set(services)))
             self.circle.bell.ring()
-            async for line in self._watch(name, "started", began, timeout, set(services)):
+            async for line in self._watch(wish, "started", began, timeout, set(services)):
                 if line["type"] == "done" and (present := self.circle.wishes.get(name)) is not None:
                     scale = {n: c for n, c in present.scale.items() if n not in services}
                     self.circle.wishes.put(replace(present, scale=scale, active=present.active - set(services)))
@@ -181,8 +180,7 @@ class Requests:
         self.circle.forgive(wish)
         self.circle.wishes.put(replace(wish, down=True, remove_volumes=volumes or wish.remove_volumes, grace=grace))
         self.circle.events.note("down", name, "asked", kind="stack", stack=name)
-        yield _accepted(name, wish.revision, len(wish.active))
-        async for line in self._watch(name, "down", began, timeout, set()):
+        async for line in self._watch(wish, "down", began, timeout, set()):
             yield line
 
     async def stop(self, name: str, services: list[str], grace: float | None) -> Progress:
@@ -193,8 +191,7 @@ class Requests:
         self.circle.forgive(wish)
         self.circle.wishes.put(replace(wish, stopped=wish.stopped | chosen, grace=grace))
         self.circle.events.note("stop", name, "asked", kind="stack", stack=name)
-        yield _accepted(name, wish.revision, len(chosen))
-        async for line in self._watch(name, "stopped", began, None, set(services)):
+        async for line in self._watch(wish, "stopped", began, None, set(services)):
             yield line
 
     async def start(self, name: str, services: list[str], no_deps: bool) -> Progress:
@@ -208,8 +205,7 @@ class Requests:
         self.circle.wishes.put(replace(wish, stopped=wish.stopped - chosen, retries=retries))
         self.circle.forgive(wish)
         self.circle.events.note("start", name, "asked", kind="stack", stack=name)
-        yield _accepted(name, wish.revision, len(chosen))
-        async for line in self._watch(name, "started", began, None, set(services)):
+        async for line in self._watch(wish, "started", began, None, set(services)):
             yield line
 
     async def restart(self, name: str, services: list[str], grace: float | None) -> Progress:
@@ -221,8 +217,7 @@ class Requests:
         self.circle.wishes.put(replace(wish, restarts=restarts, stopped=wish.stopped - chosen, grace=grace))
         self.circle.forgive(wish)
         self.circle.events.note("restart", name, "asked", kind="stack", stack=name)
-        yield _accepted(name, wish.revision, len(chosen))
-        async for line in self._watch(name, "started", began, None, set(services)):
+        async for line in self._watch(wish, "started", began, None, set(services)):
             yield line
 
     def _chosen(self, wish: Wanted, services: list[str]) -> frozenset[str]:
@@ -250,11 +245,35 @@ class Requests:
 
     # watching
 
-    async def _watch(self, name: str, goal: Goal, began: float, timeout: float | None, services: set[str]) -> Progress:
+    async def _watch(
+        self,
+        wanted: Wanted,
+        goal: Goal,
+        began: float,
+        timeout: float | None,
+        services: set[str],
+        warnings: Iterable[str] = (),
+    ) -> Progress:
         """Progress of a stack until the goal is reached, it has failed, or the time is over."""
+        circle, name = self.circle, wanted.stack.name
+        with circle.listen() as actions:  # before anything is awaited: no turn is missed
+            circle.bell.ring()
+            after = circle.turns
+            yield _accepted(wanted, warnings)
+            async for line in self._look(name, goal, began, timeout, services, actions, after):
+                yield line
+
+    async def _look(
+        self,
+        name: str,
+        goal: Goal,
+        began: float,
+        timeout: float | None,
+        services: set[str],
+        actions: list[Action],
+        after: int,
+    ) -> Progress:
         circle = self.circle
-        circle.bell.ring()
-        after = circle.turns
         said = _Said()
         while True:
             left = None if timeout is None else began + timeout - clock.now()
@@ -270,7 +289,8 @@ class Requests:
                 overruled = [] if goal in ("down", "stopped") else [(name, "it was taken down meanwhile")]
                 yield _done(began, overruled)
                 return
-            plan = _only(circle.plan, wish)
+            plan = _only(replace(circle.plan, actions=tuple(actions)), wish)
+            actions.clear()
             for line in said.new(plan, circle, wish):
                 yield line
             result = settled(wish, circle.world, circle.plan, goal)
@@ -339,8 +359,14 @@ def _only(plan: Plan, wish: Wanted) -> Plan:
     )
 
 
-def _accepted(stack: str, revision: int, services: int, warnings: Iterable[str] = ()) -> dict[str, Any]:
-    return {"type": "accepted", "stack": stack, "revision": revision, "warnings": list(warnings), "services": services}
+def _accepted(wish: Wanted, warnings: Iterable[str]) -> dict[str, Any]:
+    return {
+        "type": "accepted",
+        "stack": wish.stack.name,
+        "revision": wish.revision,
+        "warnings": list(warnings),
+        "services": len(wish.active),
+    }
 
 
 def _done(began: float, failures: Iterable[tuple[str, str]]) -> dict[str, Any]:
