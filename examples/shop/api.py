@@ -21,8 +21,8 @@ def ask(path: str, document: object = None) -> object:
 
 class Api(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
-        if self.path in ("/products", "/orders"):
-            self.answer(200, {"served_by": ME, self.path.strip("/"): ask(self.path)})
+        if self.path == "/":
+            self.answer(200, {"served_by": ME, "products": ask("/products"), "orders": ask("/orders")})
         elif self.path == "/health":
             self.answer(200, {"healthy": True})
         else:

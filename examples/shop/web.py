@@ -27,16 +27,16 @@ class Web(BaseHTTPRequestHandler):
         if self.path == "/health":
             return self.answer(200, "healthy\n")
         try:
-            shelf, book = ask("/products"), ask("/orders")
+            shop = ask("/")
         except OSError as error:  # no name, no connection, no answer in time
             return self.answer(502, f"the api does not answer: {error}\n")
         row = "<li>{name}: {price:.2f} <button name=product value={name}>buy</button></li>"
         return self.answer(
             200,
             PAGE.format(
-                products="\n".join(row.format(name=escape(p["name"]), price=p["price"]) for p in shelf["products"]),
-                orders="\n".join(f"<li>{escape(o['product'])}: {escape(o['state'])}</li>" for o in book["orders"]),
-                served_by=escape(shelf["served_by"]),
+                products="\n".join(row.format(name=escape(p["name"]), price=p["price"]) for p in shop["products"]),
+                orders="\n".join(f"<li>{escape(o['product'])}: {escape(o['state'])}</li>" for o in shop["orders"]),
+                served_by=escape(shop["served_by"]),
             ),
         )
 
