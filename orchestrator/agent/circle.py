@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
 import os
 from collections.abc import AsyncIterator, Iterator, Mapping
 from dataclasses import replace
@@ -29,6 +30,7 @@ from orchestrator.scheduler.node import Node
 from orchestrator.storage import volumes
 
 WATCH = 1.0  # seconds between two looks at what no event tells of
+PATIENCE = 3  # attempts to start a launcher, after which its absence is trouble and no longer a moment
 PACE = 1.0  # a turn begins no sooner after the last one than that one took, times this: the circle never eats a core
 
 
@@ -252,14 +254,16 @@ class Circle:
             self.events.note(
                 "die", "launcher", "the launcher ended; its successor adopts the containers", kind="daemon"
             )
-            while True:
+            for attempt in itertools.count():
                 try:
                     await self._meet_launcher()
                 except (OSError, OrchestratorError) as error:
-                    self._launcher_trouble = str(error)
-                    self._launcher_news.set()
-                    self.events.note("trouble", "launcher", str(error), kind="daemon")
-                    await asyncio.sleep(0.5)
+                    # A child that the dead one was just making may hold its lock for a moment more.
+                    if attempt >= PATIENCE:
+                        self._launcher_trouble = str(error)
+                        self._launcher_news.set()
+                        self.events.note("trouble", "launcher", str(error), kind="daemon")
+                    await asyncio.sleep(0.05 if attempt < PATIENCE else 0.5)
                 else:
                     break
             self._launcher_trouble = None

@@ -14,7 +14,7 @@ from functools import partial
 
 from orchestrator import __version__
 from orchestrator.launcher.clients import Client, Refused, Reply
-from orchestrator.launcher.container import Container
+from orchestrator.launcher.container import COME_AGAIN, PATIENCE, Container
 from orchestrator.launcher.deaths import stranger_status
 from orchestrator.launcher.execs import Exec
 from orchestrator.launcher.files import read_json, remove, write_json
@@ -160,6 +160,17 @@ class Server:
         if any(name == waiting for waiting, _ in self._births):
             self.loop.later.append(partial(self._attempt, reply, "delete", partial(self.do_delete, request, reply)))
             return
+        self._clear_up(name, reply, time.monotonic() + PATIENCE)
+
+    def _clear_up(self, name: str, reply: Reply, until: float) -> None:
+        """What a predecessor left of a container that it did not live to make: a group, perhaps with a process in it."""
+        if os.path.exists(os.path.join(self._root.bundle(name), "config.json")):
+            group = self._runtime.group(self._root.bundle(name), self._spec(name))
+            group.kill()
+            if not group.remove() and time.monotonic() < until:
+                again = partial(self._clear_up, name, reply, until)
+                self.loop.at(time.monotonic() + COME_AGAIN, partial(self._attempt, reply, "delete", again))
+                return
         self._forget_files(name)
         reply.done()
 

@@ -13,6 +13,8 @@ from __future__ import annotations
 import errno
 import gc
 import os
+import select
+import signal
 
 from orchestrator.kernel import capabilities, cgroups, descriptors, namespaces, pidfd, seccomp, signals, syscalls
 from orchestrator.runtime import init, rootfs, sandbox
@@ -26,6 +28,7 @@ Spec = dict[str, "Any"]
 
 # The child makes its network namespace itself: that takes half a millisecond, and at times waits for the end of others.
 _OWN = namespaces.NEWPID | namespaces.NEWNS | namespaces.NEWUTS | namespaces.NEWIPC
+_PR_SET_PDEATHSIG = 1
 _PR_SET_DUMPABLE = 4
 _GO = b"1"
 
@@ -126,6 +129,7 @@ def create(bundle: str, spec: Spec, stdout: int, stderr: int) -> Born:
     place = _make_v2(own, resources) if own.version == 2 else None
 
     def road(report: int, gate: int, placed: bool) -> None:
+        _die_with_launcher(gate)
         os.setsid()
         namespaces.unshare(namespaces.NEWNET)
         if own.version == 1:
@@ -137,6 +141,7 @@ def create(bundle: str, spec: Spec, stdout: int, stderr: int) -> Born:
         sandbox.ready(None, stdout, stderr, tty=False)
         environment, _ = sandbox.confine(spec["process"], might)
         os.write(report, _GO)
+        _outlive_launcher()
         if os.read(gate, 1) != _GO:
             os._exit(0)  # the launcher changed its mind, or died
         _become(spec["process"]["args"], environment, report, spec["annotations"].get("org.pyorch.init") == "true")
@@ -149,6 +154,20 @@ def create(bundle: str, spec: Spec, stdout: int, stderr: int) -> Born:
     finally:
         if place is not None:
             os.close(place)
+
+
+def _die_with_launcher(gate: int) -> None:
+    """A half-made container must not go on making things (its groups) that no successor of the launcher knows of."""
+    syscalls.call("end with the launcher", "prctl", _PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+    waiting = select.poll()
+    waiting.register(gate, 0)
+    if waiting.poll(0):  # its other end is closed already: the launcher died before we could ask for the signal
+        os._exit(0)
+
+
+def _outlive_launcher() -> None:
+    """From the gate on, where the end of the pipe tells of the launcher's."""
+    syscalls.call("outlive the launcher", "prctl", _PR_SET_PDEATHSIG, 0, 0, 0, 0)
 
 
 def enter(
