@@ -36,6 +36,7 @@ _OPEN_TREE_CLONE = 1
 _BOTH_EMPTY = 0x4 | 0x40  # move_mount: both sides are given by descriptor
 _NO_MAGICLINKS, _NO_SYMLINKS, _BENEATH, _IN_ROOT = 0x02, 0x04, 0x08, 0x10
 _MNT_DETACH = 2
+_NEWNS = 0x00020000
 _PAGE = 4096
 
 
@@ -46,7 +47,22 @@ def _setattr(what: str, directory: int, path: bytes, flags: int, wanted: int, cl
 
 def private() -> None:
     """Nothing that is mounted from now on is seen outside this mount namespace, and the other way round."""
+    ours = os.open("/", os.O_PATH | os.O_CLOEXEC)
+    _stand_at_the_top()  # all of the namespace, not only what a chroot shows of it
     _setattr("make the mounts private", syscalls.AT_FDCWD, b"/", _RECURSIVE, 0, 0, _PRIVATE)
+    os.fchdir(ours)
+    os.chroot(".")
+    os.close(ours)
+
+
+def _stand_at_the_top() -> None:
+    """Root and working directory become the root of the mount namespace, whatever chroot(2) we were started in.
+
+    setns(2) does that, also into the namespace one is in.
+    """
+    own = os.open("/proc/self/ns/mnt", os.O_RDONLY | os.O_CLOEXEC)
+    syscalls.call("stand at the root of the mounts", "setns", own, _NEWNS)
+    os.close(own)
 
 
 def make(fstype: str, options: Iterable[str] = (), source: str = "", attributes: int = 0) -> int:
@@ -153,7 +169,12 @@ def remove_tree(path: str) -> None:
 
 
 def pivot(root: int) -> None:
-    """`root` (a mount point of ours) becomes the root directory, the old one goes with all that is mounted in it."""
+    """`root` (a mount point of ours) becomes the root directory, the old one goes with all that is mounted in it.
+
+    From a chroot, pivot_root(2) would exchange only the chroot's mount: what lies above it would stay, in reach of an
+    exec (setns goes to the top of a namespace) and of every root in the container that may call chroot(2).
+    """
+    _stand_at_the_top()
     os.fchdir(root)
     syscalls.call("change the root directory", "pivot_root", b".", b".")
     syscalls.call("leave the host's root behind", "umount2", b".", _MNT_DETACH)

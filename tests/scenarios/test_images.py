@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import os
+import re
+import shlex
 import shutil
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -59,6 +62,27 @@ def test_the_masks_go_with_the_last_container(pyorch: Pyorch) -> None:
     assert os.path.isdir(f"{pyorch.root.run}/masks")
     pyorch.ok("down", "-t", "0")
     pyorch.until(lambda: not os.path.exists(f"{pyorch.root.run}/masks"))
+
+
+def test_an_agent_in_a_chroot_has_containers_that_see_nothing_above_it(pyorch: Pyorch) -> None:
+    """pivot_root(2) from a chroot leaves what lies above it in reach of whoever enters the mount namespace: an exec."""
+    pyorch.write(SLEEPER)
+    above = pyorch.directory / "above"
+    above.mkdir()
+    steps = [
+        ["up", "-d", "--wait", "stack.yaml"],
+        ["exec", "-T", "host", "sh", "-c", "cat /etc/hostname; ls -d /etc/shadow /boot"],
+        ["down", "-t", "0"],
+        ["agent", "stop", "--all"],
+    ]
+    commands = "; ".join(shlex.join(pyorch.command(*step)) for step in steps)
+    script = f"mount --rbind / {above} && exec chroot {above} sh -c {shlex.quote(f'cd {pyorch.directory}; {commands}')}"
+    done = subprocess.run(
+        ["unshare", "--mount", "sh", "-c", script], env=pyorch.environment, capture_output=True, text=True, timeout=60
+    )
+    first, *rest = done.stdout.splitlines()
+    assert re.fullmatch("[0-9a-f]{12}", first), done
+    assert not rest or not rest[0].startswith("/"), done
 
 
 @pytest.mark.skipif(not shutil.which("busybox"), reason="needs a static busybox (Debian: busybox-static)")

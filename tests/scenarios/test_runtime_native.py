@@ -384,4 +384,4 @@ def test_the_hosts_root_serves_as_a_layer_under_a_mask(host: Host, tmp_path: Pat
         spec["annotations"]["org.pyorch.layers"] = f"{mask}:/"
         assert host.live(bundle, spec) == Ended(0, "ok\n", "")
     finally:
-        mounts.unmount(str(place))
+        mounts.detach(str(place))
