@@ -92,7 +92,7 @@ class Events:
             for event in self._store.events(stack, since_ns):
                 yield event
             while live and (event_or_end := await queue.get()) is not None:
-                if stack is None or event_or_end.stack == stack:
+                if stack is None or event_or_end.stack in (stack, ""):
                     yield event_or_end
         finally:
             self._followers.discard(queue)

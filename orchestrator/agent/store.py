@@ -191,10 +191,11 @@ class Store:
         )
 
     def events(self, stack: str | None, since_ns: int) -> list[Event]:
-        """Events not older than `since_ns`, oldest first; of all stacks where `stack` is None."""
+        """Events not older than `since_ns`, oldest first; of all stacks where `stack` is None, else of this one and of
+        the agent's own processes, which serve them all."""
         rows = self._db.execute(
             "SELECT wall_ns, stack, document FROM events "
-            "WHERE wall_ns >= ? AND (? IS NULL OR stack = ?) AND json_valid(document) ORDER BY id",
+            "WHERE wall_ns >= ? AND (? IS NULL OR stack IN (?, '')) AND json_valid(document) ORDER BY id",
             (since_ns, stack, stack),
         )
         found = []

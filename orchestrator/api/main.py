@@ -60,6 +60,7 @@ async def _serve(root: Root, ready: int | None) -> None:
     gc.collect()
     gc.freeze()
     if store.damage:
+        print(f"pyorch: {store.damage}", file=sys.stderr, flush=True)
         circle.events.note("trouble", "agent", store.damage, kind="daemon")
     circle.events.note("start", "agent", f"pid {os.getpid()}", kind="daemon")
     _tell(ready)

@@ -163,7 +163,7 @@ class Server:
         self._clear_up(name, reply, time.monotonic() + PATIENCE)
 
     def _clear_up(self, name: str, reply: Reply, until: float) -> None:
-        """What a predecessor left of a container that it did not live to make: a group, perhaps with a process in it."""
+        """What a predecessor left of a container that it did not live to make: a group, perhaps a process in it."""
         if os.path.exists(os.path.join(self._root.bundle(name), "config.json")):
             group = self._runtime.group(self._root.bundle(name), self._spec(name))
             group.kill()

@@ -44,10 +44,7 @@ def strangers(turn: Turn) -> Iterator[Line]:
     these were forgotten (a lost database) and not given up: only their user can tell."""
     for stack, services in turn.containers.items():
         if stack not in turn.wanted:
-            why = (
-                f"stack {stack} is not known here any more; "
-                f"'up' with its file takes it over, 'down -p {stack}' takes it away"
-            )
+            why = f"its stack is not known here any more; 'pyorch -p {stack} down' takes it away"
             for slots in services.values():
                 yield from (Hold(container.name, why) for container in slots.values())
 

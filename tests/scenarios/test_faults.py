@@ -13,14 +13,16 @@ import random
 import re
 import signal
 import socket
+import sqlite3
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from orchestrator.network import firewall
 from tests.scenarios.conftest import Pyorch
 
 pytestmark = pytest.mark.root
@@ -166,8 +168,8 @@ def test_an_agent_killed_at_any_moment_loses_and_doubles_nothing(pyorch: Pyorch,
             untouched = {"shop-db-1", "shop-worker-1"} | (NAMES if deed == "steady" else set())
             for name in untouched & set(before):
                 assert after[name] == before[name], f"{name} was touched by round {number} ({deed})"
-        for name in set(before) & set(after):
-            assert after[name][2] == before[name][2], f"{name} has another address after round {number} ({deed})"
+            for name in set(before) & set(after):
+                assert after[name][2] == before[name][2], f"{name} has another address after round {number} ({deed})"
 
 
 def test_an_agent_killed_in_a_down_finishes_it_when_it_is_back(pyorch: Pyorch) -> None:
@@ -478,3 +480,238 @@ def test_what_finds_no_address_says_so_and_the_rest_runs(pyorch: Pyorch) -> None
     after = runs(pyorch)
     assert set(after) == {"p-a-1", "p-a-2", "p-b-1", "p-b-2", "p-b-3"}
     assert len({addresses for _, _, addresses in after.values()}) == 5
+
+
+# the disk, the database, the host's rules
+
+
+def test_a_damaged_or_lost_database_costs_no_container(pyorch: Pyorch) -> None:
+    port = free_port()
+    pyorch.up(shop(port))
+    before = runs(pyorch)
+    database = Path(pyorch.root.state) / "pyorch.db"
+    half = database.stat().st_size // 2
+    damages: list[Callable[[], object]] = [
+        lambda: os.truncate(database, 0),
+        lambda: os.truncate(database, half),
+        lambda: database.write_bytes(b"garbage" * 4000),
+        lambda: database.unlink(),
+    ]
+    for number, damage in enumerate(damages):
+        pyorch.ok("agent", "stop")  # in good order, so that the journal is in the file
+        damage()
+        pyorch.ok("agent", "start")
+        assert runs(pyorch) == before, number
+        assert set(pyorch.ps()) == NAMES
+        assert fetch(port) == "red"
+        assert pyorch.run("plan", "stack.yaml").returncode == 0, "what is wanted is known as well"
+        assert "pyorch.db" in pyorch.ok("events", "--no-follow"), "and the damage is told"
+    os.kill(before["shop-web-1"][1], signal.SIGKILL)
+    pyorch.until(lambda: runs(pyorch).get("shop-web-1", before["shop-web-1"]) != before["shop-web-1"])
+    pyorch.ok("down", "-v")
+    assert not groups(pyorch)
+
+
+def test_containers_of_a_forgotten_stack_are_left_alone_until_their_user_takes_them_down(pyorch: Pyorch) -> None:
+    pyorch.up(shop(free_port()))
+    before = runs(pyorch)
+    pyorch.ok("agent", "stop")
+    (Path(pyorch.root.state) / "pyorch.db").unlink()
+    (Path(pyorch.root.run) / "wanted.json").unlink()
+    pyorch.ok("agent", "start")
+    assert runs(pyorch) == before
+    rows = {row["Name"]: row for row in pyorch.lines("-p", "shop", "ps", "-a", "--format", "json")}
+    assert set(rows) == NAMES
+    assert all("pyorch -p shop down" in row["Reason"] for row in rows.values())
+    pyorch.ok("-p", "shop", "down", "-t", "1")
+    assert not groups(pyorch)
+    assert not list(Path(pyorch.root.bundles).iterdir())
+    pyorch.ok("agent", "stop")  # the bridge that nobody knew has nothing on it any more
+    pyorch.ok("agent", "start")
+
+
+def test_what_was_asked_before_the_agent_died_is_done_by_the_next(pyorch: Pyorch) -> None:
+    pyorch.up(f"name: w\nservices:\n  a: {{image: 'host:/', command: {WAITS}}}\n")
+    kill(pyorch, "agent")
+    db = sqlite3.connect(Path(pyorch.root.state) / "pyorch.db")
+    db.execute("UPDATE stacks SET wishes = json_set(wishes, '$.scale.a', 2)")
+    db.commit()
+    db.close()
+    pyorch.ok("agent", "start")
+    pyorch.until(lambda: set(runs(pyorch)) == {"w-a-1", "w-a-2"})
+
+
+def test_what_another_boot_left_in_run_is_nobody(pyorch: Pyorch) -> None:
+    pyorch.up(f"name: w\nservices:\n  a: {{image: 'host:/', command: {WAITS}, restart: always}}\n")
+    bundle, old = pyorch.bundle("w-a-1"), runs(pyorch)["w-a-1"]
+    kill(pyorch, "agent")
+    state = json.loads((bundle / "state.json").read_text())
+    os.kill(old[1], signal.SIGKILL)
+    pyorch.until(lambda: (bundle / "exit.json").exists() and not (bundle / "state.json").exists())
+    kill(pyorch, "launcher")
+    kill(pyorch, "dns")
+    with subprocess.Popen(["sleep", "3600"]) as bystander:  # has got the pid of a container of the former boot
+        try:
+            (bundle / "exit.json").unlink()
+            (bundle / "state.json").write_text(json.dumps({**state, "pid": bystander.pid}))
+            (Path(pyorch.root.run) / "boot").write_text("another")
+            pyorch.ok("agent", "start")
+            new = pyorch.until(lambda: runs(pyorch).get("w-a-1"))
+            assert new[0] != old[0]
+            assert new[2] == old[2], "addresses are leased over a reboot"
+            assert bystander.poll() is None
+        finally:
+            bystander.kill()
+
+
+@contextlib.contextmanager
+def small_disk(pyorch: Pyorch, size: str) -> Iterator[Path]:
+    """STATE on a disk of its own; gives the file that fills it."""
+    state = Path(pyorch.root.state)
+    state.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size}", "small", str(state)], check=True)
+    ballast = state / "ballast"
+    try:
+        yield ballast
+    finally:
+        ballast.unlink(missing_ok=True)
+        pyorch.take_down()
+        pyorch.ok("agent", "stop", "--all")
+        subprocess.run(["umount", str(state)], check=True)
+
+
+def fill(ballast: Path) -> None:
+    """To the last byte."""
+    with ballast.open("wb", buffering=0) as file:
+        for size in (1 << 16, 1 << 12, 1 << 6, 1):
+            with contextlib.suppress(OSError):
+                while file.write(b"x" * size):
+                    pass
+
+
+def test_a_full_disk_stops_nothing_that_runs_and_makes_nothing_by_halves(pyorch: Pyorch) -> None:
+    with small_disk(pyorch, "24M") as ballast:
+        text = """
+            name: f
+            services:
+              a:
+                image: host:/
+                command: [python3, -uc, "import time\\nwhile True: print('x' * 999), time.sleep(0.001)"]
+                restart: always
+        """
+        pyorch.up(text)
+        before = runs(pyorch)
+        kept = sorted(os.listdir(pyorch.root.containers))
+        fill(ballast)
+        written = progress(before["f-a-1"][1])
+        pyorch.until(lambda: progress(before["f-a-1"][1]) > written + (1 << 17))  # more than a pipe holds
+        pyorch.write(text.replace("services:", f"services:\n              b: {{image: 'host:/', command: {WAITS}}}"))
+        done = pyorch.run("up", "-d", "stack.yaml")
+        said = done.stdout + done.stderr
+        assert done.returncode == 1, said
+        assert "No space left" in said or "disk full" in said or "disk is full" in said
+        assert "Traceback" not in said
+        assert runs(pyorch) == before
+        assert sorted(os.listdir(pyorch.root.containers)) == kept
+        assert pyorch.ok("exec", "-T", "a", "echo", "well") == "well\n"
+        kill(pyorch, "agent")
+        started = pyorch.run("agent", "start")
+        assert "Traceback" not in started.stderr
+        assert runs(pyorch) == before
+        ballast.unlink()
+        pyorch.ok("up", "-d", "--wait", "stack.yaml")
+        after = runs(pyorch)
+        assert set(after) == {"f-a-1", "f-b-1"}
+        assert after["f-a-1"] == before["f-a-1"]
+        assert not list(Path(pyorch.root.state).glob("*.damaged"))
+        tail = len(pyorch.ok("logs", "a"))
+        pyorch.until(lambda: len(pyorch.ok("logs", "a")) > tail)
+
+
+def progress(pid: int) -> int:
+    """Bytes that a process has written so far, of whatever kind; proc(5)."""
+    found = re.search(r"wchar: (\d+)", Path(f"/proc/{pid}/io").read_text())
+    assert found
+    return int(found[1])
+
+
+def test_flushed_rules_come_back(pyorch: Pyorch) -> None:
+    port = free_port()
+    pyorch.up(shop(port))
+    firewall.remove(pyorch.root.table)
+    pyorch.until(lambda: firewall.present(pyorch.root.table), seconds=3)
+    assert fetch(port) == "red"
+
+
+# those who ask
+
+
+def commands(pyorch: Pyorch, word: str) -> set[int]:
+    """Pids of the containers' processes whose command line has this word in it."""
+    found = set()
+    for process in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+            if pyorch.root.cgroup in (process / "cgroup").read_text() and word in (process / "cmdline").read_text():
+                found.add(int(process.name))
+    return found
+
+
+def test_a_check_that_hangs_ends_at_its_timeout_with_its_children(pyorch: Pyorch) -> None:
+    hangs = "trap '' TERM; sleep 98765 & sleep 98765 & wait"
+    pyorch.write(
+        f"""
+        name: h
+        services:
+          a:
+            image: host:/
+            command: {WAITS}
+            restart: "no"
+            healthcheck: {{test: [CMD-SHELL, "{hangs}"], interval: 50ms, timeout: 300ms, retries: 2}}
+        """
+    )
+    pyorch.ok("up", "-d", "stack.yaml")
+    first = pyorch.until(lambda: commands(pyorch, "98765"))
+    pyorch.until(lambda: not first & commands(pyorch, "98765"))
+    pyorch.until(lambda: pyorch.ps()["h-a-1"]["Health"] == "unhealthy")
+    assert len(commands(pyorch, "98765")) <= 3, "one check at a time"
+    assert pyorch.ps()["h-a-1"]["State"] == "running"
+
+
+def test_a_check_that_prints_a_gigabyte_harms_nobody(pyorch: Pyorch) -> None:
+    pyorch.write(
+        f"""
+        name: g
+        services:
+          a:
+            image: host:/
+            command: {WAITS}
+            healthcheck: {{test: [CMD-SHELL, "head -c 1G /dev/zero"], interval: 1h, timeout: 60s}}
+        """
+    )
+    pyorch.ok("up", "-d", "stack.yaml")
+    assert pyorch.ok("exec", "-T", "a", "echo", "well") == "well\n"
+    pyorch.until(lambda: pyorch.ps()["g-a-1"]["Health"] == "healthy", seconds=50)
+    for daemon in ("agent", "launcher"):
+        (peak,) = re.findall(r"VmHWM:\s+(\d+) kB", Path(f"/proc/{daemon_pid(pyorch, daemon)}/status").read_text())
+        assert int(peak) < 120_000
+
+
+def test_the_command_of_a_client_that_was_killed_ends(pyorch: Pyorch) -> None:
+    pyorch.up(f"name: e\nservices:\n  a: {{image: 'host:/', command: {WAITS}}}\n")
+    client = begin(pyorch, "exec", "-T", "a", "sleep", "87654")
+    pyorch.until(lambda: commands(pyorch, "87654"))
+    client.kill()
+    client.communicate()
+    pyorch.until(lambda: not commands(pyorch, "87654"))
+
+
+def test_idle_and_slow_clients_do_not_keep_others_from_being_served(pyorch: Pyorch) -> None:
+    pyorch.up(f"name: s\nservices:\n  a: {{image: 'host:/', command: {WAITS}}}\n")
+    with contextlib.ExitStack() as held:
+        for number in range(300):
+            client = held.enter_context(socket.socket(socket.AF_UNIX))
+            client.connect(pyorch.root.api_socket)
+            if number % 2:
+                client.sendall(b"POST /v1/up HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n"[: 20 + number % 40])
+        assert pyorch.ps()["s-a-1"]["State"] == "running"
+    pyorch.until(lambda: len(os.listdir(f"/proc/{daemon_pid(pyorch, 'agent')}/fd")) < 100)

@@ -89,3 +89,59 @@ def test_a_file_of_a_newer_version_is_refused_and_left_alone(tmp_path: Path) -> 
     with pytest.raises(HostRefused, match="a newer pyorch wrote it"):
         Store(str(tmp_path))
     assert not (tmp_path / "pyorch.db.damaged").exists()
+
+
+def test_a_lost_file_is_replaced_by_the_copy_of_what_is_wanted(tmp_path: Path) -> None:
+    copy = tmp_path / "wanted.json"
+    store = Store(str(tmp_path / "state"), str(copy))
+    lease = NetworkLease("shop_default", "shop", 3, "10.1.0.0/24", "10.1.0.1", True)
+    store.put_network(lease)
+    store.put_port("shop", "web", "80/tcp/0", 49200)
+    for revision in (1, 2, 3):
+        store.put_revision("shop", revision, f'"{revision}"', 7)
+    store.put_stack("shop", 3, {"orphans": [["old", 1]]})
+    store.close()
+    (tmp_path / "state" / "pyorch.db").write_bytes(b"garbage" * 1000)
+
+    after = Store(str(tmp_path / "state"), str(copy))
+    assert after.damage is not None and "shop" in after.damage
+    assert after.stacks() == [("shop", 3, {"orphans": [["old", 1]]})]
+    assert after.networks() == [lease]
+    assert after.port("shop", "web", "80/tcp/0") == 49200
+    assert [after.revision("shop", revision) for revision in (1, 2, 3)] == ['"1"', None, '"3"']
+
+
+def test_a_stack_that_was_taken_down_does_not_come_back_from_the_copy(tmp_path: Path) -> None:
+    store = Store(str(tmp_path / "state"), str(tmp_path / "wanted.json"))
+    store.put_stack("shop", 1, {"orphans": []})
+    store.commit()
+    store.forget_stack("shop")
+    store.close()
+    (tmp_path / "state" / "pyorch.db").unlink()
+    assert Store(str(tmp_path / "state"), str(tmp_path / "wanted.json")).stacks() == []
+
+
+def test_what_cannot_be_committed_was_never_written(tmp_path: Path) -> None:
+    store = Store(str(tmp_path))
+    store.put_stack("shop", 1, {})
+    store.rollback()
+    store.put_stack("blog", 1, {})
+    store.commit()
+    assert [name for name, _, _ in Store(str(tmp_path)).stacks()] == ["blog"]
+
+
+def test_the_journal_of_a_damaged_file_goes_aside_with_it(tmp_path: Path) -> None:
+    store = Store(str(tmp_path))
+    store.put_stack("shop", 1, {})
+    store.close()
+    store = Store(str(tmp_path))
+    store.put_stack("blog", 1, {})
+    store.commit()
+    file = tmp_path / "pyorch.db"
+    file.write_bytes(b"garbage" * 1000)  # while the journal beside it holds only the latest change
+    after = Store(str(tmp_path))
+    assert after.stacks() == []
+    assert after.damage is not None
+    after.put_stack("cart", 1, {})
+    after.commit()
+    assert [name for name, _, _ in Store(str(tmp_path)).stacks()] == ["cart"]
