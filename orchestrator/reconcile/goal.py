@@ -76,16 +76,18 @@ def _up(scene: Scene, plan: Plan, ready: bool) -> Iterator[_Answer]:
     """Slot by slot; then what is still to be taken away or made."""
     holds = {hold.subject: hold for hold in plan.holds}
     actions = {action.subject: action.why for action in plan.actions}
+    busy = set(scene.turn.world.busy)
     for service in scene.order:
         for slot in scene.slots(service) if scene.runs(service) else ():
             name = slot.replica.name
-            why = actions.pop(name, "being worked at" if name in scene.turn.world.busy else None)
+            why = actions.pop(name, "being worked at" if name in busy else None)
+            busy.discard(name)
             answer = _slot(scene, slot, holds.pop(name, None), why, ready)
             if answer:
                 yield answer
     ours = {c.name for slots in scene.containers.values() for c in slots.values()}
     ours |= {thing.name for things in (scene.stack.networks, scene.stack.volumes) for thing in things.values()}
-    for subject, why in actions.items():
+    for subject, why in {**dict.fromkeys(sorted(busy), "being worked at"), **actions}.items():
         if subject in ours:
             yield _Answer(subject, "pending", why)
 
