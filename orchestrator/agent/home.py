@@ -33,8 +33,11 @@ def claim(root: Root) -> int:
         pid = os.read(lock, 32).decode(errors="replace").strip()
         os.close(lock)
         raise Conflict(f"cannot run the agent: another one (pid {pid}) has {root.directory}") from error
-    os.ftruncate(lock, 0)
-    os.pwrite(lock, str(os.getpid()).encode(), 0)
+    try:
+        os.ftruncate(lock, 0)
+        os.pwrite(lock, str(os.getpid()).encode(), 0)
+    except OSError as error:
+        raise HostRefused(f"cannot use {root.directory}: {error.strerror}") from error
     into_memory(root)
     _forget_other_boot(root)
     return lock

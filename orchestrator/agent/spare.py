@@ -27,7 +27,7 @@ def keep(db: sqlite3.Connection, path: str) -> None:
     tables = {table: db.execute(query).fetchall() for table, query in ROWS.items()}
     with open(f"{path}.new", "w", encoding="utf-8") as file:
         os.fchmod(file.fileno(), 0o600)
-        json.dump(tables, file)
+        file.write(json.dumps(tables))
     os.replace(f"{path}.new", path)
 
 

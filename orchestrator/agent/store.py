@@ -35,6 +35,7 @@ VERSION = 1
 UNREADABLE = """SELECT (SELECT count(*) FROM stacks WHERE NOT json_valid(wishes)) +
     (SELECT count(*) FROM stacks s JOIN revisions r ON r.stack = s.name AND r.revision = s.revision
      WHERE NOT json_valid(r.document))"""
+RESERVED = 1 << 18  # bytes
 EVENTS_KEPT = 20_000
 REVISIONS_KEPT = 25
 
@@ -98,6 +99,16 @@ class Store:
             with contextlib.suppress(OSError):  # the next commit tries again; only a second fault would miss it
                 spare.keep(self._db, self._copy)
                 self._copy_is_old = False
+
+    def make_room(self) -> bool:
+        """On a full disk: whether the journal can be begun anew, in the space that it has already (see `_reserve`), for
+        a `down` must be possible just then. What was not committed is lost."""
+        try:
+            self._db.rollback()
+            (blocked, _, _) = self._db.execute("PRAGMA wal_checkpoint(RESTART)").fetchone()
+        except sqlite3.OperationalError:
+            return False
+        return not blocked
 
     def rollback(self) -> None:
         """Forget what was written since the last commit."""
@@ -232,10 +243,25 @@ def _open(path: str) -> tuple[sqlite3.Connection, bool]:
             db.execute(f"PRAGMA user_version = {VERSION}")
         if db.execute(UNREADABLE).fetchone()[0]:
             raise sqlite3.DatabaseError("a stack in it is no JSON")
+        _reserve(db)
     except BaseException:
         db.close()
         raise
     return db, found == 0
+
+
+def _reserve(db: sqlite3.Connection) -> None:
+    """Make file and journal larger than they need to be: room for some changes when the disk is full. Where it is full
+    already, nothing can be reserved, and nothing is lost by that."""
+    with contextlib.suppress(sqlite3.OperationalError):
+        db.execute("CREATE TABLE IF NOT EXISTS reserve (bytes BLOB)")
+        db.execute("INSERT INTO reserve VALUES (zeroblob(?))", (RESERVED,))
+        db.commit()
+    with contextlib.suppress(sqlite3.OperationalError):
+        db.rollback()
+        db.execute("DELETE FROM reserve")
+        db.commit()
+        db.execute("PRAGMA wal_checkpoint(RESTART)")
 
 
 def _is_damage(error: sqlite3.DatabaseError) -> bool:

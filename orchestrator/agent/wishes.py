@@ -68,15 +68,23 @@ class Wishes:
         else:
             document = self._documents[name]
         try:
+            self._write(name, wish.revision, document, wishes)
+        except HostRefused:
+            if not self._store.make_room():
+                raise
+            self._write(name, wish.revision, document, wishes)
+        self._wanted[name] = wish
+        self._documents[name] = document
+
+    def _write(self, name: str, revision: int, document: str, wishes: dict[str, Any]) -> None:
+        try:
             if document is not self._documents.get(name):
-                self._store.put_revision(name, wish.revision, document, clock.wall_ns())
-            self._store.put_stack(name, wish.revision, wishes)
+                self._store.put_revision(name, revision, document, clock.wall_ns())
+            self._store.put_stack(name, revision, wishes)
             self._store.commit()
         except HostRefused:
             self._store.rollback()
             raise
-        self._wanted[name] = wish
-        self._documents[name] = document
 
     def _home_of(self, wish: Wanted, service: str) -> int:
         """The newest revision that has an orphan's definition."""

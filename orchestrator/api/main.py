@@ -29,6 +29,8 @@ def main(arguments: list[str]) -> int:
         lock = home.claim(root)
         asyncio.run(_serve(root, ready))
     except OrchestratorError as error:
+        if ready is not None:
+            os.write(ready, str(error).encode())  # the log may be on a full disk
         print(f"pyorch: {error}", file=sys.stderr, flush=True)
         return error.exit_code
     os.close(lock)

@@ -70,17 +70,18 @@ def must_be_root() -> None:
 
 
 def _start(root: Root) -> None:
-    """Forks, and waits for the byte that says "I answer"; the end of the pipe without it says that it failed."""
+    """Forks, and waits for the byte that says "I answer"; anything else on the pipe says why it does not."""
     ready, tell = os.pipe()
     if os.fork() == 0:
         _become_agent(root, tell)
     os.close(tell)
     with os.fdopen(ready, "rb") as pipe:
-        if pipe.read(1):
-            return
+        answer = pipe.read()
+    if answer == b"1":
+        return
     from orchestrator.errors import OrchestratorError
 
-    words = last_words(root)
+    words = answer.decode(errors="replace") or last_words(root)
     said = words if words.startswith("cannot ") else f"cannot start the agent: {words}"
     raise OrchestratorError(f"{said} (see {log(root)})")
 

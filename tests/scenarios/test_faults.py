@@ -624,8 +624,11 @@ def test_a_full_disk_stops_nothing_that_runs_and_makes_nothing_by_halves(pyorch:
         assert set(after) == {"f-a-1", "f-b-1"}
         assert after["f-a-1"] == before["f-a-1"]
         assert not list(Path(pyorch.root.state).glob("*.damaged"))
-        tail = len(pyorch.ok("logs", "a"))
-        pyorch.until(lambda: len(pyorch.ok("logs", "a")) > tail)
+        newest = pyorch.ok("logs", "--tail", "1", "-t", "a")
+        pyorch.until(lambda: pyorch.ok("logs", "--tail", "1", "-t", "a") != newest)
+        fill(ballast)
+        pyorch.ok("down", "-t", "1")  # what makes room must be possible when there is none
+        assert not groups(pyorch)
 
 
 def progress(pid: int) -> int:
