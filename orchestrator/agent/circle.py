@@ -305,6 +305,9 @@ class Circle:
         said: set[str] = set()
         while True:
             await asyncio.sleep(WATCH)
+            for bridge in self.wiring.vanished():
+                why = "the bridge was removed; made again, with what hung on it"
+                self.events.note("drift", bridge, why, kind="network")
             if self.wiring.rules_vanished():
                 self.events.note(
                     "drift", self.root.table, "the firewall's rules were flushed; written again", kind="network"

@@ -83,6 +83,9 @@ class Wiring:
         name = self._root.bridge(lease.number)
         prefix = lease.subnet.rpartition("/")[2]
         self._bridges[name] = bridges.make(name, f"{lease.gateway}/{prefix}")
+        for record in self._containers:  # none, unless a bridge that was in use is made again
+            if record.phase == "running" and network.name in record.addresses:
+                attach.join(self._host_name(record, list(record.addresses).index(network.name)), self._bridges[name])
         return f"{lease.subnet} on {name}"
 
     async def drop(self, name: str) -> None:
@@ -154,14 +157,17 @@ class Wiring:
             prefix = lease.subnet.rpartition("/")[2]
             attach.attach(
                 record.pid or 0,
-                # A fresh name for each run: the kernel takes the former one away late (15-80 ms after the death).
-                host_name=self._root.veth(record.id, number) + "abcdefghijklmnop"[record.runs % 16],
+                host_name=self._host_name(record, number),
                 bridge_index=self._bridges[bridge],
                 address=f"{address}/{prefix}",
                 gateway=lease.gateway if name == outward else None,
                 inside=f"eth{number}",
                 mac=pool.mac(address),
             )
+
+    def _host_name(self, record: Record, number: int) -> str:
+        """Fresh for each run: the kernel takes the former one away late (15-80 ms after the death)."""
+        return self._root.veth(record.id, number) + "abcdefghijklmnop"[record.runs % 16]
 
     def nameservers(self, record: Record) -> list[str]:
         return [self.leases[name].gateway for name in record.addresses]
@@ -227,6 +233,13 @@ class Wiring:
         gone = _udp_targets(before) - _udp_targets(after) if before is not None else set()
         if gone:
             firewall.forget(gone)
+
+    def vanished(self) -> list[str]:
+        """Bridges that somebody removed: the next turn makes them again."""
+        gone = [name for name in self._bridges if not os.path.exists(f"/sys/class/net/{name}")]
+        for name in gone:
+            del self._bridges[name]
+        return gone
 
     def rules_vanished(self) -> bool:
         """Somebody flushed the machine's rules: the next turn writes ours again."""

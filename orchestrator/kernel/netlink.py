@@ -175,6 +175,11 @@ def hairpin(name: str) -> bytes:
     return _change_link(RTM_NEWLINK, 0, text(IFLA_IFNAME, name), info)
 
 
+def join(name: str, master: int) -> bytes:
+    """Put link `name` into bridge `master`."""
+    return _change_link(RTM_NEWLINK, 0, text(IFLA_IFNAME, name), number(IFLA_MASTER, master))
+
+
 def link_up(index: int) -> bytes:
     return _change_link(RTM_NEWLINK, 0, index=index, up=True)
 

@@ -42,6 +42,16 @@ def attach(
         raise HostRefused(f"cannot attach process {pid} to its network as {address}: {why}") from error
 
 
+def join(host_name: str, bridge_index: int) -> None:
+    """Put the host's end into a bridge again whose predecessor somebody removed. Gone already is as good."""
+    try:
+        with Netlink() as kernel:
+            kernel.run(netlink.join(host_name, bridge_index), netlink.hairpin(host_name))
+    except OSError as error:
+        if error.errno != errno.ENODEV:
+            raise HostRefused(f"cannot put link '{host_name}' into its bridge: {error.strerror}") from error
+
+
 def _furnish(pid: int, inside: str, address: str, gateway: str | None) -> None:
     with netlink.namespace_of(pid):
         kernel = Netlink()

@@ -22,7 +22,7 @@ from typing import Any
 
 import pytest
 
-from orchestrator.network import firewall
+from orchestrator.network import bridges, firewall
 from tests.scenarios.conftest import Pyorch
 
 pytestmark = pytest.mark.root
@@ -644,6 +644,17 @@ def test_flushed_rules_come_back(pyorch: Pyorch) -> None:
     firewall.remove(pyorch.root.table)
     pyorch.until(lambda: firewall.present(pyorch.root.table), seconds=3)
     assert fetch(port) == "red"
+
+
+def test_a_bridge_that_somebody_removed_comes_back_with_all_that_hung_on_it(pyorch: Pyorch) -> None:
+    port = free_port()
+    pyorch.up(shop(port))
+    before = runs(pyorch)
+    for bridge in bridges.listing(pyorch.root.bridge(0)):
+        bridges.drop(bridge)
+    pyorch.until(lambda: fetch(port) == "red", seconds=5)
+    assert runs(pyorch) == before
+    assert pyorch.run("exec", "-T", "worker", "getent", "hosts", "db").returncode == 0
 
 
 # those who ask
