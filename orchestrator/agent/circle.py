@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import itertools
 import os
 from collections.abc import AsyncIterator, Iterator, Mapping
 from dataclasses import replace
@@ -30,7 +29,7 @@ from orchestrator.scheduler.node import Node
 from orchestrator.storage import volumes
 
 WATCH = 1.0  # seconds between two looks at what no event tells of
-PATIENCE = 3  # attempts to start a launcher, after which its absence is trouble and no longer a moment
+PATIENCE = 3  # more attempts to reach a launcher, after which its absence is trouble and no longer a moment
 PACE = 1.0  # a turn begins no sooner after the last one than that one took, times this: the circle never eats a core
 
 
@@ -87,9 +86,9 @@ class Circle:
 
     async def run(self) -> None:
         """Recover, then turn until cancelled."""
+        await self._meet_launcher()
+        await self._recover()
         async with asyncio.TaskGroup() as tasks:
-            await self._meet_launcher()
-            await self._recover()
             tasks.create_task(self._keep_launcher())
             tasks.create_task(self._keep_dns())
             tasks.create_task(self._keep_watch())
@@ -243,8 +242,18 @@ class Circle:
             self.prober.watch(record)
 
     async def _meet_launcher(self) -> None:
-        self.launcher = await connect_launcher(self.root, self._heard)
-        await self.launcher.request("hello")
+        """The one that runs, or a new one. Raises Unreachable where none comes up."""
+        for attempt in range(PATIENCE, -1, -1):
+            try:
+                self.launcher = await connect_launcher(self.root, self._heard)
+                await self.launcher.request("hello")
+            except (OSError, OrchestratorError):
+                # What a killed predecessor was just making may hold its lock, or its socket, for a moment more.
+                if not attempt:
+                    raise
+                await asyncio.sleep(0.05)
+            else:
+                return
 
     async def _keep_launcher(self) -> None:
         """A dead launcher hurts nobody: its successor adopts the containers, and we read what it found."""
@@ -254,16 +263,14 @@ class Circle:
             self.events.note(
                 "die", "launcher", "the launcher ended; its successor adopts the containers", kind="daemon"
             )
-            for attempt in itertools.count():
+            while True:
                 try:
                     await self._meet_launcher()
                 except (OSError, OrchestratorError) as error:
-                    # A child that the dead one was just making may hold its lock for a moment more.
-                    if attempt >= PATIENCE:
-                        self._launcher_trouble = str(error)
-                        self._launcher_news.set()
-                        self.events.note("trouble", "launcher", str(error), kind="daemon")
-                    await asyncio.sleep(0.05 if attempt < PATIENCE else 0.5)
+                    self._launcher_trouble = str(error)
+                    self._launcher_news.set()
+                    self.events.note("trouble", "launcher", str(error), kind="daemon")
+                    await asyncio.sleep(0.5)
                 else:
                     break
             self._launcher_trouble = None

@@ -40,7 +40,8 @@ def main(arguments: Sequence[str]) -> int:
     signals = Signals(root.zones, server)
     server.reload()
     if ready:
-        os.write(int(ready), b"ready\n")
+        with contextlib.suppress(BrokenPipeError):  # who started us was killed meanwhile
+            os.write(int(ready), b"ready\n")
         os.close(int(ready))
     gc.freeze()
     while not signals.end:

@@ -6,6 +6,7 @@ writes one byte to FD: from that moment its socket answers. Where another launch
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import os
 import resource
@@ -129,5 +130,6 @@ def _spare_from_oom_killer() -> None:
 
 def _tell(ready: int | None) -> None:
     if ready is not None:
-        os.write(ready, b"1")
+        with contextlib.suppress(BrokenPipeError):  # who started us was killed meanwhile; somebody else will ask
+            os.write(ready, b"1")
         os.close(ready)

@@ -71,8 +71,11 @@ def daemon_pid(pyorch: Pyorch, daemon: str) -> int:
 
 
 def kill(pyorch: Pyorch, daemon: str) -> int:
-    """SIGKILL to "agent", "launcher" or "dns"; returns its pid once it is dead."""
-    pid = daemon_pid(pyorch, daemon)
+    """SIGKILL to "agent", "launcher" or "dns"; returns its pid once it is dead, 0 where it has not come so far yet."""
+    try:
+        pid = daemon_pid(pyorch, daemon)
+    except (FileNotFoundError, ValueError):
+        return 0
     with contextlib.suppress(ProcessLookupError):
         end = os.pidfd_open(pid)
         os.kill(pid, signal.SIGKILL)
@@ -170,6 +173,20 @@ def test_an_agent_killed_at_any_moment_loses_and_doubles_nothing(pyorch: Pyorch,
                 assert after[name] == before[name], f"{name} was touched by round {number} ({deed})"
             for name in set(before) & set(after):
                 assert after[name][2] == before[name][2], f"{name} has another address after round {number} ({deed})"
+
+
+def test_an_agent_killed_in_its_first_moments_has_a_successor(pyorch: Pyorch) -> None:
+    chance = random.Random(5)
+    pyorch.write(shop(free_port()))
+    for _ in range(4):
+        with under_way(pyorch, chance.uniform(0.2, 0.8), "up", "-d", "stack.yaml"):
+            kill(pyorch, "agent")
+        pyorch.ok("up", "-d", "--wait", "stack.yaml")
+        after = runs(pyorch)
+        assert set(after) == NAMES
+        assert groups(pyorch) == {id for id, _, _ in after.values()}
+        pyorch.ok("down", "-t", "1")
+        pyorch.ok("agent", "stop", "--all")
 
 
 def test_an_agent_killed_in_a_down_finishes_it_when_it_is_back(pyorch: Pyorch) -> None:
