@@ -38,6 +38,8 @@ from orchestrator.stack.model import Service, Stack
 from orchestrator.storage import mounts as storage_mounts
 from orchestrator.storage import volumes
 
+MEMORY_CEILING = 0.95  # of the node's memory: a service without a limit meets its own end before the machine's
+
 
 class Hands:
     """What the deeds work with."""
@@ -50,8 +52,10 @@ class Hands:
         events: Events,
         launcher: Callable[[], LauncherClient],
         launcher_again: Callable[[], Awaitable[LauncherClient]],
+        memory: int,
     ) -> None:
         self.root = root
+        self._memory_ceiling = int(memory * MEMORY_CEILING)
         self.containers = containers
         self.wiring = wiring
         self.events = events
@@ -140,6 +144,7 @@ class Hands:
                 root=self.root,
                 hostname=service.hostname or record.id,
                 mounts=mounts,
+                memory_ceiling=self._memory_ceiling,
             )
             os.mkdir(own := self.root.container(record.id), 0o700)
             for part in ("upper", "work", "log"):
