@@ -20,7 +20,7 @@ from orchestrator.agent.state import service_of
 from orchestrator.agent.store import Store
 from orchestrator.agent.wiring import Wiring
 from orchestrator.agent.wishes import Wishes
-from orchestrator.errors import OrchestratorError, Unreachable
+from orchestrator.errors import HostRefused, OrchestratorError, Unreachable
 from orchestrator.reconcile import reconcile, replica, settled
 from orchestrator.reconcile.plan import Action, Plan, Start
 from orchestrator.reconcile.world import Failure, Wanted, World
@@ -46,7 +46,15 @@ class Circle:
         self.wiring = Wiring(root, store, self.containers)
         self.wishes = Wishes(store)
         self.launcher: LauncherClient | None = None
-        self.hands = Hands(root, self.containers, self.wiring, self.events, self.launcher_or_fail, self.launcher_again)
+        self.hands = Hands(
+            root,
+            self.containers,
+            self.wiring,
+            self.events,
+            self.launcher_or_fail,
+            self.launcher_again,
+            node.memory,
+        )
         self.prober = Prober(self.containers, self.events, self.launcher_or_fail)
         self.plan = Plan()
         self.world = World(nodes=(node,))
@@ -111,9 +119,10 @@ class Circle:
         self._settle_wiring(wanted)
         self.world = self.observe()
         self.plan = reconcile(wanted, self.world, clock.now())
-        self._gone = {name for name in map(self._down_and_gone, wanted) if name}
-        if self._gone:
+        gone = {name for name in map(self._down_and_gone, wanted) if name}
+        if gone - self._gone:
             self.bell.ring()
+        self._gone = gone
         for action in () if self._between_launchers else self.plan.actions:
             if action.subject not in self._busy:
                 for heard in self._listeners:
@@ -135,7 +144,10 @@ class Circle:
         for name in self._gone:
             wish = self.wishes.get(name)
             if wish is not None and wish.down:
-                self.wishes.forget(name)
+                try:
+                    self.wishes.forget(name)
+                except HostRefused as error:  # a full disk: one of the next turns will
+                    self.events.trouble = str(error)
 
     def _settle_wiring(self, wanted: tuple[Wanted, ...]) -> None:
         """Said once: the next turn tries again, and there will be one for everything that is noted."""
