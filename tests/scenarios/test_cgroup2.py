@@ -1,0 +1,35 @@
+"""The tests that touch cgroups, on the layout that every current distribution has, where this machine has the old one."""
+
+from __future__ import annotations
+
+import re
+import sys
+from pathlib import Path
+
+import pytest
+
+from orchestrator.kernel import cgroups
+from tests.cgroup2 import machine
+
+CHECKOUT = Path(__file__).parents[2]
+TELLING = (
+    "test_limits.py",
+    "test_runtime_native.py",
+    "test_stack.py::test_what_is_killed_runs_again_in_the_same_container_with_the_same_address",
+)
+
+
+@pytest.mark.timeout(600)
+@pytest.mark.skipif(not cgroups.mounted()[0], reason="this machine has cgroup v2 alone: all tests run on it anyway")
+def test_containers_are_held_to_the_same_on_a_stock_kernel_with_cgroup_v2_alone() -> None:
+    """One boot for all: an emulated machine is several times slower than this one."""
+    tests = [f"tests/scenarios/{name}" for name in TELLING]
+    plain = ["-q", "--color=no", "--tb=short", "--timeout=240", "-p", "no:cacheprovider", "-p", "no:hypothesispytest"]
+    try:
+        ended = machine.run([sys.executable, "-m", "pytest", *plain, *tests], directory=CHECKOUT, seconds=540)
+    except machine.Unavailable as why:
+        pytest.skip(str(why))
+    assert ended.code == 0, ended.output
+    summary = ended.output.rstrip().splitlines()[-1]
+    assert re.search(r"^\d+ passed in", summary), ended.output
+    print(f"on cgroup v2: {summary}")
