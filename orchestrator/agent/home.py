@@ -45,8 +45,8 @@ def claim(root: Root) -> int:
 
 def into_memory(root: Root) -> None:
     """RUN lies on a tmpfs; `leave` undoes it. Raises HostRefused."""
-    if mounts.filesystem_of(root.run) == "tmpfs":
-        return
+    if mounts.filesystem_of(root.run) == "tmpfs" and os.stat(root.run).st_dev != os.stat("/").st_dev:
+        return  # a live system has even its "/" in memory: masks over it cannot lie inside it (see images.host)
     try:
         memory = mounts.make("tmpfs", ["mode=0711"], "pyorch", mounts.NOSUID | mounts.NODEV | mounts.NOEXEC)
         mounts.attach(memory, os.open(root.run, os.O_PATH | os.O_CLOEXEC))
