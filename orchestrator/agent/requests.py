@@ -14,7 +14,7 @@ from typing import Any, Literal
 from orchestrator.agent import clock
 from orchestrator.agent.circle import Circle
 from orchestrator.agent.state import service_of, state_of
-from orchestrator.errors import Conflict, Missing, Mistake
+from orchestrator.errors import Conflict, HostRefused, Missing, Mistake
 from orchestrator.reconcile import reconcile, settled
 from orchestrator.reconcile.plan import Action, Plan
 from orchestrator.reconcile.world import Wanted
@@ -296,7 +296,11 @@ class Requests:
             result = settled(wish, circle.world, circle.plan, goal)
             if result.done:
                 if goal == "down":
-                    circle.wishes.forget(name)
+                    try:
+                        circle.wishes.forget(name)
+                    except HostRefused as error:
+                        yield _done(began, [(name, str(error))])
+                        return
                     circle.bell.ring()
                 mine = [f for f in result.failures if not services or service_of(f[0], wish) in services]
                 yield _done(began, mine if services else list(result.failures))

@@ -123,9 +123,15 @@ class Wishes:
         return old.services.get(service) if old else None
 
     def forget(self, stack: str) -> None:
-        """The stack is down and gone."""
+        """The stack is down and gone. Raises HostRefused where the disk is full: then it is still known."""
+        try:
+            self._store.forget_stack(stack)
+            self._store.commit()
+        except HostRefused:
+            if not self._store.make_room():
+                raise
+            self._store.forget_stack(stack)
+            self._store.commit()
         self._wanted.pop(stack, None)
         self._documents.pop(stack, None)
         self._old = {key: value for key, value in self._old.items() if key[0] != stack}
-        self._store.forget_stack(stack)
-        self._store.commit()

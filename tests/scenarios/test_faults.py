@@ -178,7 +178,7 @@ def test_an_agent_killed_at_any_moment_loses_and_doubles_nothing(pyorch: Pyorch,
 def test_an_agent_killed_in_its_first_moments_has_a_successor(pyorch: Pyorch) -> None:
     chance = random.Random(5)
     pyorch.write(shop(free_port()))
-    for _ in range(4):
+    for _ in range(3):
         with under_way(pyorch, chance.uniform(0.2, 0.8), "up", "-d", "stack.yaml"):
             kill(pyorch, "agent")
         pyorch.ok("up", "-d", "--wait", "stack.yaml")
