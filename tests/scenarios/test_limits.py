@@ -248,8 +248,13 @@ def test_the_memory_limit_kills_is_told_apart_and_obeys_the_restart_policy(stack
     groups = [group(killed, name) for name in ("memory", "pids", "cpu")]
     assert all(path.exists() for path in groups)
     os.kill(killed, signal.SIGKILL)
-    found = stack.until(lambda: (now := rows())["killed"][0] == now["hog"][0] == "exited" and now["again"][1] and now)
-    assert found["again"][:2] == ("running", 1)
+
+    def over() -> dict[str, tuple[str, int, str]] | None:
+        now = rows()
+        ended = now["killed"][0] == now["hog"][0] == "exited"
+        return now if ended and now["again"][:2] == ("running", 1) else None
+
+    found = stack.until(over)
     assert "out of memory" in found["hog"][2]
     assert "SIGKILL" in found["killed"][2]
     assert "memory" not in found["killed"][2]
