@@ -65,7 +65,7 @@ class Circle:
         self._gone: set[str] = set()  # stacks that were to go down and of which nothing is left
         self._launcher_trouble: str | None = None  # why none could be started
         self._launcher_news = asyncio.Event()
-        self._wiring_trouble = ""
+        self.wiring_trouble = ""  # why names and ports do not show the present world, while that is so
         self._turned = asyncio.Condition()
         self._listeners: list[list[Action]] = []
         self._exec_endings: dict[str, asyncio.Future[Mapping[str, Any]]] = {}
@@ -154,12 +154,12 @@ class Circle:
         try:
             self.wiring.settle(wanted)
         except (OSError, OrchestratorError) as error:
-            if str(error) != self._wiring_trouble:
-                self._wiring_trouble = str(error)
-                why = f"cannot bring names and ports up to date: {error}"
-                self.events.note("trouble", self.root.table, why, kind="network")
+            trouble = f"cannot bring names and ports up to date: {error}"
+            if trouble != self.wiring_trouble:
+                self.events.note("trouble", self.root.table, trouble, kind="network")
+            self.wiring_trouble = trouble
         else:
-            self._wiring_trouble = ""
+            self.wiring_trouble = ""
 
     def observe(self) -> World:
         """What is the case, as one frozen value."""

@@ -302,8 +302,10 @@ class Requests:
                         yield _done(began, [(name, str(error))])
                         return
                     circle.bell.ring()
-                mine = [f for f in result.failures if not services or service_of(f[0], wish) in services]
-                yield _done(began, mine if services else list(result.failures))
+                failures = [f for f in result.failures if not services or service_of(f[0], wish) in services]
+                if circle.wiring_trouble and goal in ("started", "ready"):
+                    failures.append((name, circle.wiring_trouble))
+                yield _done(began, failures)
                 return
 
 

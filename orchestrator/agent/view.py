@@ -70,7 +70,9 @@ def row(circle: Circle, record: Record, hold: Hold | None) -> dict[str, Any]:
         "Restarts": max(record.runs - 1, 0),
         "Pid": record.pid or 0,
         "Revision": record.revision,
-        "Reason": hold.why if hold is not None else _own_reason(record),
+        "Reason": hold.why
+        if hold is not None
+        else _own_reason(record) or (circle.wiring_trouble if publishers else ""),
     }
 
 

@@ -7,6 +7,7 @@ import gc
 import os
 import signal
 import sys
+import traceback
 from typing import Any
 
 from orchestrator.agent import ending, home
@@ -33,8 +34,19 @@ def main(arguments: list[str]) -> int:
             os.write(ready, str(error).encode())  # the log may be on a full disk
         print(f"pyorch: {error}", file=sys.stderr, flush=True)
         return error.exit_code
+    except BaseExceptionGroup as group:  # a fault of ours, in a task of the circle: all of it, then one line to show
+        traceback.print_exception(group)
+        print(f"pyorch: cannot run the agent: {_innermost(group)!r}", file=sys.stderr, flush=True)
+        return 1
     os.close(lock)
     return 0
+
+
+def _innermost(error: BaseException) -> BaseException:
+    """The first error of a group, however deep."""
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return error
 
 
 async def _serve(root: Root, ready: int | None) -> None:
