@@ -18,6 +18,7 @@ from orchestrator.agent.launcher_client import connect as connect_launcher
 from orchestrator.agent.prober import Prober
 from orchestrator.agent.state import service_of
 from orchestrator.agent.store import Store
+from orchestrator.agent.trash import Trash
 from orchestrator.agent.wiring import Wiring
 from orchestrator.agent.wishes import Wishes
 from orchestrator.errors import HostRefused, OrchestratorError, Unreachable
@@ -46,6 +47,7 @@ class Circle:
         self.wiring = Wiring(root, store, self.containers)
         self.wishes = Wishes(store)
         self.launcher: LauncherClient | None = None
+        self.trash = Trash(root)
         self.hands = Hands(
             root,
             self.containers,
@@ -54,6 +56,7 @@ class Circle:
             self.launcher_or_fail,
             self.launcher_again,
             node.memory,
+            self.trash,
         )
         self.prober = Prober(self.containers, self.events, self.launcher_or_fail)
         self.plan = Plan()
@@ -100,6 +103,7 @@ class Circle:
             tasks.create_task(self._keep_launcher())
             tasks.create_task(self._keep_dns())
             tasks.create_task(self._keep_watch())
+            tasks.create_task(self.trash.keep())
             while True:
                 began = clock.now()
                 self._turn(tasks)

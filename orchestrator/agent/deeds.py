@@ -17,6 +17,7 @@ from orchestrator.agent import clock
 from orchestrator.agent.containers import Containers, Record, exit_of, scrap, write_text
 from orchestrator.agent.events import Events
 from orchestrator.agent.launcher_client import LauncherClient
+from orchestrator.agent.trash import Trash
 from orchestrator.agent.wiring import Wiring
 from orchestrator.errors import HostRefused, OrchestratorError
 from orchestrator.policy.restart import describe
@@ -53,7 +54,9 @@ class Hands:
         launcher: Callable[[], LauncherClient],
         launcher_again: Callable[[], Awaitable[LauncherClient]],
         memory: int,
+        trash: Trash,
     ) -> None:
+        self._trash = trash
         self.root = root
         self._memory_ceiling = int(memory * MEMORY_CEILING)
         self.containers = containers
@@ -147,7 +150,7 @@ class Hands:
                 memory_ceiling=self._memory_ceiling,
             )
             os.mkdir(own := self.root.container(record.id), 0o700)
-            for part in ("upper", "work", "log"):
+            for part in ("upper", "work"):  # the log's directory is made when there is something to log
                 os.mkdir(f"{own}/{part}", 0o755)
             write_text(f"{bundle}/config.json", json.dumps(spec), 0o600)
         except OSError as error:
@@ -248,15 +251,15 @@ class Hands:
         await self.launcher().request("delete", container=record.id)
         directories = self.containers.forget(record)
         storage_mounts.drop_anonymous(self.root, record.id)
-        await asyncio.to_thread(scrap, directories)
+        await self._trash.take(directories)
         self._tidy_images()
         self._note("destroy", record.name, action.why, "container", record.stack, service=record.service)
 
     def _tidy_images(self) -> None:
-        """What images have made on disk goes with the last container."""
+        """Without any container, only what the next one would use is kept of what images have made."""
         if not len(self.containers):
             self._images.clear()
-            images.collect(self.root, used=())
+            images.collect(self.root)
 
     def _note(
         self,

@@ -7,14 +7,19 @@ without a /run in memory), a tmpfs is mounted on it; it goes when the agent is s
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
+import struct
 
-from orchestrator.agent import clock
+from orchestrator.agent import clock, trash
 from orchestrator.agent.containers import scrap
 from orchestrator.errors import Conflict, HostRefused
 from orchestrator.kernel import mounts
 from orchestrator.root import Root
+
+# linux/fs.h: FS_IOC_GETFLAGS, FS_IOC_SETFLAGS (of a long), FS_TOPDIR_FL
+_GETFLAGS, _SETFLAGS, _TOPDIR = 0x80086601, 0x40086602, 0x00020000
 
 
 def claim(root: Root) -> int:
@@ -40,6 +45,7 @@ def claim(root: Root) -> int:
         raise HostRefused(f"cannot use {root.directory}: {error.strerror}") from error
     into_memory(root)
     _forget_other_boot(root)
+    _spread(root.containers)
     return lock
 
 
@@ -52,6 +58,24 @@ def into_memory(root: Root) -> None:
         mounts.attach(memory, os.open(root.run, os.O_PATH | os.O_CLOEXEC))
     except OSError as error:
         raise HostRefused(f"cannot mount a tmpfs on {root.run}: {error.strerror}") from error
+
+
+def _spread(directory: str) -> None:
+    """On ext4, let each container's directory lie in a block group of its own (chattr(1), T).
+
+    A new inode searches past all that were deleted in its group within the last seconds: with every container in one
+    group, that was a tenth of the work of bringing a stack up again. Other filesystems know no such flag.
+    """
+    os.makedirs(directory, mode=0o700, exist_ok=True)
+    held = os.open(directory, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        (flags,) = struct.unpack("l", fcntl.ioctl(held, _GETFLAGS, bytes(struct.calcsize("l"))))
+        fcntl.ioctl(held, _SETFLAGS, struct.pack("l", flags | _TOPDIR))
+    except OSError as error:
+        if error.errno not in (errno.ENOTTY, errno.EOPNOTSUPP, errno.EINVAL):
+            raise HostRefused(f"cannot use {directory}: {error.strerror}") from error
+    finally:
+        os.close(held)
 
 
 def _forget_other_boot(root: Root) -> None:
@@ -72,4 +96,4 @@ def leave(root: Root) -> None:
     """Nothing of ours runs any more: RUN goes, and with it the memory it lay in."""
     if os.path.ismount(root.run):
         mounts.detach(root.run)  # a launcher that has just said goodbye may still be ending
-    scrap([root.run])
+    scrap([root.run, trash.directory(root)])

@@ -21,7 +21,7 @@ from orchestrator.reconcile.world import Wanted
 from orchestrator.stack.load import load
 from orchestrator.stack.model import Stack
 
-Progress = AsyncIterator[dict[str, Any]]
+Progress = AsyncIterator[list[dict[str, Any]]]  # the lines of one turn at a time
 Goal = Literal["started", "ready", "stopped", "down"]
 
 
@@ -123,11 +123,10 @@ class Requests:
             self.circle.obey(wish)
             self.circle.events.note("apply", stack.name, f"revision {wish.revision}", kind="stack", stack=stack.name)
         if body.goal == "none":
-            yield _accepted(wish, warnings)
-            yield {"type": "done", "ok": True, "failures": [], "seconds": clock.now() - began}
+            yield [_accepted(wish, warnings), _done(began, [])]
             return
-        async for line in self._watch(wish, body.goal, began, body.timeout, set(body.services), warnings):
-            yield line
+        async for lines in self._watch(wish, body.goal, began, body.timeout, set(body.services), warnings):
+            yield lines
 
     async def _until_gone(self, name: str, began: float, timeout: float | None) -> None:
         """Where the stack is being taken down, that is finished first. Raises Conflict where the time is over."""
@@ -163,25 +162,25 @@ class Requests:
         wish = self._strangers(name) or self.circle.wishes.get(name)
         if wish is None:  # as asked, already: `down` twice is no mistake
             nothing = f"nothing of {name!r} is up here"
-            yield {"type": "accepted", "stack": name, "revision": 0, "warnings": [nothing], "services": 0}
-            yield _done(began, [])
+            head = {"type": "accepted", "stack": name, "revision": 0, "warnings": [nothing], "services": 0}
+            yield [head, _done(began, [])]
             return
         if services:
             _know(services, {**wish.stack.services, **wish.orphans}, name)
             wish = replace(wish, scale={**wish.scale, **dict.fromkeys(services, 0)}, grace=grace)
             self.circle.wishes.put(replace(wish, active=wish.active | set(services)))
             self.circle.bell.ring()
-            async for line in self._watch(wish, "started", began, timeout, set(services)):
-                if line["type"] == "done" and (present := self.circle.wishes.get(name)) is not None:
+            async for lines in self._watch(wish, "started", began, timeout, set(services)):
+                if lines[-1]["type"] == "done" and (present := self.circle.wishes.get(name)) is not None:
                     scale = {n: c for n, c in present.scale.items() if n not in services}
                     self.circle.wishes.put(replace(present, scale=scale, active=present.active - set(services)))
-                yield line
+                yield lines
             return
         self.circle.forgive(wish)
         self.circle.wishes.put(replace(wish, down=True, remove_volumes=volumes or wish.remove_volumes, grace=grace))
         self.circle.events.note("down", name, "asked", kind="stack", stack=name)
-        async for line in self._watch(wish, "down", began, timeout, set()):
-            yield line
+        async for lines in self._watch(wish, "down", began, timeout, set()):
+            yield lines
 
     async def stop(self, name: str, services: list[str], grace: float | None) -> Progress:
         """Keep the containers, end what runs in them."""
@@ -191,8 +190,8 @@ class Requests:
         self.circle.forgive(wish)
         self.circle.wishes.put(replace(wish, stopped=wish.stopped | chosen, grace=grace))
         self.circle.events.note("stop", name, "asked", kind="stack", stack=name)
-        async for line in self._watch(wish, "stopped", began, None, set(services)):
-            yield line
+        async for lines in self._watch(wish, "stopped", began, None, set(services)):
+            yield lines
 
     async def start(self, name: str, services: list[str], no_deps: bool) -> Progress:
         """Run again what was stopped, its dependencies first."""
@@ -205,8 +204,8 @@ class Requests:
         self.circle.wishes.put(replace(wish, stopped=wish.stopped - chosen, retries=retries))
         self.circle.forgive(wish)
         self.circle.events.note("start", name, "asked", kind="stack", stack=name)
-        async for line in self._watch(wish, "started", began, None, set(services)):
-            yield line
+        async for lines in self._watch(wish, "started", began, None, set(services)):
+            yield lines
 
     async def restart(self, name: str, services: list[str], grace: float | None) -> Progress:
         """Stop and start the same containers again, dependents with `restart: true` after them."""
@@ -217,8 +216,8 @@ class Requests:
         self.circle.wishes.put(replace(wish, restarts=restarts, stopped=wish.stopped - chosen, grace=grace))
         self.circle.forgive(wish)
         self.circle.events.note("restart", name, "asked", kind="stack", stack=name)
-        async for line in self._watch(wish, "started", began, None, set(services)):
-            yield line
+        async for lines in self._watch(wish, "started", began, None, set(services)):
+            yield lines
 
     def _chosen(self, wish: Wanted, services: list[str]) -> frozenset[str]:
         known = {**wish.stack.services, **wish.orphans}
@@ -259,9 +258,9 @@ class Requests:
         with circle.listen() as actions:  # before anything is awaited: no turn is missed
             circle.bell.ring()
             after = circle.turns
-            yield _accepted(wanted, warnings)
-            async for line in self._look(name, goal, began, timeout, services, actions, after):
-                yield line
+            yield [_accepted(wanted, warnings)]
+            async for lines in self._look(name, goal, began, timeout, services, actions, after):
+                yield lines
 
     async def _look(
         self,
@@ -281,32 +280,33 @@ class Requests:
                 while circle.turns == after:
                     await circle.turned(left if left is None else max(left, 0.001))
             except TimeoutError:
-                yield _late(circle, name, timeout or 0, began)
+                yield [_late(circle, name, timeout or 0, began)]
                 return
             after = circle.turns
             wish = circle.wishes.get(name)
             if wish is None or wish.down != (goal == "down"):  # what was asked last holds
                 overruled = [] if goal in ("down", "stopped") else [(name, "it was taken down meanwhile")]
-                yield _done(began, overruled)
+                yield [_done(began, overruled)]
                 return
             plan = _only(replace(circle.plan, actions=tuple(actions)), wish)
             actions.clear()
-            for line in said.new(plan, circle, wish):
-                yield line
+            lines = list(said.new(plan, circle, wish))
             result = settled(wish, circle.world, circle.plan, goal)
             if result.done:
                 if goal == "down":
                     try:
                         circle.wishes.forget(name)
                     except HostRefused as error:
-                        yield _done(began, [(name, str(error))])
+                        yield [*lines, _done(began, [(name, str(error))])]
                         return
                     circle.bell.ring()
                 failures = [f for f in result.failures if not services or service_of(f[0], wish) in services]
                 if circle.wiring_trouble and goal in ("started", "ready"):
                     failures.append((name, circle.wiring_trouble))
-                yield _done(began, failures)
+                yield [*lines, _done(began, failures)]
                 return
+            if lines:
+                yield lines
 
 
 class _Said:

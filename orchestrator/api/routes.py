@@ -12,7 +12,7 @@ from typing import Any
 from orchestrator import __version__
 from orchestrator.agent import view
 from orchestrator.agent.circle import Circle
-from orchestrator.agent.requests import Requests, Up
+from orchestrator.agent.requests import Progress, Requests, Up
 from orchestrator.agent.store import Event
 from orchestrator.api import execs, logs
 from orchestrator.api.http import Json, Reply, Request, Stream
@@ -197,9 +197,9 @@ def pid_in(run: str, name: str) -> int | None:
         return None
 
 
-async def ndjson(progress: AsyncIterator[dict[str, Any]]) -> AsyncIterator[bytes]:
-    async for line in progress:
-        yield json.dumps(line).encode() + b"\n"
+async def ndjson(progress: Progress) -> AsyncIterator[bytes]:
+    async for lines in progress:
+        yield "".join(f"{json.dumps(line)}\n" for line in lines).encode()
 
 
 async def event_lines(events: AsyncIterator[Event]) -> AsyncIterator[bytes]:

@@ -14,7 +14,7 @@ import os
 import re
 import shutil
 import stat
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from fnmatch import translate
 from typing import Any
 
@@ -77,15 +77,15 @@ def prepare(root: Root) -> Image:
     return Image("host:/", f"sha256:{digest}", (layer, "/"), mounts=tuple(_program_mounts(_mount_points())))
 
 
-def collect(root: Root, used: Collection[str]) -> None:
-    """Remove the masks that are not in `used`; without any left, their directory too."""
+def collect(root: Root) -> None:
+    """Remove the masks of the machine as it was before. For when no container exists: each needs the one it has."""
     home = os.path.join(root.run, "masks")
     try:
-        unused = [path for path in map(os.fspath, os.scandir(home)) if path not in used and os.path.isdir(path)]
-        for path in unused:
-            shutil.rmtree(path)
-        if not any(os.path.isdir(path) for path in map(os.fspath, os.scandir(home))):
-            shutil.rmtree(home)
+        with open(os.path.join(home, "host.json"), encoding="utf-8") as file:
+            newest = f"host-{json.load(file)['digest'][:16]}"
+        for entry in list(os.scandir(home)):
+            if entry.is_dir(follow_symlinks=False) and entry.name != newest:
+                shutil.rmtree(entry.path)
     except FileNotFoundError:
         return  # no mask was ever made
     except OSError as error:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
-
 from orchestrator.errors import Missing
 from orchestrator.images import directory, host
 from orchestrator.images.image import Image
@@ -27,6 +25,6 @@ def prepare(reference: str, root: Root) -> Image:
             raise Missing(f"cannot use image '{reference}': registries are not supported yet; use host:/ or dir:/path")
 
 
-def collect(root: Root, used: Collection[str]) -> None:
-    """Remove what no container needs any more. `used`: the layer directories of all containers that exist."""
-    host.collect(root, used)
+def collect(root: Root) -> None:
+    """Remove what was made for earlier states of the machine; only while no container exists."""
+    host.collect(root)

@@ -29,7 +29,6 @@ class Output:
     def __init__(self, loop: Loop, bundle: str, spec: Mapping[str, Any], default_directory: str) -> None:
         notes = spec.get("annotations") or {}
         directory = notes.get("org.pyorch.log") or default_directory
-        os.makedirs(directory, exist_ok=True)
         self._loop = loop
         self._streams: list[Stream] = []
         self._resting: dict[int, Timer] = {}

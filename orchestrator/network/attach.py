@@ -53,11 +53,11 @@ def join(host_name: str, bridge_index: int) -> None:
 
 
 def _furnish(pid: int, inside: str, address: str, gateway: str | None) -> None:
+    """IPv6 is off already: the runtime made that the default of the namespace before any interface came."""
     with netlink.namespace_of(pid):
         kernel = Netlink()
         with contextlib.closing(kernel.socket):
             index = socket.if_nametoindex(inside)
-            switch("ipv6", inside, "disable_ipv6", True)
             requests = [netlink.link_up(_LOOPBACK), netlink.new_address(index, address), netlink.link_up(index)]
             kernel.run(*requests, *([netlink.default_route(gateway)] if gateway else []))
 

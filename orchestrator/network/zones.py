@@ -45,7 +45,7 @@ class Member:
 def render(zones: Iterable[Zone], members: Iterable[Member]) -> dict[str, str]:
     """Bridge → text of its zone file; the same facts give the same text."""
     here = list(members)
-    return {zone.bridge: json.dumps(_content(zone, here), sort_keys=True, indent=1) + "\n" for zone in zones}
+    return {zone.bridge: json.dumps(_content(zone, here), sort_keys=True) + "\n" for zone in zones}
 
 
 def _content(zone: Zone, members: Sequence[Member]) -> dict[str, Any]:

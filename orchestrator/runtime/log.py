@@ -127,6 +127,7 @@ class Stream:
     def _turn_page(self, now: int) -> None:
         """Opens the segment to write to: the newest of an earlier launcher, else a new one; removes the eldest."""
         if self._data < 0:
+            os.makedirs(self._directory, exist_ok=True)
             self._open((segments(self._directory, self._number) or [0])[-1])
             if self._ends > self._indexed():
                 self._unindexed = True

@@ -92,6 +92,8 @@ class Machine:
     ) -> Box:
         """A container with `address` in the /24 of `bridge`; or one more interface for `box`."""
         box, host_name = box or Box(self._undo), f"test{next(self._serial)}"
+        with box.inside():  # as the runtime does, before any interface comes
+            bridges.switch("ipv6", "default", "disable_ipv6", True)
         attach.attach(
             box.pid,
             host_name=host_name,

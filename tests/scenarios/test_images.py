@@ -57,11 +57,15 @@ def test_a_file_that_appears_on_the_host_later_does_not_appear_inside(pyorch: Py
         later.unlink()
 
 
-def test_the_masks_go_with_the_last_container(pyorch: Pyorch) -> None:
+def test_old_masks_go_with_the_last_container_and_the_newest_waits_for_the_next(pyorch: Pyorch) -> None:
     pyorch.up(SLEEPER)
-    assert os.path.isdir(f"{pyorch.root.run}/masks")
+    masks = Path(pyorch.root.run, "masks")
+    (newest,) = masks.glob("host-*")
+    (masks / "host-0123456789abcdef").mkdir()
     pyorch.ok("down", "-t", "0")
-    pyorch.until(lambda: not os.path.exists(f"{pyorch.root.run}/masks"))
+    pyorch.until(lambda: list(masks.glob("host-*")) == [newest])
+    pyorch.ok("agent", "stop")
+    assert not Path(pyorch.root.run).exists()
 
 
 def test_an_agent_in_a_chroot_has_containers_that_see_nothing_above_it(pyorch: Pyorch) -> None:

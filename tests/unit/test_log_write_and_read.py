@@ -116,13 +116,14 @@ def test_bytes_without_a_record_get_one_from_the_next_launcher(pipe: Pipe) -> No
 
 def test_a_disk_that_refuses_drops_and_says_so_once(pipe: Pipe, tmp_path: Path) -> None:
     directory = tmp_path / "gone"
+    directory.touch()  # where a directory ought to be
     stream = pipe.stream(str(directory))
     for _ in range(3):
         os.write(pipe.writer, b"lost\n")
         assert stream.drain(now=1) == 5
     assert stream.dropped == 15
     assert [sentence.split(":")[0] for sentence in pipe.told] == [f"cannot write the log in {directory}"]
-    directory.mkdir()
+    directory.unlink()
     os.write(pipe.writer, b"kept\n")
     stream.drain(now=2)
     assert pipe.told[1:] == [f"the log in {directory} goes on; 15 bytes of output were dropped"]
