@@ -144,7 +144,7 @@ class Store:
         return str(row[0]) if row else None
 
     def trim_revisions(self, name: str, in_use: set[int]) -> None:
-        """Drop all but the newest revisions of a stack and those that a container still runs."""
+        """Drop all but the newest revisions of a stack and those `in_use`."""
         rows = self._db.execute("SELECT revision FROM revisions WHERE stack = ? ORDER BY revision DESC", (name,))
         for (revision,) in rows.fetchall()[REVISIONS_KEPT:]:
             if revision not in in_use:

@@ -80,6 +80,7 @@ class Wishes:
         try:
             if document is not self._documents.get(name):
                 self._store.put_revision(name, revision, document, clock.wall_ns())
+                self._store.trim_revisions(name, {home for _, home in wishes["orphans"]})
             self._store.put_stack(name, revision, wishes)
             self._store.commit()
         except HostRefused:

@@ -81,12 +81,13 @@ class Stop:
         client = agent(given)
         pid = client.get("/v1/info")["pid"]
         process = os.pidfd_open(pid)
-        client.post("/v1/agent/stop", {"all": given.all})
+        left = client.post("/v1/agent/stop", {"all": given.all})["containers"]
         poll = select.poll()
         poll.register(process, select.POLLIN)  # readable when it has ended: pidfd_open(2)
         poll.poll()
         os.close(process)
-        print("agent stopped" + (", and everything it looked after" if given.all else "; its containers go on"))
+        going_on = f"; its {left} containers go on" if left != 1 else "; its container goes on"
+        print("agent stopped" + (", and everything it looked after" if given.all else going_on if left else ""))
         return 0
 
 

@@ -29,7 +29,9 @@ def write_json(path: str, value: Mapping[str, Any]) -> None:
     """By rename: a reader sees the whole old file or the whole new one."""
     file = os.open(path + ".new", os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
     try:
-        os.write(file, json.dumps(value).encode())
+        rest = memoryview(json.dumps(value).encode())
+        while rest:  # a disk that is filling up takes a part, and says no to the next
+            rest = rest[os.write(file, rest) :]
     finally:
         os.close(file)
     os.rename(path + ".new", path)

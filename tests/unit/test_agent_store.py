@@ -57,7 +57,7 @@ def test_forgetting_a_stack_leaves_its_history(tmp_path: Path) -> None:
     assert len(store.events("shop", 0)) == 1
 
 
-def test_revisions_that_a_container_still_runs_are_not_trimmed(tmp_path: Path) -> None:
+def test_revisions_in_use_are_not_trimmed(tmp_path: Path) -> None:
     store = Store(str(tmp_path))
     for revision in range(1, 41):
         store.put_revision("shop", revision, str(revision), revision)
