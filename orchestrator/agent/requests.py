@@ -317,28 +317,22 @@ class _Said:
         self._holds: dict[str, str] = {}
 
     def new(self, plan: Plan, circle: Circle, wish: Wanted) -> Iterable[dict[str, Any]]:
-        for action in plan.actions:
-            yield {"type": "action", **_action(action)}
+        """What changed, then what is done about it, then what came of that already."""
+        begun = {action.subject for action in plan.actions}
+        causes: list[dict[str, Any]] = []
+        effects: list[dict[str, Any]] = []
         present = {}
         for record in circle.containers.of(wish.stack.name):
-            state, health = state_of(record)
-            present[record.name] = (state, health)
-            if self._states.get(record.name) != (state, health):
-                yield {
-                    "type": "state",
-                    "subject": record.name,
-                    "service": record.service,
-                    "state": state,
-                    "health": health,
-                }
+            present[record.name] = now = state_of(record)
+            if self._states.get(record.name) != now:
+                cause = record.name in self._states and record.name not in begun
+                (causes if cause else effects).append(_state(record.name, record.service, *now))
+        yield from causes
+        for action in plan.actions:
+            yield {"type": "action", **_action(action)}
+        yield from effects
         for name in self._states.keys() - present.keys():
-            yield {
-                "type": "state",
-                "subject": name,
-                "service": service_of(name, wish) or "",
-                "state": "removed",
-                "health": "",
-            }
+            yield _state(name, service_of(name, wish) or "", "removed", "")
         self._states = present
         for hold in plan.holds:
             # The seconds in a reason change each turn; said once is enough until its words do.
@@ -346,6 +340,10 @@ class _Said:
             if self._holds.get(hold.subject) != words:
                 self._holds[hold.subject] = words
                 yield {"type": "hold", "subject": hold.subject, "why": hold.why}
+
+
+def _state(subject: str, service: str, state: str, health: str) -> dict[str, Any]:
+    return {"type": "state", "subject": subject, "service": service, "state": state, "health": health}
 
 
 def _action(action: Any) -> dict[str, Any]:
