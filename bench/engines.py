@@ -44,7 +44,20 @@ class Engine:
 
 def ours(directory: Path) -> Engine:
     os.environ["PYORCH_ROOT"] = str(directory / "root")
-    return Engine("pyorch", (str(Path(sys.executable).parent / "pyorch"),), "host:/", directory)
+    return Engine("pyorch", (str(Path(sys.executable).parent / "pyorch"),), image(directory), directory)
+
+
+def image(directory: Path) -> str:
+    """The static busybox that the peers get too, as a root directory; where there is none, this machine's programs."""
+    busybox = shutil.which("busybox")
+    if not busybox:
+        return "host:/"
+    programs = directory / "busybox" / "bin"
+    programs.mkdir(parents=True)
+    shutil.copy(busybox, programs / "busybox")
+    for name in ("sh", "sleep", "true"):
+        (programs / name).symlink_to("busybox")
+    return f"dir:{programs.parent}"
 
 
 def peers(directory: Path) -> list[Engine | str]:

@@ -14,6 +14,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
+from bench import engines
 from orchestrator import images
 from orchestrator.agent import daemon, home
 from orchestrator.agent.launcher_client import LauncherClient, connect
@@ -24,15 +25,17 @@ from orchestrator.stack.model import Limits, Service
 
 
 class Bench:
-    """A launcher on a root of its own, and bundles of host:/ for it."""
+    """A launcher on a root of its own, and bundles of one image for it."""
 
-    def __init__(self, root: Root, client: LauncherClient) -> None:
+    def __init__(self, root: Root, client: LauncherClient, image: str) -> None:
         self.root, self.client = root, client
-        self.image = images.prepare("host:/", root)
+        self.image = images.prepare(image, root)
         self.ends: dict[object, asyncio.Future[dict[str, Any]]] = {}
 
     def bundle(self, name: str, *command: str, **annotations: str) -> str:
-        service = Service(name=name, image="host:/", command=command, limits=Limits(cpus=1, memory=256 << 20))
+        service = Service(
+            name=name, image=self.image.reference, command=command, limits=Limits(cpus=1, memory=256 << 20)
+        )
         spec = container_spec(service=service, image=self.image, container=name, root=self.root, hostname=name)
         spec["annotations"].update(annotations)
         for directory in ("upper", "work", "log"):
@@ -61,12 +64,13 @@ class Bench:
 
 
 @asynccontextmanager
-async def launcher() -> AsyncIterator[Bench]:
+async def launcher(image: str | None = None) -> AsyncIterator[Bench]:
+    """`image` None: the static busybox that all engines are measured with."""
     root = Root(tempfile.mkdtemp(prefix="po-b-"))
     lock = home.claim(root)
     bench: list[Bench] = []
     client = await connect(root, lambda event: bench[0].heard(event))
-    bench.append(Bench(root, client))
+    bench.append(Bench(root, client, image or engines.image(Path(root.directory))))
     try:
         yield bench[0]
     finally:

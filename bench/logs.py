@@ -51,7 +51,7 @@ def read_back(directory: str, size: int) -> None:
 
 
 async def main(megabytes: int) -> None:
-    async with launcher() as bench:
+    async with launcher("host:/") as bench:
         await taken_in(bench, "blocks", BLOCKS, megabytes * 1_000_000)
         await taken_in(bench, "lines", SINGLES, megabytes * 1_000_000)
 
