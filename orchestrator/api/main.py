@@ -19,6 +19,9 @@ from orchestrator.errors import OrchestratorError
 from orchestrator.kernel import cgroups
 from orchestrator.root import Root
 
+# A turn makes thousands of values and drops them again; next to none of them are cycles that must be looked for.
+COLLECT = (20_000, 20, 20)
+
 
 def main(arguments: list[str]) -> int:
     """`--root DIR [--ready FD]`: serve until SIGTERM; one byte is written to FD once requests are answered."""
@@ -73,6 +76,7 @@ async def _serve(root: Root, ready: int | None) -> None:
     server = await http.listen(root.api_socket, Routes(circle, stop))
     gc.collect()
     gc.freeze()
+    gc.set_threshold(*COLLECT)
     if store.damage:
         print(f"pyorch: {store.damage}", file=sys.stderr, flush=True)
         circle.events.note("trouble", "agent", store.damage, kind="daemon")
