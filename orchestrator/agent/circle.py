@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
-from orchestrator.agent import clock
+from orchestrator.agent import clock, upkeep
 from orchestrator.agent.containers import Containers, Record, read, scrap
 from orchestrator.agent.deeds import Hands
 from orchestrator.agent.events import Bell, Events
@@ -29,7 +29,6 @@ from orchestrator.root import Root
 from orchestrator.scheduler.node import Node
 from orchestrator.storage import volumes
 
-WATCH = 1.0  # seconds between two looks at what no event tells of
 PATIENCE = 3  # more attempts to reach a launcher, after which its absence is trouble and no longer a moment
 PACE = 1.0  # a turn begins no sooner after the last one than that one took, times this: the circle never eats a core
 
@@ -101,8 +100,8 @@ class Circle:
         await self._recover()
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._keep_launcher())
-            tasks.create_task(self._keep_dns())
-            tasks.create_task(self._keep_watch())
+            tasks.create_task(upkeep.keep_dns(self.root, self.events))
+            tasks.create_task(upkeep.keep_watch(self.root, self.events, self.wiring, self.containers))
             tasks.create_task(self.trash.keep())
             while True:
                 began = clock.now()
@@ -310,41 +309,6 @@ class Circle:
             if not future.done():
                 future.set_result({"code": None, "signal": None})
 
-    async def _keep_dns(self) -> None:
-        """Names are answered by a process of its own; where it is missing it is started again."""
-        from orchestrator.agent import daemon
-
-        while True:
-            try:
-                await daemon.ensure("orchestrator.dns.main", self.root, "dns.lock")
-                await daemon.ended(self.root, "dns.lock")
-                self.events.note("die", "dns", "the name server ended", kind="daemon")
-            except (OSError, OrchestratorError) as error:
-                self.events.note("trouble", "dns", f"cannot start the name server: {error}", kind="daemon")
-                await asyncio.sleep(1)
-
-    async def _keep_watch(self) -> None:
-        """What no event tells of: rules that somebody flushed, a name server that cannot listen."""
-        said: set[str] = set()
-        while True:
-            await asyncio.sleep(WATCH)
-            for bridge in self.wiring.vanished():
-                why = "the bridge was removed; made again, with what hung on it"
-                self.events.note("drift", bridge, why, kind="network")
-            if self.wiring.rules_vanished():
-                self.events.note(
-                    "drift", self.root.table, "the firewall's rules were flushed; written again", kind="network"
-                )
-            troubles = {
-                ("dns", names_trouble(self.root)),
-                ("agent", self.events.trouble),
-                ("agent", self.containers.trouble),
-            }
-            for subject, trouble in troubles:
-                if trouble and trouble not in said:
-                    self.events.note("trouble", subject, trouble, kind="daemon")
-            said = {trouble for _, trouble in troubles if trouble}
-
     # what the launcher says
 
     def _heard(self, message: Mapping[str, Any]) -> None:
@@ -383,15 +347,6 @@ class Circle:
         if tasks:
             await asyncio.wait(tasks, timeout=5)
         self.events.commit()
-
-
-def names_trouble(root: Root) -> str | None:
-    """Why names are not answered on some gateway, as dns itself says in RUN/dns.status."""
-    status = read(root.run, "dns.status") or {}
-    for bridge, zone in status.get("zones", {}).items():
-        if zone["error"]:
-            return f"cannot answer names on {zone['gateway']} ({bridge}): {zone['error']}"
-    return None
 
 
 def stack_of(action: Action) -> str:

@@ -1,28 +1,20 @@
-"""What users may ask of the agent: up, plan, down, stop, start, restart. Each sets what is wanted, then only watches.
-
-The watchers yield progress as plain dicts ("type": accepted | action | state | hold | done): the same for the command
-line, for curl and for a page.
-"""
+"""What users may ask of the agent: up, plan, down, stop, start, restart. Each sets what is wanted, then watches."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from orchestrator.agent import clock
 from orchestrator.agent.circle import Circle
-from orchestrator.agent.state import service_of, state_of
-from orchestrator.errors import Conflict, HostRefused, Missing, Mistake
-from orchestrator.reconcile import reconcile, settled
-from orchestrator.reconcile.plan import Action, Plan
+from orchestrator.agent.watch import Progress, accepted, action_line, done, only, watch
+from orchestrator.errors import Conflict, Missing, Mistake
+from orchestrator.reconcile import reconcile
 from orchestrator.reconcile.world import Wanted
 from orchestrator.stack.load import load
 from orchestrator.stack.model import Stack
-
-Progress = AsyncIterator[list[dict[str, Any]]]  # the lines of one turn at a time
-Goal = Literal["started", "ready", "stopped", "down"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,9 +115,9 @@ class Requests:
             self.circle.obey(wish)
             self.circle.events.note("apply", stack.name, f"revision {wish.revision}", kind="stack", stack=stack.name)
         if body.goal == "none":
-            yield [_accepted(wish, warnings), _done(began, [])]
+            yield [accepted(wish, warnings), done(began, [])]
             return
-        async for lines in self._watch(wish, body.goal, began, body.timeout, set(body.services), warnings):
+        async for lines in watch(self.circle, wish, body.goal, began, body.timeout, set(body.services), warnings):
             yield lines
 
     async def _until_gone(self, name: str, began: float, timeout: float | None) -> None:
@@ -144,10 +136,10 @@ class Requests:
         others = [other for other in self.circle.wishes.all() if other.stack.name != wish.stack.name]
         now = clock.now()
         world = replace(self.circle.observe(), failures={})
-        plan = _only(reconcile([*others, wish], world, now), wish)
+        plan = only(reconcile([*others, wish], world, now), wish)
         return {
             "stack": wish.stack.name,
-            "actions": [_action(action) for action in plan.actions],
+            "actions": [action_line(action) for action in plan.actions],
             "holds": [{"subject": h.subject, "why": h.why, "text": h.text(now)} for h in plan.holds],
             "text": plan.text(now),
         }
@@ -163,14 +155,14 @@ class Requests:
         if wish is None:  # as asked, already: `down` twice is no mistake
             nothing = f"nothing of {name!r} is up here"
             head = {"type": "accepted", "stack": name, "revision": 0, "warnings": [nothing], "services": 0}
-            yield [head, _done(began, [])]
+            yield [head, done(began, [])]
             return
         if services:
             _know(services, {**wish.stack.services, **wish.orphans}, name)
             wish = replace(wish, scale={**wish.scale, **dict.fromkeys(services, 0)}, grace=grace)
             self.circle.wishes.put(replace(wish, active=wish.active | set(services)))
             self.circle.bell.ring()
-            async for lines in self._watch(wish, "started", began, timeout, set(services)):
+            async for lines in watch(self.circle, wish, "started", began, timeout, set(services)):
                 if lines[-1]["type"] == "done" and (present := self.circle.wishes.get(name)) is not None:
                     scale = {n: c for n, c in present.scale.items() if n not in services}
                     self.circle.wishes.put(replace(present, scale=scale, active=present.active - set(services)))
@@ -179,7 +171,7 @@ class Requests:
         self.circle.forgive(wish)
         self.circle.wishes.put(replace(wish, down=True, remove_volumes=volumes or wish.remove_volumes, grace=grace))
         self.circle.events.note("down", name, "asked", kind="stack", stack=name)
-        async for lines in self._watch(wish, "down", began, timeout, set()):
+        async for lines in watch(self.circle, wish, "down", began, timeout, set()):
             yield lines
 
     async def stop(self, name: str, services: list[str], grace: float | None) -> Progress:
@@ -190,7 +182,7 @@ class Requests:
         self.circle.forgive(wish)
         self.circle.wishes.put(replace(wish, stopped=wish.stopped | chosen, grace=grace))
         self.circle.events.note("stop", name, "asked", kind="stack", stack=name)
-        async for lines in self._watch(wish, "stopped", began, None, set(services)):
+        async for lines in watch(self.circle, wish, "stopped", began, None, set(services)):
             yield lines
 
     async def start(self, name: str, services: list[str], no_deps: bool) -> Progress:
@@ -204,7 +196,7 @@ class Requests:
         self.circle.wishes.put(replace(wish, stopped=wish.stopped - chosen, retries=retries))
         self.circle.forgive(wish)
         self.circle.events.note("start", name, "asked", kind="stack", stack=name)
-        async for lines in self._watch(wish, "started", began, None, set(services)):
+        async for lines in watch(self.circle, wish, "started", began, None, set(services)):
             yield lines
 
     async def restart(self, name: str, services: list[str], grace: float | None) -> Progress:
@@ -216,7 +208,7 @@ class Requests:
         self.circle.wishes.put(replace(wish, restarts=restarts, stopped=wish.stopped - chosen, grace=grace))
         self.circle.forgive(wish)
         self.circle.events.note("restart", name, "asked", kind="stack", stack=name)
-        async for lines in self._watch(wish, "started", began, None, set(services)):
+        async for lines in watch(self.circle, wish, "started", began, None, set(services)):
             yield lines
 
     def _chosen(self, wish: Wanted, services: list[str]) -> frozenset[str]:
@@ -241,147 +233,6 @@ class Requests:
 
     def _lock(self, stack: str) -> asyncio.Lock:
         return self._locks.setdefault(stack, asyncio.Lock())
-
-    # watching
-
-    async def _watch(
-        self,
-        wanted: Wanted,
-        goal: Goal,
-        began: float,
-        timeout: float | None,
-        services: set[str],
-        warnings: Iterable[str] = (),
-    ) -> Progress:
-        """Progress of a stack until the goal is reached, it has failed, or the time is over."""
-        circle, name = self.circle, wanted.stack.name
-        with circle.listen() as actions:  # before anything is awaited: no turn is missed
-            circle.bell.ring()
-            after = circle.turns
-            yield [_accepted(wanted, warnings)]
-            async for lines in self._look(name, goal, began, timeout, services, actions, after):
-                yield lines
-
-    async def _look(
-        self,
-        name: str,
-        goal: Goal,
-        began: float,
-        timeout: float | None,
-        services: set[str],
-        actions: list[Action],
-        after: int,
-    ) -> Progress:
-        circle = self.circle
-        said = _Said()
-        while True:
-            left = None if timeout is None else began + timeout - clock.now()
-            try:
-                while circle.turns == after:
-                    await circle.turned(left if left is None else max(left, 0.001))
-            except TimeoutError:
-                yield [_late(circle, name, timeout or 0, began)]
-                return
-            after = circle.turns
-            wish = circle.wishes.get(name)
-            if wish is None or wish.down != (goal == "down"):  # what was asked last holds
-                overruled = [] if goal in ("down", "stopped") else [(name, "it was taken down meanwhile")]
-                yield [_done(began, overruled)]
-                return
-            plan = _only(replace(circle.plan, actions=tuple(actions)), wish)
-            actions.clear()
-            lines = list(said.new(plan, circle, wish))
-            result = settled(wish, circle.world, circle.plan, goal)
-            if result.done:
-                if goal == "down":
-                    try:
-                        circle.wishes.forget(name)
-                    except HostRefused as error:
-                        yield [*lines, _done(began, [(name, str(error))])]
-                        return
-                    circle.bell.ring()
-                failures = [f for f in result.failures if not services or service_of(f[0], wish) in services]
-                if circle.wiring_trouble and goal in ("started", "ready"):
-                    failures.append((name, circle.wiring_trouble))
-                yield [*lines, _done(began, failures)]
-                return
-            if lines:
-                yield lines
-
-
-class _Said:
-    """What a watcher was told already."""
-
-    def __init__(self) -> None:
-        self._states: dict[str, tuple[str, str]] = {}
-        self._holds: dict[str, str] = {}
-
-    def new(self, plan: Plan, circle: Circle, wish: Wanted) -> Iterable[dict[str, Any]]:
-        """What changed, then what is done about it, then what came of that already."""
-        begun = {action.subject for action in plan.actions}
-        causes: list[dict[str, Any]] = []
-        effects: list[dict[str, Any]] = []
-        present = {}
-        for record in circle.containers.of(wish.stack.name):
-            present[record.name] = now = state_of(record)
-            if self._states.get(record.name) != now:
-                cause = record.name in self._states and record.name not in begun
-                (causes if cause else effects).append(_state(record.name, record.service, *now))
-        yield from causes
-        for action in plan.actions:
-            yield {"type": "action", **_action(action)}
-        yield from effects
-        for name in self._states.keys() - present.keys():
-            yield _state(name, service_of(name, wish) or "", "removed", "")
-        self._states = present
-        for hold in plan.holds:
-            # The seconds in a reason change each turn; said once is enough until its words do.
-            words = hold.why.partition("(")[0]
-            if self._holds.get(hold.subject) != words:
-                self._holds[hold.subject] = words
-                yield {"type": "hold", "subject": hold.subject, "why": hold.why}
-
-
-def _state(subject: str, service: str, state: str, health: str) -> dict[str, Any]:
-    return {"type": "state", "subject": subject, "service": service, "state": state, "health": health}
-
-
-def _action(action: Any) -> dict[str, Any]:
-    return {"verb": type(action).__name__.lower(), "subject": action.subject, "why": action.why, "text": str(action)}
-
-
-def _only(plan: Plan, wish: Wanted) -> Plan:
-    """The part of a plan that is about one stack: its containers, networks and volumes."""
-    shared = {network.name for network in wish.stack.networks.values()} | {v.name for v in wish.stack.volumes.values()}
-    return Plan(
-        tuple(
-            action
-            for action in plan.actions
-            if service_of(action.subject, wish) is not None or action.subject in shared
-        ),
-        tuple(hold for hold in plan.holds if service_of(hold.subject, wish) is not None),
-    )
-
-
-def _accepted(wish: Wanted, warnings: Iterable[str]) -> dict[str, Any]:
-    return {
-        "type": "accepted",
-        "stack": wish.stack.name,
-        "revision": wish.revision,
-        "warnings": list(warnings),
-        "services": len(wish.active),
-    }
-
-
-def _done(began: float, failures: Iterable[tuple[str, str]]) -> dict[str, Any]:
-    listed = [{"subject": subject, "why": why} for subject, why in failures]
-    return {"type": "done", "ok": not listed, "failures": listed, "seconds": round(clock.now() - began, 4)}
-
-
-def _late(circle: Circle, name: str, timeout: float, began: float) -> dict[str, Any]:
-    wish = circle.wishes.get(name)
-    pending = settled(wish, circle.world, circle.plan, "ready").pending if wish is not None else ()
-    return _done(began, [*pending, (name, f"application not healthy after {timeout:g}s")])
 
 
 def _know(names: Iterable[str], services: Mapping[str, Any], stack: str) -> None:

@@ -12,8 +12,9 @@ from typing import Any
 from orchestrator import __version__
 from orchestrator.agent import view
 from orchestrator.agent.circle import Circle
-from orchestrator.agent.requests import Progress, Requests, Up
+from orchestrator.agent.requests import Requests, Up
 from orchestrator.agent.store import Event
+from orchestrator.agent.watch import Progress
 from orchestrator.api import execs, logs
 from orchestrator.api.http import Json, Reply, Request, Stream
 from orchestrator.errors import Missing, Mistake
