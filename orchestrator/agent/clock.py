@@ -15,11 +15,6 @@ def wall_ns() -> int:
     return time.time_ns()
 
 
-def wall_of(moment: float) -> float:
-    """The wall-clock time, in seconds since the epoch, of a CLOCK_MONOTONIC moment of this boot."""
-    return time.time() - (time.monotonic() - moment)
-
-
 def boot_id() -> str:
     """Identifies this boot of the host (proc(5)): what was noted under another one no longer runs."""
     with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as file:

@@ -161,14 +161,6 @@ class Group:
         """How many processes of the group were killed for want of memory so far."""
         return self._number("memory.oom_control", "memory.events", "oom_kill")
 
-    def memory_bytes(self) -> int:
-        return self._number("memory.usage_in_bytes", "memory.current")
-
-    def cpu_seconds(self) -> float:
-        if self.version == 2:
-            return self._number("", "cpu.stat", "usage_usec") / 1e6
-        return self._number("cpuacct.usage", "") / 1e9
-
     def pids(self) -> int:
         return self._number("pids.current", "pids.current")
 

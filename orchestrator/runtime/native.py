@@ -44,7 +44,7 @@ class Born:
     report: non-blocking read end. From `create`: first b"1" when the sandbox stands and the child waits at the gate, or
             an error sentence and EOF. After the gate: EOF = the program runs; otherwise an error sentence, then EOF
             (the child exits by itself with 127 or 126; the reader reaps it). From `enter`: only the second half.
-    cgroup: kernel.cgroups.Group: kill(), remove(), oom_kills(), populated(), memory_bytes(), cpu_seconds(), pids().
+    cgroup: kernel.cgroups.Group: kill(), remove(), oom_kills(), populated(), pids().
     """
 
     __slots__ = ("_started", "cgroup", "gate", "pid", "pidfd", "report")

@@ -13,7 +13,7 @@ from typing import Any, Protocol
 from orchestrator.errors import Mistake
 from orchestrator.kernel import capabilities
 from orchestrator.root import Root
-from orchestrator.stack.model import Mount, Service
+from orchestrator.stack.model import Service
 
 DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 DEFAULT_PIDS = 2048
@@ -86,7 +86,7 @@ def container_spec(
 ) -> dict[str, Any]:
     """The spec of one container of `service`, as json.dump takes it.
 
-    `mounts`: OCI mounts for volumes, binds and the files of /etc (see `mount_entry`). `memory_ceiling`: bytes, the
+    `mounts`: OCI mounts for volumes, binds and the files of /etc. `memory_ceiling`: bytes, the
     limit of a service that names none, so that it meets its own end before the machine's memory ends.
     Raises Mistake where neither the service nor the image says what to run.
     """
@@ -168,15 +168,6 @@ def resources(service: Service, memory_ceiling: int | None = None) -> dict[str, 
     if reserved.memory:
         memory["reservation"] = min(reserved.memory, limit or reserved.memory)
     return {"cpu": cpu, "memory": memory, "pids": {"limit": limits.pids or DEFAULT_PIDS}}
-
-
-def mount_entry(mount: Mount, source: str | None) -> dict[str, Any]:
-    """A mount of the stack as an OCI mount; `source`: the directory or file on the host, None for tmpfs."""
-    options = ["ro"] if mount.read_only else ["rw"]
-    if mount.kind == "tmpfs":
-        options += [*_QUIET, f"mode={mount.mode or 0o1777:o}", *([f"size={mount.size}"] if mount.size else [])]
-        return {"destination": mount.target, "type": "tmpfs", "source": "tmpfs", "options": options}
-    return {"destination": mount.target, "type": "bind", "source": source, "options": ["rbind", *options]}
 
 
 def _depth(mount: Mapping[str, Any]) -> int:

@@ -1,4 +1,4 @@
-"""A service's volumes, binds and tmpfs as the mounts of an OCI runtime spec, in the order of their targets' depth."""
+"""A service's volumes, binds and tmpfs as the mounts of an OCI runtime spec."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ def container_mounts(root: Root, service: Service, stack: Stack, container: str)
 
     Raises Missing where a bind source or a volume is not there: the engine never makes one up.
     """
-    mounts = []
-    for number, mount in enumerate(service.mounts):
-        mounts.append(_oci(root, stack, mount, _anonymous(container, number), service.name))
-    return sorted(mounts, key=lambda mount: str(mount["destination"]).count("/"))
+    return [
+        _oci(root, stack, mount, _anonymous(container, number), service.name)
+        for number, mount in enumerate(service.mounts)
+    ]
 
 
 def drop_anonymous(root: Root, container: str) -> None:

@@ -10,9 +10,9 @@ import pytest
 
 from orchestrator.errors import Mistake
 from orchestrator.root import Root
-from orchestrator.runtime.spec import CAPABILITIES, container_spec, granted_capabilities, mount_entry
+from orchestrator.runtime.spec import CAPABILITIES, container_spec, granted_capabilities
 from orchestrator.scheduler.node import Request
-from orchestrator.stack.model import Limits, Mount, Service
+from orchestrator.stack.model import Limits, Service
 
 ROOT = Root("/srv/x")
 
@@ -102,15 +102,6 @@ def test_limits_bind_and_reservations_weigh() -> None:
 def test_a_mount_below_another_comes_after_it() -> None:
     deep, high = ({"destination": path, "type": "bind", "source": "/x"} for path in ("/data/deep", "/data"))
     assert [entry["destination"] for entry in spec(mounts=(deep, high))["mounts"][-2:]] == ["/data", "/data/deep"]
-
-
-def test_mounts_of_the_stack_become_oci_mounts() -> None:
-    assert mount_entry(Mount("volume", "/data", "data", read_only=True), "/srv/x/volumes/data") == {
-        "destination": "/data", "type": "bind", "source": "/srv/x/volumes/data", "options": ["rbind", "ro"],
-    }  # fmt: skip
-    assert mount_entry(Mount("tmpfs", "/run", size=4096), None)["options"] == [
-        "rw", "nosuid", "noexec", "nodev", "mode=1777", "size=4096",
-    ]  # fmt: skip
 
 
 def test_raw_frames_are_for_who_asks_for_them() -> None:
