@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from orchestrator.stack.places import Complaints, Marks, Path
+from orchestrator.stack.reading import Reader
 
 Value = TypeVar("Value")
 
@@ -21,6 +22,7 @@ class Context:
     environment: Mapping[str, str]
     marks: Marks
     complaints: Complaints
+    reader: Reader
     publish: str = "127.0.0.1"
 
     def complain(self, path: Path, text: str, *, key: bool = False) -> None:

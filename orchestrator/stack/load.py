@@ -15,6 +15,7 @@ from orchestrator.stack.files import NAMES, find
 from orchestrator.stack.interpolation import Malformed, interpolate
 from orchestrator.stack.model import Service, Stack
 from orchestrator.stack.places import Complaints, Place, Source, origins, shown_name
+from orchestrator.stack.reading import Reader
 from orchestrator.stack.service import service
 
 _NAMES = "lower-case letters, digits, '-' and '_', beginning with a letter or a digit"
@@ -31,18 +32,20 @@ def load(
     profiles: Sequence[str] = (),
     services: Sequence[str] = (),
     project_directory: str | None = None,
+    reader: Reader | None = None,
 ) -> Stack:
     """Read, check and type the named files (None: the one `find` sees); later ones are laid over.
 
     `environment`: the caller's variables; they win over `.env` of the project's directory, which is that of the first
     file unless `project_directory` is given. `env_files` replace `.env`. `services`: named ones are in even where their
-    profile is not active. Raises Mistake with every complaint there is.
+    profile is not active. `reader`: the door to the files. Raises Mistake with every complaint there is.
     """
+    reader = reader or Reader()
     paths = _paths(files, directory)
     home = os.path.normpath(os.path.join(directory, project_directory or os.path.dirname(paths[0])))
     complaints = Complaints()
-    variables = _variables(home, directory, env_files, environment, complaints)
-    roots = [text.compose(_bytes(path), shown_name(path, home), path, complaints) for path in paths]
+    variables = _variables(home, directory, env_files, environment, complaints, reader)
+    roots = [text.compose(_bytes(path, reader), shown_name(path, home), path, complaints) for path in paths]
     complaints.raise_if_any()
     stack = _name(name, variables, roots, home, complaints)
     variables["COMPOSE_PROJECT_NAME"] = stack
@@ -59,7 +62,7 @@ def load(
     whole = documents[0]
     for over in documents[1:]:
         merge.merge(whole, over)
-    return _typed(whole, stack, home, tuple(paths), variables, complaints, profiles, services)
+    return _typed(whole, stack, home, tuple(paths), variables, complaints, profiles, services, reader)
 
 
 def _typed(
@@ -71,11 +74,12 @@ def _typed(
     complaints: Complaints,
     profiles: Sequence[str],
     named: Sequence[str],
+    reader: Reader,
 ) -> Stack:
     data = whole.data
     extensions = {key: value for key, value in data.items() if key.startswith("x-")}
     publish = "0.0.0.0" if (extensions.get("x-pyorch") or {}).get("publish") == "any" else "127.0.0.1"
-    context = Context(stack, home, variables, whole.marks, complaints, publish)
+    context = Context(stack, home, variables, whole.marks, complaints, reader, publish)
     if "version" in data:
         complaints.warn(whole.marks, ("version",), "is obsolete and ignored; remove it")
     if not data.get("services") and ("services",) not in complaints.broken:
@@ -103,6 +107,7 @@ def _typed(
         extensions=extensions,
         origins=origins(whole.marks),
         warnings=tuple(complaints.warnings),
+        inputs=reader.seen,
     )
 
 
@@ -139,24 +144,28 @@ def _paths(named: Sequence[str] | None, directory: str) -> list[str]:
     )
 
 
-def _bytes(path: str) -> bytes:
+def _bytes(path: str, reader: Reader) -> bytes:
     """The file, or a little more than the largest that is allowed of it."""
     try:
-        with open(path, "rb") as file:
-            return file.read(text.LARGEST + 1)
+        return reader.read(path, text.LARGEST + 1)
     except OSError as error:
         raise Mistake(f"cannot read {path}: {(error.strerror or str(error)).lower()}") from error
 
 
 def _variables(
-    home: str, directory: str, env_files: Sequence[str], environment: Mapping[str, str], complaints: Complaints
+    home: str,
+    directory: str,
+    env_files: Sequence[str],
+    environment: Mapping[str, str],
+    complaints: Complaints,
+    reader: Reader,
 ) -> dict[str, str]:
     """`.env` or the files named instead, then the caller's environment over them."""
     written: dict[str, str] = {}
     default = os.path.join(home, ".env")
-    paths = [os.path.join(directory, path) for path in env_files] or ([default] if os.path.isfile(default) else [])
+    paths = [os.path.join(directory, path) for path in env_files] or ([default] if reader.is_file(default) else [])
     for path in paths:
-        raw = _bytes(path)
+        raw = _bytes(path, reader)
         source = Source(path, shown_name(path, home), ())
         try:
             content = raw.decode("utf-8-sig")

@@ -138,6 +138,7 @@ class Stack:
     extensions: Mapping[str, Any] = field(default_factory=dict)
     origins: Mapping[str, Origin] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
+    inputs: tuple[str, ...] = ()  # every file that was read or looked for
 
     def origin(self, path: str) -> Origin | None:
         """Where the value at `path`, or its nearest parent, was written."""

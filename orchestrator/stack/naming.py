@@ -7,6 +7,7 @@ from collections.abc import Mapping
 
 from orchestrator.stack import load
 from orchestrator.stack.places import Complaints, shown_name
+from orchestrator.stack.reading import Reader
 from orchestrator.stack.text import compose
 
 
@@ -14,7 +15,8 @@ def name_of(file: str, environment: Mapping[str, str]) -> str:
     """What `load` would call the stack of `file`. Raises Mistake where the file cannot be read as YAML."""
     home = os.path.dirname(os.path.abspath(file))
     complaints = Complaints()
-    variables = load._variables(home, home, (), environment, complaints)
-    source, root = compose(load._bytes(file), shown_name(file, home), file, complaints)
+    reader = Reader()
+    variables = load._variables(home, home, (), environment, complaints, reader)
+    source, root = compose(load._bytes(file, reader), shown_name(file, home), file, complaints)
     complaints.raise_if_any()
     return load._name(None, variables, [(source, root)], home, complaints)

@@ -117,8 +117,7 @@ def environment(context: Context, data: dict[str, Any], path: Path) -> dict[str,
 def _env_file(context: Context, item: dict[str, Any], path: Path) -> dict[str, str]:
     try:
         file = context.host_path(item["path"])
-        with open(file, encoding="utf-8") as opened:
-            content = opened.read(dotenv.LONGEST + 1)
+        content = context.reader.read(file, dotenv.LONGEST + 1).decode().replace("\r\n", "\n")
         if len(content) > dotenv.LONGEST:
             raise ValueError(f"{file} has more than {dotenv.LONGEST} characters")
     except FileNotFoundError:

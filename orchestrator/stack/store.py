@@ -40,6 +40,7 @@ def from_json(text: str) -> Stack:
         | {
             "files": tuple(fields["files"]),
             "warnings": tuple(fields["warnings"]),
+            "inputs": tuple(fields.get("inputs", ())),
             "services": {key: service_from(value) for key, value in fields["services"].items()},
             "networks": {key: Network(**value) for key, value in fields["networks"].items()},
             "volumes": {key: Volume(**value) for key, value in fields["volumes"].items()},
