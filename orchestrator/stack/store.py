@@ -3,23 +3,14 @@
 from __future__ import annotations
 
 import json
-from typing import Any
+import types
+from collections.abc import Callable, Mapping
+from dataclasses import is_dataclass
+from typing import Any, Union, get_args, get_origin, get_type_hints
 
-from orchestrator.health.check import Check
-from orchestrator.policy.restart import RestartPolicy
-from orchestrator.scheduler.node import Request
-from orchestrator.stack.model import (
-    Attachment,
-    Dependency,
-    Limits,
-    Mount,
-    Network,
-    Origin,
-    Port,
-    Service,
-    Stack,
-    Volume,
-)
+from orchestrator.stack.model import Network, Origin, Service, Stack, Volume
+
+Reader = Callable[[Any], Any]
 
 
 def to_json(stack: Stack) -> str:
@@ -42,8 +33,8 @@ def from_json(text: str) -> Stack:
             "warnings": tuple(fields["warnings"]),
             "inputs": tuple(fields.get("inputs", ())),
             "services": {key: service_from(value) for key, value in fields["services"].items()},
-            "networks": {key: Network(**value) for key, value in fields["networks"].items()},
-            "volumes": {key: Volume(**value) for key, value in fields["volumes"].items()},
+            "networks": {key: made(Network, value) for key, value in fields["networks"].items()},
+            "volumes": {key: made(Volume, value) for key, value in fields["volumes"].items()},
             "origins": {path: Origin(files[file], line, column) for path, (file, line, column) in places.items()},
         }
     )
@@ -56,28 +47,39 @@ def fields_of(value: Any) -> dict[str, Any]:
 
 def service_from(fields: dict[str, Any]) -> Service:
     """The Service whose `fields_of` became this JSON object."""
-    check = fields["healthcheck"]
-    return Service(
-        **fields
-        | {
-            "command": _tuple(fields["command"]),
-            "entrypoint": _tuple(fields["entrypoint"]),
-            "depends_on": {key: Dependency(**value) for key, value in fields["depends_on"].items()},
-            "healthcheck": check and Check(**check | {"test": tuple(check["test"])}),
-            "restart": RestartPolicy(**fields["restart"]),
-            "ports": tuple(Port(**value) for value in fields["ports"]),
-            "networks": {
-                key: Attachment(**value | {"aliases": tuple(value["aliases"])})
-                for key, value in fields["networks"].items()
-            },
-            "mounts": tuple(Mount(**value | {"options": tuple(value["options"])}) for value in fields["mounts"]),
-            "cap_add": tuple(fields["cap_add"]),
-            "cap_drop": tuple(fields["cap_drop"]),
-            "limits": Limits(**fields["limits"]),
-            "reservations": Request(**fields["reservations"]),
-        }
-    )
+    service: Service = made(Service, fields)
+    return service
 
 
-def _tuple(words: list[str] | None) -> tuple[str, ...] | None:
-    return None if words is None else tuple(words)
+def made(kind: type[Any], fields: Mapping[str, Any]) -> Any:
+    """The dataclass of `kind` whose `fields_of` became this JSON object: lists become tuples, objects dataclasses
+    again. A field that was not known when it was written has its default. TypeError where one is not known now."""
+    readers = _known.get(kind) or _known.setdefault(kind, _readers(kind))
+    return kind(**{key: readers[key](value) if key in readers else value for key, value in fields.items()})
+
+
+_known: dict[type[Any], dict[str, Reader]] = {}
+
+
+def _readers(kind: type[Any]) -> dict[str, Reader]:
+    """Field → how its JSON is read; those that JSON gives back as they were have none."""
+    readers = {key: _reader(hint) for key, hint in get_type_hints(kind).items()}
+    return {key: reader for key, reader in readers.items() if reader}
+
+
+def _reader(hint: Any) -> Reader | None:
+    origin, inside = get_origin(hint), get_args(hint)
+    if is_dataclass(hint):
+        return lambda value: made(hint, value)  # type: ignore[arg-type]
+    if origin in (Union, types.UnionType):
+        found = [reader for reader in map(_reader, inside) if reader]
+        return (lambda value: None if value is None else found[0](value)) if found else None
+    if origin is tuple:
+        return _of_tuple(_reader(inside[0]))
+    if origin is Mapping and (below := _reader(inside[1])):
+        return lambda value: {key: below(part) for key, part in value.items()}
+    return None
+
+
+def _of_tuple(below: Reader | None) -> Reader:
+    return (lambda value: tuple(map(below, value))) if below else tuple
