@@ -122,6 +122,7 @@ class Circle:
         self._settle_wiring(wanted)
         self.world = self.observe()
         self.plan = reconcile(wanted, self.world, clock.now())
+        self._prove(wanted)
         gone = {name for name in map(self._down_and_gone, wanted) if name}
         if gone - self._gone:
             self.bell.ring()
@@ -133,6 +134,18 @@ class Circle:
                 wish = self.wishes.get(stack_of(action))
                 self._busy[action.subject] = tasks.create_task(self._act(action, wish), name=str(action))
         self.events.commit()
+
+    def _prove(self, wanted: tuple[Wanted, ...]) -> None:
+        """A revision that has become ready as a whole is good: it is what one can go back to."""
+        for wish in wanted:
+            if wish.proven or wish.down or not wish.active or self.closing:
+                continue
+            result = settled(wish, self.world, self.plan, "ready")
+            if result.done and not result.failures:
+                try:
+                    self.wishes.ended(wish.stack.name, "good")
+                except HostRefused as error:
+                    self.events.trouble = str(error)
 
     def _down_and_gone(self, wish: Wanted) -> str | None:
         """The name of a stack that is down to the last network; whoever asked for it may have left long ago."""

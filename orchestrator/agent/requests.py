@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
@@ -111,7 +112,7 @@ class Requests:
         async with self._lock(stack.name):
             await self._until_gone(stack.name, began, body.timeout)
             wish, warnings = self._wish(body, stack)
-            self.circle.wishes.put(wish)
+            self.circle.wishes.put(wish, _cause(body))
             self.circle.obey(wish)
             self.circle.events.note("apply", stack.name, f"revision {wish.revision}", kind="stack", stack=stack.name)
         if body.goal == "none":
@@ -250,3 +251,9 @@ def _with_dependencies(names: frozenset[str], stack: Stack) -> frozenset[str]:
             found.add(name)
             ahead.extend(stack.services[name].depends_on)
     return frozenset(found)
+
+
+def _cause(body: Up) -> str:
+    """What the history says of a revision made by `up`."""
+    names = [os.path.basename(file) for file in body.files or ()]
+    return " ".join(["up", *names, *body.services])

@@ -14,7 +14,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from orchestrator.agent import spare
+from orchestrator.agent import history, spare
 from orchestrator.errors import HostRefused
 
 SCHEMA = """
@@ -119,6 +119,13 @@ class Store:
             self._db.execute(statement, values)
         except sqlite3.OperationalError as error:
             raise HostRefused(f"cannot write the agent's state: {error}; is the disk full?") from error
+
+    def write(self, statement: str, *values: object) -> None:
+        """For the tables of `history`, which are written in the same transaction. Raises HostRefused."""
+        self._write(statement, *values)
+
+    def rows(self, statement: str, *values: object) -> list[tuple[Any, ...]]:
+        return self._db.execute(statement, values).fetchall()
 
     def _write_wanted(self, statement: str, *values: object) -> None:
         self._copy_is_old = True
@@ -241,6 +248,7 @@ def _open(path: str) -> tuple[sqlite3.Connection, bool]:
         if found != VERSION:
             db.executescript(SCHEMA)
             db.execute(f"PRAGMA user_version = {VERSION}")
+        db.executescript(history.SCHEMA)
         if db.execute(UNREADABLE).fetchone()[0]:
             raise sqlite3.DatabaseError("a stack in it is no JSON")
         _reserve(db)

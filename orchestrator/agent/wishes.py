@@ -6,8 +6,10 @@ from dataclasses import replace
 from typing import Any
 
 from orchestrator.agent import clock
+from orchestrator.agent.history import Apply, History, Outcome
 from orchestrator.agent.store import Store
 from orchestrator.errors import HostRefused
+from orchestrator.reconcile.difference import difference, same
 from orchestrator.reconcile.world import Wanted
 from orchestrator.stack.model import Service, Stack
 from orchestrator.stack.store import from_json, to_json
@@ -18,6 +20,7 @@ class Wishes:
 
     def __init__(self, store: Store) -> None:
         self._store = store
+        self.history = History(store)
         self._wanted: dict[str, Wanted] = {}
         self._documents: dict[str, str] = {}
         self._old: dict[tuple[str, int], Stack | None] = {}
@@ -34,19 +37,20 @@ class Wishes:
         return self._wanted.get(stack)
 
     def revised(self, stack: Stack) -> Wanted:
-        """What would be wanted were this the stack: a new revision where its document differs from the present one.
+        """What would be wanted were this the stack: a new revision where it means something else than the present one.
 
         Nothing is remembered until `put`.
         """
         before = self._wanted.get(stack.name)
         if before is None:
             return Wanted(stack)
-        if self._documents[stack.name] == to_json(stack):
-            return before
-        return replace(before, stack=stack, revision=before.revision + 1)
+        if same(before.stack, stack):  # the file may have moved, and its lines with it
+            return replace(before, stack=stack)
+        return replace(before, stack=stack, revision=before.revision + 1, proven=False, taken_back=frozenset())
 
-    def put(self, wish: Wanted) -> None:
-        """Remember what is wanted. Raises HostRefused where the disk is full: then nothing has changed."""
+    def put(self, wish: Wanted, cause: str = "") -> None:
+        """Remember what is wanted; `cause`: what a new revision is written down with. Raises HostRefused where the
+        disk is full: then nothing has changed."""
         # Times are of this boot: marks of an earlier one have no meaning, and no container is older than the boot.
         wishes = {
             "boot": clock.boot_id(),
@@ -60,32 +64,61 @@ class Wishes:
             "down": wish.down,
             "remove_volumes": wish.remove_volumes,
             "grace": wish.grace,
+            "proven": wish.proven,
+            "taken_back": sorted(wish.taken_back),
+            "promoted": dict(wish.promoted),
         }
         name = wish.stack.name
         present = self._wanted.get(name)
-        if present is None or present.revision != wish.revision:
-            document = to_json(wish.stack)
-        else:
+        if present is not None and present.stack is wish.stack and present.revision == wish.revision:
             document = self._documents[name]
+        else:
+            document = to_json(wish.stack)
+        new = present is None or present.revision != wish.revision
+        apply = self._apply(wish, present, cause) if new else None
         try:
-            self._write(name, wish.revision, document, wishes)
+            self._write(name, wish.revision, document, wishes, apply)
         except HostRefused:
             if not self._store.make_room():
                 raise
-            self._write(name, wish.revision, document, wishes)
+            self._write(name, wish.revision, document, wishes, apply)
         self._wanted[name] = wish
         self._documents[name] = document
 
-    def _write(self, name: str, revision: int, document: str, wishes: dict[str, Any]) -> None:
+    def _apply(self, wish: Wanted, present: Wanted | None, cause: str) -> Apply:
+        summary = difference(present.stack, wish.stack).summary() if present is not None else "first"
+        active = tuple(sorted(wish.active))
+        return Apply(wish.revision, clock.wall_ns(), cause, summary, active=active, scale=dict(wish.scale))
+
+    def ended(self, stack: str, outcome: Outcome, why: str = "") -> None:
+        """How the present revision went; a good one is remembered as proven. Raises HostRefused."""
+        wish = self._wanted[stack]
+        self.history.end(stack, wish.revision, outcome, why)
+        self.put(replace(wish, proven=wish.proven or outcome == "good"))
+
+    def _write(
+        self, name: str, revision: int, document: str, wishes: dict[str, Any], apply: Apply | None = None
+    ) -> None:
         try:
             if document is not self._documents.get(name):
                 self._store.put_revision(name, revision, document, clock.wall_ns())
                 self._store.trim_revisions(name, {home for _, home in wishes["orphans"]})
+            if apply is not None:
+                self._overtake(name)
+                self.history.put(name, apply)
+                self.history.trim(name)
             self._store.put_stack(name, revision, wishes)
             self._store.commit()
         except HostRefused:
             self._store.rollback()
             raise
+
+    def _overtake(self, name: str) -> None:
+        present = self._wanted.get(name)
+        if present is not None and not present.proven:
+            newest = next(iter(self.history.of(name)), None)
+            if newest is not None and newest.outcome == "under way":
+                self.history.end(name, newest.revision, "overtaken", "a newer revision came before it was ready")
 
     def _home_of(self, wish: Wanted, service: str) -> int:
         """The newest revision that has an orphan's definition."""
@@ -110,6 +143,9 @@ class Wishes:
             down=wishes["down"],
             remove_volumes=wishes["remove_volumes"],
             grace=wishes["grace"],
+            proven=wishes.get("proven", False),
+            taken_back=frozenset(wishes.get("taken_back", ())),
+            promoted=wishes.get("promoted", {}),
         )
 
     def definition(self, stack: str, revision: int, service: str) -> Service | None:
@@ -117,22 +153,32 @@ class Wishes:
         present = self._wanted.get(stack)
         if present is not None and present.revision == revision:
             return present.stack.services.get(service) or present.orphans.get(service)
+        old = self.revision(stack, revision)
+        return old.services.get(service) if old else None
+
+    def revision(self, stack: str, revision: int) -> Stack | None:
+        """A stack as it was; None where that revision was dropped, or never was."""
+        present = self._wanted.get(stack)
+        if present is not None and present.revision == revision:
+            return present.stack
         if (stack, revision) not in self._old:
             document = self._store.revision(stack, revision)
             self._old[stack, revision] = from_json(document) if document else None
-        old = self._old[stack, revision]
-        return old.services.get(service) if old else None
+        return self._old[stack, revision]
 
     def forget(self, stack: str) -> None:
         """The stack is down and gone. Raises HostRefused where the disk is full: then it is still known."""
         try:
-            self._store.forget_stack(stack)
-            self._store.commit()
+            self._forget(stack)
         except HostRefused:
             if not self._store.make_room():
                 raise
-            self._store.forget_stack(stack)
-            self._store.commit()
+            self._forget(stack)
         self._wanted.pop(stack, None)
         self._documents.pop(stack, None)
         self._old = {key: value for key, value in self._old.items() if key[0] != stack}
+
+    def _forget(self, stack: str) -> None:
+        self._store.forget_stack(stack)
+        self.history.forget(stack)
+        self._store.commit()

@@ -7,10 +7,10 @@ import os
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import fields
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Literal
 
 from orchestrator import __version__
-from orchestrator.agent import view
+from orchestrator.agent import revisions, view
 from orchestrator.agent.circle import Circle
 from orchestrator.agent.requests import Requests, Up
 from orchestrator.agent.store import Event
@@ -41,6 +41,9 @@ class Routes:
             ("GET", "stacks"): self.stacks,
             ("GET", "stacks", "*"): self.stack,
             ("GET", "resolve"): self.resolve,
+            ("GET", "stacks", "*", "history"): self.history,
+            ("GET", "stacks", "*", "diff"): self.diff,
+            ("POST", "stacks", "*", "rollback"): self.rollback,
             ("POST", "stacks", "*", "down"): self.down,
             ("POST", "stacks", "*", "stop"): self.stop,
             ("POST", "stacks", "*", "start"): self.start,
@@ -131,6 +134,26 @@ class Routes:
             if any(os.path.realpath(known) == real for known in wish.stack.files):
                 return wish.stack.name
         return name_of(file, {})
+
+    async def history(self, request: Request) -> Reply:
+        return Json(revisions.history(self._circle, request.words[0]))
+
+    async def diff(self, request: Request) -> Reply:
+        old, new = (_revision(request.query.get(key)) for key in ("old", "new"))
+        return Json(revisions.compare(self._circle, request.words[0], old, new))
+
+    async def rollback(self, request: Request) -> Reply:
+        body = request.json()
+        chosen = body.get("revision")
+        progress = revisions.rollback(
+            self._circle,
+            request.words[0],
+            None if chosen is None else _revision(chosen),
+            _goal(body),
+            _seconds(body, "timeout"),
+            _seconds(body, "grace"),
+        )
+        return Stream(ndjson(progress))
 
     async def down(self, request: Request) -> Reply:
         body = request.json()
@@ -247,3 +270,19 @@ def _seconds(body: dict[str, Any], key: str) -> float | None:
     if value is not None and not isinstance(value, int | float):
         raise Mistake(f"cannot read the request: {key!r} must be a number of seconds")
     return value
+
+
+def _revision(word: Any) -> int:
+    if not str(word).isdigit():
+        raise Mistake(f"cannot read the request: expected the number of a revision, but found {word!r}")
+    return int(word)
+
+
+def _goal(body: dict[str, Any]) -> Literal["started", "ready"]:
+    match body.get("goal") or "started":
+        case "started":
+            return "started"
+        case "ready":
+            return "ready"
+        case other:
+            raise Mistake(f"cannot read the request: goal must be 'started' or 'ready', but found {other!r}")

@@ -74,6 +74,8 @@ class Wanted:
     earlier revision had and the file no longer has; they go on until `--remove-orphans`. `down`: take everything away
     (and its volumes where `volumes`). `recreate`: service → time; a container whose run began before it is replaced.
     `retries`: service → time; what failed before it is forgiven and tried again, what runs or completed is left alone.
+    `proven`: this revision has been ready as a whole. `taken_back`: services that go back to what they were, under
+    their `rollback_config`. `promoted`: service → digest that may follow its canary.
     """
 
     stack: Stack
@@ -87,4 +89,7 @@ class Wanted:
     scale: Mapping[str, int] = field(default_factory=dict)
     down: bool = False
     remove_volumes: bool = False
+    proven: bool = False
+    taken_back: frozenset[str] = frozenset()
+    promoted: Mapping[str, str] = field(default_factory=dict)
     grace: float | None = None  # `-t`: overrides each service's stop_grace_period while going down or stopping
