@@ -62,7 +62,7 @@ def same(one: Stack, other: Stack) -> bool:
 
 
 def _bare(stack: Stack) -> Stack:
-    return replace(stack, directory="", files=(), origins={}, warnings=())
+    return replace(stack, directory="", files=(), inputs=(), origins={}, warnings=())
 
 
 def service_changes(old: Service, before: Stack, new: Service, after: Stack) -> tuple[Change, ...]:
