@@ -150,7 +150,7 @@ class Circle:
     def _down_and_gone(self, wish: Wanted) -> str | None:
         """The name of a stack that is down to the last network; whoever asked for it may have left long ago."""
         name = wish.stack.name
-        if not wish.down or any(busy.startswith(f"{name}-") for busy in self._busy):
+        if not wish.down or any(busy.startswith(f"{name}-") or service_of(busy, wish) for busy in self._busy):
             return None
         result = settled(wish, self.world, self.plan, "down")
         return name if result.done and not result.failures else None

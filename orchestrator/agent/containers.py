@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from orchestrator.agent import clock
+from orchestrator.errors import Conflict
 from orchestrator.health.check import Result, Verdict
 from orchestrator.policy.restart import Exit
 from orchestrator.reconcile.replica import Replica
@@ -135,7 +136,14 @@ class Containers:
         return [record for record in self if record.stack == stack]
 
     def add(self, replica: Replica, revision: int, image: str, command: str, stop_signal: str, node: str) -> Record:
-        """A record for a new container, with a fresh id. Nothing is written yet."""
+        """A record for a new container, with a fresh id. Nothing is written yet.
+
+        Raises Conflict where another stack, or another service, has a container of this name (`container_name`).
+        """
+        other = self._by_name.get(replica.name)
+        if other is not None:
+            whose = f"service '{other.service}' of stack '{other.stack}'"
+            raise Conflict(f"cannot name a container {replica.name!r}: {whose} has one of this name")
         record = Record(
             id=secrets.token_hex(6),
             name=replica.name,

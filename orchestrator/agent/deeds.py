@@ -19,7 +19,8 @@ from orchestrator.agent.events import Events
 from orchestrator.agent.launcher_client import LauncherClient
 from orchestrator.agent.trash import Trash
 from orchestrator.agent.wiring import Wiring
-from orchestrator.errors import HostRefused, OrchestratorError
+from orchestrator.errors import Conflict, HostRefused, OrchestratorError
+from orchestrator.network import etc
 from orchestrator.policy.restart import describe
 from orchestrator.reconcile.plan import (
     Action,
@@ -125,6 +126,7 @@ class Hands:
     def _prepare(self, replica: Replica, wish: Wanted, node: str) -> Record:
         """Everything of a new container that is files: identity first, so that a scan can name what it finds."""
         service = replica.definition
+        _same_machine(service)
         image = self.image(service.image)
         command = _command(service, image)
         stop_signal = service.stop_signal or getattr(image, "stop_signal", None) or "SIGTERM"
@@ -163,12 +165,12 @@ class Hands:
 
     def _write_names(self, record: Record, bundle: str) -> None:
         hostname = record.definition.hostname or record.id
-        addresses = "".join(f"{address}\t{hostname} {record.name}\n" for address in record.addresses.values())
-        servers = self.wiring.nameservers(record)
+        servers, lookup = self.wiring.nameservers(record), record.definition.lookup
+        names, gateway = (hostname, record.name), next(iter(servers), "127.0.0.1")
         texts = {
             "hostname": f"{hostname}\n",
-            "hosts": f"127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\n{addresses}",
-            "resolv.conf": "".join(f"nameserver {server}\n" for server in servers[:3]) + "options ndots:0\n",
+            "hosts": etc.hosts(tuple(record.addresses.values()), names, lookup.extra_hosts, gateway),
+            "resolv.conf": etc.resolv_conf(servers, lookup.dns_search, lookup.dns_opt),
         }
         for name, text in texts.items():
             write_text(f"{bundle}/etc/{name}", text, 0o644)
@@ -272,6 +274,31 @@ class Hands:
         service: str = "",
     ) -> None:
         self.events.note(deed, subject, why, kind=kind, stack=stack, service=service, attributes=attributes)
+
+
+MACHINES = {
+    "x86_64": "amd64",
+    "aarch64": "arm64",
+    "i686": "386",
+    "armv7l": "arm",
+    "s390x": "s390x",
+    "ppc64le": "ppc64le",
+}
+
+
+def _same_machine(service: Service) -> None:
+    """Raises Conflict where `platform` asks for another kind of processor than ours, and nobody emulates it."""
+    if not service.platform:
+        return
+    system, _, rest = service.platform.partition("/")
+    wanted, ours = rest.partition("/")[0], MACHINES.get(os.uname().machine, os.uname().machine)
+    emulated = any(
+        MACHINES.get(name) == wanted and os.path.exists(f"/proc/sys/fs/binfmt_misc/qemu-{name}") for name in MACHINES
+    )
+    if system != "linux" or (wanted not in ("", ours) and not emulated):
+        raise Conflict(
+            f"cannot run platform {service.platform}: this machine is linux/{ours}, and nothing here emulates another"
+        )
 
 
 def _command(service: Service, image: images.Image) -> list[str]:

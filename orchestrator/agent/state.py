@@ -13,6 +13,9 @@ def state_of(record: Record) -> tuple[str, str]:
 
 def service_of(container: str, wish: Wanted) -> str | None:
     """The service of a stack that a container name belongs to; None where it is not of this stack."""
+    for name, service in {**wish.orphans, **wish.stack.services}.items():
+        if service.container_name == container:
+            return name
     of_stack, _, slot = container.removeprefix(f"{wish.stack.name}-").rpartition("-")
     known = of_stack in wish.stack.services or of_stack in wish.orphans
     return of_stack if known and slot.isdigit() and container.startswith(f"{wish.stack.name}-") else None

@@ -150,6 +150,8 @@ class Wiring:
 
         Its way out is the first that is not internal: the one that published ports come in by.
         """
+        if record.definition.network_mode == "none":
+            attach.loopback(record.pid or 0)
         outward = self._outward(record)
         for number, (name, address) in enumerate(record.addresses.items()):
             lease = self.leases[name]
@@ -178,7 +180,7 @@ class Wiring:
         """Each port of a service with the host port it has, once `hold` chose those that the file left open."""
         found = []
         for number, port in enumerate(service.ports):
-            host_port = port.published or self._store.port(stack, service.name, _key(port, number))
+            host_port = _fixed(port) or self._store.port(stack, service.name, _key(port, number))
             if host_port is not None:
                 found.append((port, host_port))
         return found
@@ -186,12 +188,23 @@ class Wiring:
     def hold(self, stack: str, service: Service) -> None:
         """Take the host ports of a service before it starts. Raises Conflict naming the owner of a taken one."""
         for number, port in enumerate(service.ports):
-            if port.published is None and self._store.port(stack, service.name, key := _key(port, number)) is None:
-                self._store.put_port(stack, service.name, key, ports.free_port(port.host_ip, port.protocol))
+            if _fixed(port) is None and self._store.port(stack, service.name, key := _key(port, number)) is None:
+                self._store.put_port(stack, service.name, key, self._choose(port))
         for port, host_port in self.published(stack, service):
             held = (port.host_ip, host_port, port.protocol)
             if held not in self._holders:
                 self._holders[held] = ports.hold(*held)
+
+    def _choose(self, port: Port) -> int:
+        """A free port for one that leaves it open: any, or one of its range. Raises Conflict where all are taken."""
+        if port.published is None or port.last is None:
+            return ports.free_port(port.host_ip, port.protocol)
+        taken = {number for _, number, protocol in self._holders if protocol == port.protocol}
+        for number in range(port.published, port.last + 1):
+            if number not in taken and ports.is_free(port.host_ip, number, port.protocol):
+                return number
+        shown = f"{port.host_ip}:{port.published}-{port.last}/{port.protocol}"
+        raise Conflict(f"cannot publish {shown}: every port of the range is used already")
 
     def hold_again(self, wanted: Iterable[Wanted]) -> list[tuple[str, str, str]]:
         """After a new start of the agent: the ports of what runs; returns (stack, service, why) of each it lost."""
@@ -309,6 +322,7 @@ class Wiring:
         bridges_of = {
             name: self._root.bridge(self.leases[name].number) for name in record.addresses if name in self.leases
         }
+        lookup = record.definition.lookup
         return zones.Member(
             container=record.id,
             name=record.name,
@@ -317,6 +331,8 @@ class Wiring:
             addresses={bridge: record.addresses[name] for name, bridge in bridges_of.items()},
             aliases={bridge: _aliases(record, name) for name, bridge in bridges_of.items()},
             ready=record.answers,
+            links={**lookup.links, **lookup.external_links},
+            resolvers=lookup.dns,
         )
 
 
@@ -325,7 +341,13 @@ def _udp_targets(rules: firewall.Ruleset) -> set[str]:
 
 
 def _key(port: Port, number: int) -> str:
-    return f"{port.target}/{port.protocol}/{number}"
+    span = f"/{port.published}-{port.last}" if port.last is not None else ""
+    return f"{port.target}/{port.protocol}/{number}{span}"
+
+
+def _fixed(port: Port) -> int | None:
+    """The host port that the file names; None: one is chosen."""
+    return port.published if port.last is None else None
 
 
 def _services(wanted: Iterable[Wanted]) -> dict[tuple[str, str], Service]:

@@ -202,4 +202,4 @@ class Attached:
     def _of_logs(self, *, follow: int) -> dict[str, Any]:
         seconds, nanoseconds = divmod(self.began, 1_000_000_000)
         services = ",".join(self.given.services) or None
-        return {"services": services, "since": f"{seconds}.{nanoseconds:09d}", "follow": follow}
+        return {"services": services, "since": f"{seconds}.{nanoseconds:09d}", "follow": follow, "attached": 1}

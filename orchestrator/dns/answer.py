@@ -25,8 +25,13 @@ def visible(asked: Zone, client: str, zones: Mapping[str, Zone]) -> tuple[Zone, 
     return (asked, *others)
 
 
-def answer(query: Query, zones: Sequence[Zone], *, stream: bool = False) -> tuple[bytes, ...] | None:
-    """Replies that say the same with their addresses in turn; None: it is not about us, ask the host's resolvers."""
+def answer(
+    query: Query, zones: Sequence[Zone], links: Mapping[str, str] | None = None, *, stream: bool = False
+) -> tuple[bytes, ...] | None:
+    """Replies that say the same with their addresses in turn; None: it is not about us, ask the resolvers.
+
+    `links`: the asker's own names, and what each stands for.
+    """
     if query.flags & wire.OPCODE:
         return (wire.reply(query, wire.NOTIMP),)
     if query.version:
@@ -35,8 +40,9 @@ def answer(query: Query, zones: Sequence[Zone], *, stream: bool = False) -> tupl
         return (wire.reply(query, wire.REFUSED),)
     if query.name.endswith(_ARPA) and (found := _reverse(query, zones)) is not None:
         return (found,)
+    name = (links or {}).get(query.name, query.name)
     for zone in zones:
-        addresses = zone.addresses(query.name)
+        addresses = zone.addresses(name)
         if addresses is not None:
             return _addresses(query, addresses, stream)
     if "." not in query.name or all(zone.internal for zone in zones):

@@ -13,13 +13,13 @@ import os
 import socket
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 
 from orchestrator.dns import wire
 from orchestrator.dns.answer import answer, visible
 from orchestrator.dns.loop import READ, Loop
 from orchestrator.dns.streams import Streams
-from orchestrator.dns.upstream import RESOLV_CONF, Resolvers, Upstream
+from orchestrator.dns.upstream import RESOLV_CONF, Asked, Resolvers, Upstream
 from orchestrator.dns.zones import Directory, Zone
 
 MOST_DATAGRAMS = 64  # taken from one socket before the others have their turn
@@ -29,12 +29,15 @@ IP_FREEBIND = 15  # linux/in.h: the gateway's address may come later than we do
 
 
 class View:
-    """What one set of networks sees, and the answers it was given already."""
+    """What one set of networks sees, and the answers it was given already.
 
-    __slots__ = ("answers", "zones")
+    `links`, `resolvers`: of a client that has its own.
+    """
 
-    def __init__(self, zones: tuple[Zone, ...]) -> None:
-        self.zones = zones
+    __slots__ = ("answers", "links", "resolvers", "zones")
+
+    def __init__(self, zones: tuple[Zone, ...], links: Mapping[str, str], resolvers: tuple[str, ...]) -> None:
+        self.zones, self.links, self.resolvers = zones, links, resolvers
         self.answers: dict[bytes, Iterator[bytes]] = {}
 
 
@@ -105,7 +108,9 @@ class Listener:
             if not seen:
                 return _STRANGER
             bridges = tuple(zone.bridge for zone in seen)
-            self.clients[client] = self.server.views.setdefault(bridges, View(seen))
+            own = seen[0].links.get(client, {}), seen[0].resolvers.get(client, ())
+            key = (*bridges, client) if any(own) else bridges
+            self.clients[client] = self.server.views.setdefault(key, View(seen, *own))
         return self.clients[client]
 
 
@@ -182,10 +187,11 @@ class Server:
         except wire.Malformed:
             respond(wire.complaint(message, wire.FORMERR))
             return
-        replies = answer(query, view.zones, stream=stream)
+        replies = answer(query, view.zones, view.links, stream=stream)
         if replies is None:
             failed = wire.reply(query, wire.SERVFAIL)
-            self.upstream.ask(message, query.question, client, stream, lambda reply: respond(reply or failed))
+            asked = Asked(message, query.question, client, stream, view.resolvers)
+            self.upstream.ask(asked, lambda reply: respond(reply or failed))
             return
         if not stream:
             self._keep(view, message[2:], replies)
@@ -199,7 +205,7 @@ class Server:
         view.answers[asked] = turns
 
 
-_STRANGER = View(())
+_STRANGER = View((), {}, ())
 
 
 def _bound(kind: int, address: str, port: int) -> socket.socket:

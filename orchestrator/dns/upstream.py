@@ -10,7 +10,7 @@ import os
 import socket
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from orchestrator.dns.loop import READ, WRITE, Loop
 
@@ -41,6 +41,16 @@ class Resolvers:
         return [server for server in self._servers if server not in ours]
 
 
+class Asked:
+    """A question, and for whom. `resolvers`: the client's own, asked instead of the host's."""
+
+    __slots__ = ("client", "query", "question", "resolvers", "stream")
+
+    def __init__(self, query: bytes, question: bytes, client: str, stream: bool, resolvers: Sequence[str]) -> None:
+        self.query, self.question, self.client = query, question, client
+        self.stream, self.resolvers = stream, resolvers
+
+
 class Upstream:
     """All questions under way."""
 
@@ -51,16 +61,17 @@ class Upstream:
         self.of_client: Counter[str] = Counter()
         loop.at_times(self._expire)
 
-    def ask(self, query: bytes, question: bytes, client: str, stream: bool, respond: Respond) -> None:
+    def ask(self, asked: Asked, respond: Respond) -> None:
         """`respond` gets the reply under the query's id, or None when no resolver answered."""
-        servers = self.resolvers.servers(self.ours)
+        own = [server for server in asked.resolvers[:MOST_TRIES] if server not in self.ours]
+        servers, client = own or self.resolvers.servers(self.ours), asked.client
         full = len(self.pending) >= MOST_PENDING or self.of_client[client] >= MOST_PENDING_OF_ONE
         if full or not servers:
             respond(None)
             return
         tries = servers * 2 if len(servers) == 1 else servers
         self.of_client[client] += 1
-        Question(self, query, question, client, stream, tries, respond).next()
+        Question(self, asked, tries, respond).next()
 
     def _expire(self, now: float) -> float | None:
         while self.pending:
@@ -87,10 +98,9 @@ class Question:
         "up",
     )
 
-    def __init__(
-        self, up: Upstream, query: bytes, question: bytes, client: str, stream: bool, tries: list[str], respond: Respond
-    ) -> None:
-        self.up, self.query, self.asked, self.client, self.stream = up, query, question, client, stream
+    def __init__(self, up: Upstream, asked: Asked, tries: list[str], respond: Respond) -> None:
+        self.up, self.query, self.asked = up, asked.query, asked.question
+        self.client, self.stream = asked.client, asked.stream
         self.tries, self.respond = list(tries), respond
         self.socket: socket.socket | None = None
         self.deadline = 0.0

@@ -11,7 +11,9 @@ from collections.abc import Mapping
 class Zone:
     """One network. Raises ValueError, KeyError, TypeError, AttributeError or OSError where `text` is no zone."""
 
-    __slots__ = ("bridge", "clients", "gateway", "internal", "names", "network", "reverse", "subnet")
+    __slots__ = (
+        "bridge", "clients", "gateway", "internal", "links", "names", "network", "resolvers", "reverse", "subnet"
+    )  # fmt: skip
 
     def __init__(self, bridge: str, text: str) -> None:
         content = json.loads(text)
@@ -30,6 +32,10 @@ class Zone:
         }
         self.clients: Mapping[str, tuple[str, ...]] = {  # address → bridges
             address: tuple(bridges) for address, bridges in content["clients"].items()
+        }
+        self.links: Mapping[str, Mapping[str, str]] = content.get("links", {})  # address → alias → name
+        self.resolvers: Mapping[str, tuple[str, ...]] = {  # address → whom to ask about all else
+            address: tuple(servers) for address, servers in content.get("resolvers", {}).items()
         }
 
     def contains(self, address: str) -> bool:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -16,24 +18,41 @@ def v1(resources: Mapping[str, Any]) -> list[tuple[str, str | None]]:
         ("cpu.cfs_period_us", _text(cpu.get("period"))),
         ("cpu.cfs_quota_us", _text(cpu.get("quota"))),
         ("memory.limit_in_bytes", _text(limit)),
+        ("memory.swappiness", _text(memory.get("swappiness"))),
+        ("memory.oom_control", "1" if memory.get("disableOOMKiller") else None),
         ("memory.soft_limit_in_bytes", _text(memory.get("reservation"))),
         ("memory.memsw.limit_in_bytes", _text(swap)),
-        ("pids.max", _text(pids.get("limit"))),
+        ("pids.max", _end(pids.get("limit"))),
     ]
 
 
 def v2(resources: Mapping[str, Any]) -> list[tuple[str, str | None]]:
     cpu, memory, pids = (resources.get(name) or {} for name in ("cpu", "memory", "pids"))
     shares, quota, limit, swap = cpu.get("shares"), cpu.get("quota"), memory.get("limit"), memory.get("swap")
+    for name, word in (("swappiness", "mem_swappiness"), ("disableOOMKiller", "oom_kill_disable")):
+        if memory.get(name):
+            raise OSError(errno.ENOSYS, f"cannot set {word}: control groups of version 2 have no such setting")
     return [
         # The OCI conversion of 2 … 262144 to 1 … 10000 (opencontainers/runtime-spec, config-linux.md#cpu).
         ("cpu.weight", None if shares is None else str(1 + (shares - 2) * 9999 // 262142)),
-        ("cpu.max", None if quota is None else f"{quota} {cpu.get('period', 100000)}"),
+        ("cpu.max", None if quota is None else f"{_end(quota)} {cpu.get('period', 100000)}"),
         ("memory.max", _text(limit)),
         ("memory.low", _text(memory.get("reservation"))),
-        ("memory.swap.max", None if swap is None or limit is None else str(swap - limit)),  # v2 counts swap alone
-        ("pids.max", _text(pids.get("limit"))),
+        ("memory.swap.max", _swap(limit, swap)),
+        ("pids.max", _end(pids.get("limit"))),
     ]
+
+
+def _swap(limit: int | None, swap: int | None) -> str | None:
+    """v2 counts swap alone."""
+    if swap is None or limit is None:
+        return None
+    return "max" if swap == -1 else str(swap - limit)
+
+
+def _end(number: int | None) -> str | None:
+    """-1 is "no limit" in the OCI's words, "max" in the kernel's."""
+    return "max" if number == -1 else _text(number)
 
 
 def _text(number: int | None) -> str | None:

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 
 from orchestrator.launcher.clients import Refused
 from orchestrator.launcher.loop import IN, Loop, Timer
-from orchestrator.runtime.log import SEGMENT_BYTES, SEGMENTS, Stream
+from orchestrator.runtime.log import SEGMENT_BYTES, Stream
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -34,6 +34,10 @@ class Output:
         self._resting: dict[int, Timer] = {}
         self._last: dict[int, float] = {}
         self.container_ends: list[int] = []
+        if notes.get("org.pyorch.log.kept") == "false":
+            nowhere = os.open("/dev/null", os.O_WRONLY | os.O_CLOEXEC)
+            self.container_ends += [nowhere, os.dup(nowhere)]
+            return
         try:
             for number, name in PIPES.items():
                 path = os.path.join(bundle, name)
@@ -42,11 +46,7 @@ class Output:
                 # Read and write on both sides: the container never sees a pipe without reader (EPIPE) while no
                 # launcher is there, and the launcher never one without writer.
                 fifo = os.open(path, os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)
-                stream = Stream(
-                    directory, number, fifo, complain,
-                    segment_bytes=_number(notes, "org.pyorch.log.max_size", SEGMENT_BYTES),
-                    segments_kept=_number(notes, "org.pyorch.log.max_files", SEGMENTS),
-                )  # fmt: skip
+                stream = Stream(directory, number, fifo, complain, **_bounds(notes))
                 self._streams.append(stream)
                 self.container_ends.append(os.open(path, os.O_RDWR | os.O_CLOEXEC))
                 self._loop.watch(fifo, IN, lambda _, stream=stream: self._take(stream))  # type: ignore[misc]
@@ -78,6 +78,15 @@ class Output:
             self._loop.forget(stream.fifo)
             stream.close(time.time_ns())
         self._streams.clear()
+
+
+def _bounds(notes: Mapping[str, str]) -> dict[str, int]:
+    """Docker's words (so many files of this size) for our two streams, which share what they allow together."""
+    if "org.pyorch.log.max_size" not in notes:
+        return {}
+    size, files = _number(notes, "org.pyorch.log.max_size", 0), _number(notes, "org.pyorch.log.max_files", 1)
+    # Two streams are written at a time, and a segment may outgrow its size by a quarter.
+    return {"segment_bytes": min(SEGMENT_BYTES, size * 2 // 5), "whole": size * files}
 
 
 def _number(notes: Mapping[str, str], key: str, default: int) -> int:

@@ -62,6 +62,17 @@ def _furnish(pid: int, inside: str, address: str, gateway: str | None) -> None:
             kernel.run(*requests, *([netlink.default_route(gateway)] if gateway else []))
 
 
+def loopback(pid: int) -> None:
+    """Bring lo up in the network namespace of `pid`, which has nothing else. Raises HostRefused."""
+    try:
+        with netlink.namespace_of(pid):
+            kernel = Netlink()
+            with contextlib.closing(kernel.socket):
+                kernel.run(netlink.link_up(_LOOPBACK))
+    except OSError as error:
+        raise HostRefused(f"cannot bring up the loopback interface of process {pid}: {error.strerror}") from error
+
+
 def detach(host_name: str) -> None:
     """Remove the host's end, and the container's with it. Gone already is as good."""
     try:

@@ -50,6 +50,15 @@ def free_port(host_ip: str, protocol: str) -> int:
         return int(holder.getsockname()[1])
 
 
+def is_free(host_ip: str, port: int, protocol: str) -> bool:
+    """Whether it could be held at this moment."""
+    try:
+        hold(host_ip, port, protocol).close()
+    except Conflict:
+        return False
+    return True
+
+
 def _owner(host_ip: str, port: int, protocol: str) -> str:
     for inode in _inodes(host_ip, port, protocol):
         for pid in _holders(inode):

@@ -5,7 +5,9 @@ One file a network, RUN/zones/<bridge>.json; the agent writes it by rename and d
     {"network": "shop_default", "gateway": "10.1.0.1", "subnet": "10.1.0.0/24", "internal": false,
      "names":   {"db": ["10.1.0.2"], "shop-db-1": ["10.1.0.2"]},     lower case
      "reverse": {"10.1.0.2": "shop-db-1"},
-     "clients": {"10.1.0.2": ["po1a2b3cb0", "po1a2b3cb1"]}}          the bridges of every network the client is in
+     "clients": {"10.1.0.2": ["po1a2b3cb0", "po1a2b3cb1"]},          the bridges of every network the client is in
+     "links":   {"10.1.0.2": {"database": "db"}},                    names that only this client uses
+     "resolvers": {"10.1.0.2": ["192.0.2.53"]}}                      who is asked for it about all else
 """
 
 from __future__ import annotations
@@ -31,7 +33,10 @@ class Zone:
 
 @dataclass(frozen=True, slots=True)
 class Member:
-    """A running container. `addresses` and `aliases` by bridge; `ready`: it is healthy, or has no health check."""
+    """A running container. `addresses` and `aliases` by bridge; `ready`: it is healthy, or has no health check.
+
+    `links`: its own names for others; `resolvers`: asked for it instead of the host's.
+    """
 
     container: str  # id
     name: str
@@ -40,6 +45,8 @@ class Member:
     addresses: Mapping[str, str]
     aliases: Mapping[str, Sequence[str]] = field(default_factory=dict)
     ready: bool = True
+    links: Mapping[str, str] = field(default_factory=dict)
+    resolvers: Sequence[str] = ()
 
 
 def render(zones: Iterable[Zone], members: Iterable[Member]) -> dict[str, str]:
@@ -62,12 +69,18 @@ def _content(zone: Zone, members: Sequence[Member]) -> dict[str, Any]:
         "names": {name: _answer(some, zone.bridge) for name, some in bearers.items()},
         "reverse": {member.addresses[zone.bridge]: member.name.lower() for member in inside},
         "clients": {member.addresses[zone.bridge]: sorted(member.addresses) for member in inside},
+        "links": {m.addresses[zone.bridge]: _lower(m.links) for m in inside if m.links},
+        "resolvers": {m.addresses[zone.bridge]: list(m.resolvers) for m in inside if m.resolvers},
     }
 
 
 def _names(member: Member, bridge: str) -> set[str]:
     own = (member.name, member.service, member.container, member.hostname, *member.aliases.get(bridge, ()))
     return {name.lower().rstrip(".") for name in own if name}
+
+
+def _lower(links: Mapping[str, str]) -> dict[str, str]:
+    return {alias.lower().rstrip("."): name.lower() for alias, name in links.items()}
 
 
 def _answer(bearers: Sequence[Member], bridge: str) -> list[str]:

@@ -33,7 +33,7 @@ class Blueprint:
             stack = self.stack.name
             text = self.meanings.get(service.name) or meaning(service, self.stack)
             code = self.digests.get(service.name) or digest(text)
-            made = Replica(stack, service.name, slot, named(stack, service.name, slot), code, text, service)
+            made = Replica(stack, service.name, slot, named(stack, service, slot), code, text, service)
             self._replicas[service.name, slot] = made
         return made
 

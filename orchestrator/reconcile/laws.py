@@ -116,7 +116,7 @@ def scale_down(scene: Scene, service: str) -> Iterator[Line]:
 def keep(scene: Scene, slot: Slot) -> Iterator[Line]:
     """One slot: is it there? changed? running? ended, and is it time to start again?"""
     container = slot.container
-    if slot.replica.name in scene.turn.world.busy:
+    if not scene.turn.world.busy.isdisjoint((slot.replica.name, container.name if container else "")):
         return
     if container is None:
         yield start(scene, slot, "missing")

@@ -5,10 +5,10 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, fields, replace
 from typing import TYPE_CHECKING, Any
 
-from orchestrator.stack.model import Mount, Service, Stack
+from orchestrator.stack.model import Logging, Mount, Service, Stack
 
 if TYPE_CHECKING:
     from orchestrator.reconcile.world import Wanted
@@ -31,6 +31,13 @@ class Replica:
     definition: Service
 
 
+WHOLE = (
+    *("command", "entrypoint", "working_dir", "user", "hostname", "init", "read_only", "cap_add", "cap_drop"),
+    *("container_name", "platform", "annotations", "network_mode"),
+)
+IN_DEPLOY = ("cpus", "memory", "pids")
+
+
 def meaning(service: Service, stack: Stack) -> dict[str, str]:
     """What a container of `service` is made from: key path below the service → JSON text. See `Replica`."""
     return {path: json.dumps(value, sort_keys=True) for path, value in _parts(service, stack)}
@@ -39,9 +46,9 @@ def meaning(service: Service, stack: Stack) -> dict[str, str]:
 def _parts(service: Service, stack: Stack) -> Iterator[tuple[str, Any]]:
     """Only what is set: a field that a later version adds does not change the digest of who does not use it."""
     yield "image", service.image
-    for key in ("command", "entrypoint", "working_dir", "user", "hostname", "init", "read_only", "cap_add", "cap_drop"):
+    for key in WHOLE:
         value = getattr(service, key)
-        if value not in (None, False) and (value != () or key in ("command", "entrypoint")):
+        if value not in (None, False, {}) and (value != () or key in ("command", "entrypoint")):
             yield key, value
     for key, text in service.environment.items():
         yield f"environment.{key}", text
@@ -53,7 +60,11 @@ def _parts(service: Service, stack: Stack) -> Iterator[tuple[str, Any]]:
     for mount in service.mounts:
         yield f"{'tmpfs' if mount.kind == 'tmpfs' else 'volumes'}.{mount.target}", _set_fields(_named(mount, stack))
     for key, limit in _set_fields(service.limits).items():
-        yield f"deploy.resources.limits.{key}", limit
+        yield f"deploy.resources.limits.{key}" if key in IN_DEPLOY else key, limit
+    for part in (service.lookup, service.sandbox):
+        yield from _set_fields(part).items()
+    if service.logging != Logging():
+        yield "logging", asdict(service.logging)
 
 
 def _named(mount: Mount, stack: Stack) -> Mount:
@@ -64,7 +75,11 @@ def _named(mount: Mount, stack: Stack) -> Mount:
 
 
 def _set_fields(value: Any) -> dict[str, Any]:
-    return {key: part for key, part in asdict(value).items() if part not in (None, False, (), 0)}
+    """Those fields of a dataclass that are not as they are where the file is silent."""
+    usual = {field.name: field.default for field in fields(value)}
+    return {
+        key: part for key, part in asdict(value).items() if part not in (None, False, (), 0, {}) and part != usual[key]
+    }
 
 
 def digest(meaning: Mapping[str, str]) -> str:
@@ -84,9 +99,9 @@ def changes(old: Mapping[str, str], new: Mapping[str, str], stack: Stack, servic
     return tuple(said)
 
 
-def named(stack: str, service: str, slot: int) -> str:
-    """Compose's name of a container."""
-    return f"{stack}-{service}-{slot}"
+def named(stack: str, service: Service, slot: int) -> str:
+    """Compose's name of a container; `container_name` is that of the first, others (`--scale`) have the usual one."""
+    return service.container_name if service.container_name and slot == 1 else f"{stack}-{service.name}-{slot}"
 
 
 def count(wanted: Wanted, service: Service) -> int:
@@ -99,6 +114,6 @@ def replicas(wanted: Wanted, service: Service) -> tuple[Replica, ...]:
     made = meaning(service, wanted.stack)
     code, stack = digest(made), wanted.stack.name
     return tuple(
-        Replica(stack, service.name, slot, named(stack, service.name, slot), code, made, service)
+        Replica(stack, service.name, slot, named(stack, service, slot), code, made, service)
         for slot in range(1, count(wanted, service) + 1)
     )

@@ -23,7 +23,8 @@ RECORD = struct.Struct("<QQ")  # wall clock ns, size of the segment at that time
 NAMES = {1: "out", 2: "err"}
 SEGMENT_BYTES = 16 << 20
 SEGMENTS = 8  # kept per stream: 128 MiB
-MOVED_AT_ONCE = 1 << 20  # one splice; also the most that a rotation waits for the end of a line
+MOVED_AT_ONCE = 1 << 20  # one splice
+LEAST_SLACK = 1 << 10
 PIPE_BYTES = 1 << 20
 _FIONREAD = 0x541B  # ioctl_pipe(2): bytes in the pipe
 
@@ -53,11 +54,14 @@ class Stream:
 
     `tell(sentence)` hears about trouble with the disk, once when it begins and once when it is over: what cannot be
     written is dropped and counted in `dropped`, for a container must never hang because a disk is full.
+
+    `whole`: bytes that both streams of the container may take together, instead of a number of segments for each.
+    A segment may outgrow `segment_bytes` by a quarter (1 MiB at most), waiting for the end of a line.
     """
 
     __slots__ = (
-        "_data", "_directory", "_ends", "_index", "_number", "_segment", "_tell", "_unindexed",
-        "dropped", "fifo", "segment_bytes", "segments_kept",
+        "_data", "_directory", "_ends", "_index", "_largest", "_number", "_segment", "_tell", "_unindexed",
+        "dropped", "fifo", "segment_bytes", "segments_kept", "whole",
     )  # fmt: skip
 
     def __init__(
@@ -69,10 +73,13 @@ class Stream:
         *,
         segment_bytes: int = SEGMENT_BYTES,
         segments_kept: int = SEGMENTS,
+        whole: int | None = None,
     ) -> None:
         self.fifo = fifo
         self.dropped = 0
         self.segment_bytes, self.segments_kept = segment_bytes, max(1, segments_kept)
+        self._largest = segment_bytes + min(MOVED_AT_ONCE, max(LEAST_SLACK, segment_bytes // 4))
+        self.whole = whole
         self._directory, self._number, self._tell = directory, number, tell
         self._segment = -1
         self._data = self._index = -1
@@ -89,7 +96,8 @@ class Stream:
                 if not self._something_waits():
                     return 0  # a container that prints nothing has no files
                 self._turn_page(now)
-            moved = os.splice(self.fifo, self._data, MOVED_AT_ONCE, flags=os.SPLICE_F_NONBLOCK)
+            most = min(MOVED_AT_ONCE, self._largest - self._ends)
+            moved = os.splice(self.fifo, self._data, most, flags=os.SPLICE_F_NONBLOCK)
         except BlockingIOError:
             return 0
         except OSError as error:
@@ -135,11 +143,31 @@ class Stream:
         if self._ends >= self.segment_bytes and self._at_end_of_line():
             self._close_segment(now)
             self._open(self._segment + 1)
-            for old in segments(self._directory, self._number):
-                if old <= self._segment - self.segments_kept:
-                    for path_of in (segment_path, index_path):
-                        with contextlib.suppress(FileNotFoundError):
-                            os.unlink(path_of(self._directory, self._number, old))
+            for stream, old in self._too_many() if self.whole is None else self._too_large(self.whole):
+                for path_of in (segment_path, index_path):
+                    with contextlib.suppress(FileNotFoundError):
+                        os.unlink(path_of(self._directory, stream, old))
+
+    def _too_many(self) -> list[tuple[int, int]]:
+        """(stream, segment) of this stream's that are more than are kept."""
+        kept = self._segment - self.segments_kept
+        return [(self._number, old) for old in segments(self._directory, self._number) if old <= kept]
+
+    def _too_large(self, whole: int) -> list[tuple[int, int]]:
+        """(stream, segment) of the eldest of both streams that leave no room for what is being written."""
+        room, closed = whole, []
+        for stream in NAMES:
+            *old, newest = segments(self._directory, stream) or [-1]
+            room -= self._largest if newest >= 0 else 0
+            for segment in old:
+                facts = os.stat(segment_path(self._directory, stream, segment))
+                closed.append((facts.st_mtime_ns, facts.st_size, stream, segment))
+        gone = []
+        for _, size, stream, segment in sorted(closed, reverse=True):
+            room -= size
+            if room < 0:
+                gone.append((stream, segment))
+        return gone
 
     def _open(self, segment: int) -> None:
         # splice(2) refuses O_APPEND: the file's own position is the end, and we are its only writer.
@@ -161,7 +189,7 @@ class Stream:
 
     def _at_end_of_line(self) -> bool:
         """Rotation waits for the end of a line, but not for ever."""
-        return self._ends >= self.segment_bytes + MOVED_AT_ONCE or os.pread(self._data, 1, self._ends - 1) == b"\n"
+        return self._ends >= self._largest or os.pread(self._data, 1, self._ends - 1) == b"\n"
 
     def _write_index(self, now: int) -> None:
         if not self._unindexed:

@@ -13,7 +13,7 @@ from typing import Any, Protocol
 from orchestrator.errors import Mistake
 from orchestrator.kernel import capabilities
 from orchestrator.root import Root
-from orchestrator.stack.model import Service
+from orchestrator.stack.model import Logging, Service
 
 DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 DEFAULT_PIDS = 2048
@@ -119,10 +119,12 @@ def container_spec(
             "readonlyPaths": list(READONLY_PATHS),
         },
         "annotations": {
+            **service.annotations,
             "org.pyorch.layers": ":".join(image.layers),
             "org.pyorch.upper": f"{own}/upper",
             "org.pyorch.work": f"{own}/work",
             "org.pyorch.log": f"{own}/log",
+            **_log_notes(service.logging),
             "org.pyorch.init": "true" if service.init else "false",
             "org.pyorch.seccomp": _filter(service.cap_add),
         },
@@ -159,15 +161,35 @@ def granted_capabilities(added: Sequence[str], dropped: Sequence[str]) -> tuple[
 def resources(service: Service, memory_ceiling: int | None = None) -> dict[str, Any]:
     """Limits bind, reservations weigh: a share of the processors, and memory that is taken back last."""
     limits, reserved = service.limits, service.reservations
-    cpu: dict[str, int] = {"shares": max(2, round((reserved.cpus or 1) * SHARES_PER_CPU))}
-    if limits.cpus:
-        cpu |= {"quota": max(1000, round(limits.cpus * CPU_PERIOD)), "period": CPU_PERIOD}
-    memory: dict[str, int] = {}
+    memory: dict[str, Any] = {}
     if limit := limits.memory or memory_ceiling:
-        memory = {"limit": limit, "swap": limit}
+        memory = {"limit": limit, "swap": limits.memswap or limit}
     if reserved.memory:
         memory["reservation"] = min(reserved.memory, limit or reserved.memory)
-    return {"cpu": cpu, "memory": memory, "pids": {"limit": limits.pids or DEFAULT_PIDS}}
+    if limits.mem_swappiness is not None:
+        memory["swappiness"] = limits.mem_swappiness
+    if limits.oom_kill_disable:
+        memory["disableOOMKiller"] = True
+    return {"cpu": _processors(service), "memory": memory, "pids": {"limit": limits.pids or DEFAULT_PIDS}}
+
+
+def _processors(service: Service) -> dict[str, Any]:
+    limits, share = service.limits, round((service.reservations.cpus or 1) * SHARES_PER_CPU)
+    cpu: dict[str, Any] = {"shares": max(2, limits.cpu_shares or share)}
+    if limits.cpus:
+        cpu |= {"quota": max(1000, round(limits.cpus * CPU_PERIOD)), "period": CPU_PERIOD}
+    elif limits.cpu_quota or limits.cpu_period:
+        cpu |= {"quota": limits.cpu_quota or -1, "period": limits.cpu_period or CPU_PERIOD}
+    return cpu | ({"cpus": limits.cpuset} if limits.cpuset else {})
+
+
+def _log_notes(logging: Logging) -> dict[str, str]:
+    """Docker's rule: without max-file there is one file, and it begins anew when it is full."""
+    if not logging.kept:
+        return {"org.pyorch.log.kept": "false"}
+    if logging.max_size is None:
+        return {}
+    return {"org.pyorch.log.max_size": str(logging.max_size), "org.pyorch.log.max_files": str(logging.max_file or 1)}
 
 
 def _depth(mount: Mapping[str, Any]) -> int:

@@ -11,6 +11,7 @@ from orchestrator.stack import graph
 from orchestrator.stack.context import Context
 from orchestrator.stack.model import Network, Port, Service
 from orchestrator.stack.places import Path, did_you_mean
+from orchestrator.stack.resources import BRIDGE
 
 WITHOUT_CHECK = ("host:/", "dir:/")  # images of these kinds carry no health check of their own
 
@@ -27,6 +28,8 @@ def check(
         dependencies(context, service, services, written)
         resources(context, service, ("services", name, "deploy", "resources", "reservations"))
         places(context, service, written)
+        ports(context, service)
+    container_names(context, services)
     circle(context, services)
     host_ports(context, published)
     addresses(context, services, networks)
@@ -63,6 +66,30 @@ def circle(context: Context, services: Mapping[str, Service]) -> None:
         context.complain(path, f"the services wait for each other in a circle: {' → '.join(found)}", key=True)
 
 
+def ports(context: Context, service: Service) -> None:
+    """Ports of a network namespace that is not the service's own."""
+    path, kind = ("services", service.name, "ports"), (service.network_mode or "").partition(":")[0]
+    if service.ports and kind == "host":
+        context.complaints.warn(
+            context.marks, path, "says nothing with network_mode: host: every port is the host's own"
+        )
+    elif service.ports and kind in ("none", "service", "container"):
+        context.complain(path, f"cannot be published with network_mode: {service.network_mode}", key=True)
+
+
+def container_names(context: Context, services: Mapping[str, Service]) -> None:
+    """A fixed name is that of one container."""
+    taken: dict[str, str] = {}
+    for name, service in services.items():
+        if service.container_name is None:
+            continue
+        path = ("services", name, "container_name")
+        if service.replicas > 1:
+            context.complain(path, f"one fixed name cannot serve {service.replicas} replicas; remove it")
+        if (other := taken.setdefault(service.container_name, name)) != name:
+            context.complain(path, f"service '{other}' has {service.container_name!r} already")
+
+
 def resources(context: Context, service: Service, path: Path) -> None:
     asked, limit = service.reservations, service.limits
     if limit.memory is not None and asked.memory > limit.memory:
@@ -78,7 +105,7 @@ def places(context: Context, service: Service, written: Mapping[str, Any]) -> No
     path: Path = ("services", service.name)
     known = (written.get("networks") or {}).keys()
     for key in service.networks:
-        if key not in known and key != "default" and not _unknowable(context, "networks", key):
+        if key not in known and key not in ("default", BRIDGE) and not _unknowable(context, "networks", key):
             context.complain(
                 (*path, "networks", key), f"network '{key}' is not defined{_hint(key, known, 'networks')}", key=True
             )
@@ -114,8 +141,8 @@ def host_ports(context: Context, published: Iterable[tuple[str, Port, Path]]) ->
     """No two may ask for the same address, port and protocol of the host; 0.0.0.0 is every address."""
     taken: dict[tuple[int, str], list[tuple[str, str, Path]]] = {}
     for _, port, path in published:
-        if port.published is None:
-            continue
+        if port.published is None or port.last is not None:
+            continue  # whichever is free is chosen when it starts
         others = taken.setdefault((port.published, port.protocol), [])
         for address, other, place in others:
             if _overlap(address, port.host_ip):

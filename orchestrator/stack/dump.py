@@ -127,6 +127,8 @@ def _healthcheck(check: Check | None, disabled: bool) -> dict[str, Any] | None:
 
 def _port(port: Port) -> dict[str, Any]:
     published = None if port.published is None else str(port.published)
+    if port.last is not None:
+        published = f"{published}-{port.last}"
     address = {} if published is None else {"host_ip": port.host_ip}
     return {
         "mode": "ingress",

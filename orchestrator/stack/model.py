@@ -36,12 +36,18 @@ class Dependency:
 
 @dataclass(frozen=True, slots=True)
 class Port:
-    """`published` None: any free port of the host. `host_ip` "127.0.0.1" unless written."""
+    """`published` None: any free port of the host; with `last`: any free one from `published` to `last`.
+
+    `host_ip` "127.0.0.1" unless written. `name` and `app_protocol` are remarks for people and tools.
+    """
 
     target: int
     published: int | None = None
     host_ip: str = "127.0.0.1"
     protocol: Literal["tcp", "udp"] = "tcp"
+    last: int | None = None
+    name: str = ""
+    app_protocol: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +57,9 @@ class Attachment:
     aliases: tuple[str, ...] = ()
     ipv4_address: str | None = None
     priority: int = 0
+    gw_priority: int = 0
+    mac_address: str | None = None
+    interface_name: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,9 +78,84 @@ class Mount:
 
 @dataclass(frozen=True, slots=True)
 class Limits:
+    """What the control group holds a container to; None: the usual. `memswap`: memory and swap together, -1: no end.
+
+    `pids` -1: no limit. `cpu_quota` and `cpu_period`: microseconds, instead of `cpus`.
+    """
+
     cpus: float | None = None
     memory: int | None = None
     pids: int | None = None
+    memswap: int | None = None
+    mem_swappiness: int | None = None
+    oom_kill_disable: bool = False
+    cpu_shares: int | None = None
+    cpu_quota: int | None = None
+    cpu_period: int | None = None
+    cpuset: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Logging:
+    """What becomes of the output: kept in at most `max_file` files of `max_size` bytes; `kept` False: dropped."""
+
+    kept: bool = True
+    max_size: int | None = None
+    max_file: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Lookup:
+    """How a container finds others. `extra_hosts`: name → addresses, "host-gateway" is the host.
+
+    `dns`: resolvers for names that are none of ours; `dns_search`, `dns_opt`: resolv.conf(5). `links`: alias → service,
+    `external_links`: alias → container, both for this container alone.
+    """
+
+    extra_hosts: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    dns: tuple[str, ...] = ()
+    dns_search: tuple[str, ...] = ()
+    dns_opt: tuple[str, ...] = ()
+    links: Mapping[str, str] = field(default_factory=dict)
+    external_links: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Device:
+    """A device of the host, as the container sees it; `permissions` of "rwm" (m: mknod)."""
+
+    source: str
+    target: str
+    permissions: str = "rwm"
+
+
+@dataclass(frozen=True, slots=True)
+class Sandbox:
+    """Where a container's walls differ from the usual ones. Fields are the Specification's keys.
+
+    `pid`, `ipc`: "host", "service:X", "container:X", else its own. `ulimits`: name → (soft, hard), -1: no limit.
+    `seccomp`: "unconfined", or the path of a profile. `unmasked`: systempaths=unconfined.
+    """
+
+    privileged: bool = False
+    new_privileges: bool = False  # security_opt: no-new-privileges:false
+    seccomp: str | None = None
+    unmasked: bool = False
+    devices: tuple[Device, ...] = ()
+    device_cgroup_rules: tuple[str, ...] = ()
+    ulimits: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+    sysctls: Mapping[str, str] = field(default_factory=dict)
+    shm_size: int | None = None
+    pid: str = "private"
+    ipc: str = "private"
+    uts: str = "private"
+    cgroup: str = "private"
+    cgroup_parent: str | None = None
+    group_add: tuple[str, ...] = ()
+    oom_score_adj: int | None = None
+    domainname: str | None = None
+    tty: bool = False
+    stdin_open: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +185,14 @@ class Service:
     replicas: int = 1
     limits: Limits = Limits()
     reservations: Request = Request()
+    container_name: str | None = None
+    platform: str | None = None
+    attach: bool = True
+    annotations: Mapping[str, str] = field(default_factory=dict)
+    network_mode: str | None = None  # "none", "host", "service:X", "container:X": then `networks` is empty
+    logging: Logging = Logging()
+    lookup: Lookup = Lookup()
+    sandbox: Sandbox = Sandbox()
     extensions: Mapping[str, Any] = field(default_factory=dict)  # x-*
 
 

@@ -27,19 +27,10 @@ REFUSED: dict[str, str] = {
     "models": _REMOVE,
     "services.*.build": "name an image: host:/ (programs of this machine) or dir:/path (a root directory)",
     "services.*.extends": "use a YAML anchor and `<<`, or a second file with -f",
-    "services.*.container_name": "remove it; the container is called <stack>-<service>-<number>",
-    "services.*.cpus": "write deploy.resources.limits.cpus",
-    "services.*.mem_limit": "write deploy.resources.limits.memory",
-    "services.*.mem_reservation": "write deploy.resources.reservations.memory",
-    "services.*.pids_limit": "write deploy.resources.limits.pids",
     "services.*.configs": "mount the file with a bind mount",
     "services.*.secrets": "mount the file with a read-only bind mount",
-    "services.*.links": "services of a common network find each other by name; write aliases under networks",
-    "services.*.network_mode": "write networks",
-    "services.*.label_file": "write labels",
     "services.*.volumes_from": "write the volumes of both services",
     "services.*.pull_policy": "remove it; host:/ and dir:/path are never pulled",
-    "services.*.logging": "remove it; read the log with `pyorch logs`",
     "networks.*.ipam.config[].ip_range": _REMOVE,
     "networks.*.ipam.config[].aux_addresses": _REMOVE,
     "networks.*.ipam.options": _REMOVE,
@@ -51,14 +42,14 @@ REFUSED |= dict.fromkeys(
         *(
             f"services.*.{key}"
             for key in (
-                "annotations blkio_config cgroup_parent cpu_count cpu_percent cpu_period cpu_quota cpu_rt_period"
-                " cpu_rt_runtime cpu_shares cpuset credential_spec device_cgroup_rules devices develop dns dns_opt"
-                " dns_search domainname external_links extra_hosts gpus group_add isolation mac_address mem_swappiness"
-                " memswap_limit models oom_score_adj platform post_start pre_start pre_stop provider"
+                "blkio_config cgroup_parent cpu_count cpu_percent cpu_rt_period"
+                " cpu_rt_runtime cpuset credential_spec device_cgroup_rules devices develop"
+                " domainname gpus group_add isolation mac_address"
+                " models oom_score_adj post_start pre_start pre_stop provider"
                 " pull_refresh_after runtime security_opt shm_size storage_opt sysctls ulimits"
             ).split()
         ),
-        *(f"services.*.deploy.{key}" for key in ("endpoint_mode", "placement", "rollback_config", "update_config")),
+        *(f"services.*.deploy.{key}" for key in ("placement", "rollback_config", "update_config")),
         "services.*.deploy.resources.reservations.devices",
         "services.*.deploy.resources.reservations.generic_resources",
         *(
@@ -73,10 +64,9 @@ REFUSED |= dict.fromkeys(
     _REMOVE,
 )
 ALLOWED: dict[str, tuple[object, ...]] = {
-    "services.*.attach": (True,),
     "services.*.cgroup": ("private",),
     "services.*.ipc": ("private",),
-    "services.*.oom_kill_disable": (False,),
+    "services.*.network_mode": ("none", "bridge", "default"),
     "services.*.pid": ("private",),
     "services.*.privileged": (False,),
     "services.*.stdin_open": (False,),
@@ -84,6 +74,7 @@ ALLOWED: dict[str, tuple[object, ...]] = {
     "services.*.use_api_socket": (False,),
     "services.*.userns_mode": (),
     "services.*.uts": (),
+    "services.*.deploy.endpoint_mode": ("dnsrr",),  # the name of a service leads to its replicas, in turn
     "services.*.deploy.mode": ("replicated",),
     "services.*.volumes[].type": ("bind", "volume", "tmpfs"),
     "networks.*.attachable": (False,),

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import ipaddress
 import re
+from dataclasses import replace
 from typing import Any, Literal
 
-from orchestrator.stack.context import Context
+from orchestrator.stack.context import Context, text
 from orchestrator.stack.model import Port
 from orchestrator.stack.places import Path
 
@@ -51,7 +52,11 @@ def one(item: Any, publish: str) -> list[Port]:
             if found["six"]:
                 raise ValueError(f"expected [IP]:HOST:CONTAINER, but found {item!r}")
         protocol = found["protocol"] or "tcp"
-    return _pair(_range(host), _range(target), _address(address) or publish, _protocol(protocol))
+    made = _pair(_range(host), _range(target), _address(address) or publish, _protocol(protocol))
+    if isinstance(item, dict) and ("name" in item or "app_protocol" in item):
+        name, hint = text(item.get("name")), text(item.get("app_protocol"))
+        made = [replace(port, name=name, app_protocol=hint) for port in made]
+    return made
 
 
 def _pair(
@@ -68,10 +73,7 @@ def _pair(
     if wide == narrow:
         return [Port(first + step, host[0] + step, address, protocol) for step in range(wide + 1)]
     if narrow == 0:
-        raise ValueError(
-            f"a range of host ports ({host[0]}-{host[1]}) for one container port is part of the Compose Specification"
-            " but pyorch does not obey it yet; write one host port, or none for any free one"
-        )
+        return [Port(first, host[0], address, protocol, last=host[1])]
     raise ValueError(
         f"the published range {host[0]}-{host[1]} has {wide + 1} ports but the container's range {first}-{last}"
         f" has {narrow + 1}; they must be equally long"

@@ -10,11 +10,14 @@ from orchestrator.stack.context import Context, text
 from orchestrator.stack.model import Attachment, Network, Volume
 from orchestrator.stack.places import Path
 
+BRIDGE = "(bridge)"  # key of the network that `network_mode: bridge` means, shared by all stacks; no user can write it
+
 
 def networks(context: Context, written: dict[str, Any], used: Iterable[str]) -> dict[str, Network]:
     """Those of the written networks (and "default") that some service uses. All written ones are checked."""
     made = {key: _network(context, key, data or {}) for key, data in written.items()}
     made.setdefault("default", Network("default", f"{context.stack}_default"))
+    made[BRIDGE] = Network(BRIDGE, "bridge")
     return {key: made[key] for key in sorted(set(used)) if key in made}
 
 
@@ -88,9 +91,29 @@ def _only(context: Context, data: dict[str, Any], path: Path) -> None:
             context.complain((*path, key), f"'{key}' cannot be set: it is external and made by somebody else", key=True)
 
 
+def network_mode(context: Context, service: dict[str, Any], path: Path) -> str | None:
+    """ "none", "host", "bridge", "service:X", "container:X"; None: the networks say it."""
+    mode = service.get("network_mode")
+    if not mode:
+        return None
+    kind, _, name = str(mode).partition(":")
+    if mode in ("none", "host", "bridge") or (kind in ("service", "container") and name):
+        if service.get("networks"):
+            context.complain((*path, "network_mode"), "excludes 'networks'; write one of the two", key=True)
+        return str(mode)
+    if mode == "default":
+        return "bridge"
+    context.complain(
+        (*path, "network_mode"), f"expected none, host, bridge, service:NAME or container:NAME, but found {mode!r}"
+    )
+    return None
+
+
 def attachments(context: Context, service: dict[str, Any], path: Path) -> dict[str, Attachment]:
     """The networks of a service by their keys; the default one where none is written."""
     written = service.get("networks")
+    if mode := network_mode(context, service, path):
+        return {BRIDGE: Attachment()} if mode == "bridge" else {}
     if not written:
         return {"default": Attachment()}
     result: dict[str, Attachment] = {}

@@ -11,10 +11,13 @@ from typing import Any, get_args
 from orchestrator import units
 from orchestrator.health.check import Check
 from orchestrator.policy.restart import Condition, RestartPolicy
-from orchestrator.scheduler.node import Request
 from orchestrator.stack import dotenv, mounts, ports, resources
 from orchestrator.stack.context import Context, text
-from orchestrator.stack.model import Dependency, Limits, Port, Service
+from orchestrator.stack.forms import listed, paired
+from orchestrator.stack.limits import limits, reserved
+from orchestrator.stack.logging import logging
+from orchestrator.stack.lookup import lookup
+from orchestrator.stack.model import Dependency, Port, Service
 from orchestrator.stack.places import Path, Source, did_you_mean, shown_name
 
 # ruff: noqa: SIM905 (words in a row read better than a column of quotes)
@@ -31,6 +34,7 @@ _CONDITIONS: dict[str, Any] = {
     "service_healthy": "healthy",
     "service_completed_successfully": "completed",
 }
+_CONTAINER_NAME = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]+")
 _HOSTNAME = re.compile(r"[a-zA-Z0-9]([a-zA-Z0-9_.-]*[a-zA-Z0-9])?")
 
 
@@ -38,7 +42,6 @@ def service(context: Context, name: str, data: dict[str, Any]) -> tuple[Service,
     """The service, and where each of its ports was written."""
     path: Path = ("services", name)
     deploy = data.get("deploy") or {}
-    resources_ = deploy.get("resources", {})
     check, disabled = healthcheck(context, data.get("healthcheck") or {}, (*path, "healthcheck"))
     published = ports.ports(context, data.get("ports") or [], (*path, "ports"))
     made = Service(
@@ -50,14 +53,15 @@ def service(context: Context, name: str, data: dict[str, Any]) -> tuple[Service,
         working_dir=data.get("working_dir") or None,
         user=text(data["user"]) if "user" in data else None,
         hostname=context.read(data, path, "hostname", _hostname, None),
-        depends_on={key: _dependency(value) for key, value in (data.get("depends_on") or {}).items()},
+        depends_on=dependencies(data),
         healthcheck=check,
         healthcheck_disabled=disabled,
         restart=restart(context, data, deploy, path),
         ports=tuple(port for port, _ in published),
         networks=resources.attachments(context, data, path),
+        network_mode=data.get("network_mode") or None,
         mounts=mounts.mounts(context, data, path),
-        labels=resources.labels(data.get("labels")),
+        labels=labels(context, data, path),
         stop_signal=context.read(data, path, "stop_signal", _signal, None),
         stop_grace_period=context.read(data, path, "stop_grace_period", units.duration, 10.0),
         init=bool(data.get("init", False)),
@@ -65,10 +69,14 @@ def service(context: Context, name: str, data: dict[str, Any]) -> tuple[Service,
         cap_add=_capabilities(context, data, path, "cap_add"),
         cap_drop=_capabilities(context, data, path, "cap_drop"),
         replicas=_replicas(context, data, deploy, path),
-        limits=_limits(context, resources_.get("limits", {}), (*path, "deploy", "resources", "limits")),
-        reservations=_reserved(
-            context, resources_.get("reservations", {}), (*path, "deploy", "resources", "reservations")
-        ),
+        limits=limits(context, data, path),
+        reservations=reserved(context, data, path),
+        container_name=context.read(data, path, "container_name", _container_name, None),
+        platform=context.read(data, path, "platform", str, None),
+        attach=bool(data.get("attach", True)),
+        annotations=context.read(data, path, "annotations", _annotations, {}),
+        logging=logging(context, data, path),
+        lookup=lookup(context, data, path),
         extensions={key: value for key, value in data.items() if key.startswith("x-")},
     )
     _expose(context, data, path)
@@ -114,7 +122,7 @@ def environment(context: Context, data: dict[str, Any], path: Path) -> dict[str,
     return result
 
 
-def _env_file(context: Context, item: dict[str, Any], path: Path) -> dict[str, str]:
+def _env_file(context: Context, item: dict[str, Any], path: Path, what: str = "env file") -> dict[str, str]:
     try:
         file = context.host_path(item["path"])
         content = context.reader.read(file, dotenv.LONGEST + 1).decode().replace("\r\n", "\n")
@@ -122,14 +130,14 @@ def _env_file(context: Context, item: dict[str, Any], path: Path) -> dict[str, s
             raise ValueError(f"{file} has more than {dotenv.LONGEST} characters")
     except FileNotFoundError:
         if item.get("required", True):
-            context.complain(path, f"env file {file} does not exist; make it, or write required: false beside path")
+            context.complain(path, f"{what} {file} does not exist; make it, or write required: false beside path")
         return {}
     except OSError as error:
-        context.complain(path, f"cannot read env file {file}: {(error.strerror or str(error)).lower()}")
+        context.complain(path, f"cannot read {what} {file}: {(error.strerror or str(error)).lower()}")
         return {}
     except ValueError as error:  # UnicodeDecodeError is one
         reason = "it is not UTF-8 text" if isinstance(error, UnicodeDecodeError) else str(error)
-        context.complain(path, f"cannot read env file: {reason}")
+        context.complain(path, f"cannot read {what}: {reason}")
         return {}
     source = Source(file, shown_name(file, context.directory), tuple(content.split("\n")))
     raw = item.get("format") == "raw"
@@ -140,6 +148,41 @@ def _hostname(word: str) -> str:
     if len(word) > 63 or not _HOSTNAME.fullmatch(word):
         raise ValueError(f"expected a host name of letters, digits, '-', '_' and '.' (at most 63), but found {word!r}")
     return word
+
+
+def _annotations(value: Any) -> dict[str, str]:
+    found = paired(value)
+    for name in found:
+        if name.startswith("org.pyorch."):
+            raise ValueError(f"annotation {name!r}: names that begin with org.pyorch. are pyorch's own")
+    return found
+
+
+def _container_name(word: str) -> str:
+    if not _CONTAINER_NAME.fullmatch(word):
+        raise ValueError(f"expected a name of letters, digits, '_', '.' and '-' (two or more), but found {word!r}")
+    return word
+
+
+def labels(context: Context, data: dict[str, Any], path: Path) -> dict[str, str]:
+    """label_file, then labels over it."""
+    result: dict[str, str] = {}
+    for index, file in enumerate(listed(data.get("label_file"))):
+        here = (*path, "label_file", index) if isinstance(data["label_file"], list) else (*path, "label_file")
+        result |= _env_file(context, {"path": file}, here, "label file")
+    return result | resources.labels(data.get("labels"))
+
+
+def dependencies(data: dict[str, Any]) -> dict[str, Dependency]:
+    """depends_on, and what follows from links and from stepping into another service's namespaces."""
+    found = {key: _dependency(value) for key, value in (data.get("depends_on") or {}).items()}
+    for word in listed(data.get("links")):
+        found.setdefault(word.partition(":")[0], Dependency(restart=True))
+    for key in ("network_mode", "pid", "ipc"):
+        kind, _, name = str(data.get(key) or "").partition(":")
+        if kind == "service" and name:
+            found.setdefault(name, Dependency(restart=True))
+    return found
 
 
 def _dependency(value: dict[str, Any]) -> Dependency:
@@ -248,20 +291,6 @@ def _replicas(context: Context, data: dict[str, Any], deploy: dict[str, Any], pa
         context.complain((*path, "scale"), f"is {scale}, but deploy.replicas is {replicas}; write one of the two")
     chosen = replicas if replicas is not None else scale
     return 1 if chosen is None else int(chosen)
-
-
-def _limits(context: Context, data: dict[str, Any], path: Path) -> Limits:
-    """Zero, and -1 for pids, mean no limit, as in Docker."""
-    pids = data.get("pids")
-    return Limits(
-        context.read(data, path, "cpus", units.cpus, None) or None,
-        context.read(data, path, "memory", units.size, None) or None,
-        pids if pids is not None and pids > 0 else None,
-    )
-
-
-def _reserved(context: Context, data: dict[str, Any], path: Path) -> Request:
-    return Request(context.read(data, path, "cpus", units.cpus, 0.0), context.read(data, path, "memory", units.size, 0))
 
 
 def _expose(context: Context, data: dict[str, Any], path: Path) -> None:

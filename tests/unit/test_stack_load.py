@@ -117,7 +117,9 @@ def test_a_word_of_a_service_becomes_its_value(given: Given, words: str, field: 
         ('"8000-8001:90-91"', [Port(90, 8000), Port(91, 8001)]),
         ('"90-91"', [Port(90), Port(91)]),
         ("{target: 80, published: 8080, host_ip: 10.0.0.1, protocol: udp}", [Port(80, 8080, "10.0.0.1", "udp")]),
-        ('{target: "80", published: "8080", mode: host, name: web}', [Port(80, 8080)]),
+        ('{target: "80", published: "8080", mode: host, name: web}', [Port(80, 8080, name="web")]),
+        ('"9000-9010:90"', [Port(90, 9000, last=9010)]),
+        ("{target: 90, published: 9000-9010, app_protocol: http}", [Port(90, 9000, last=9010, app_protocol="http")]),
     ],
 )
 def test_every_form_of_a_port(given: Given, word: str, ports: list[Port]) -> None:

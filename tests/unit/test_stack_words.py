@@ -1,0 +1,107 @@
+"""Keys of a service that are older, rarer or shorter than the rest: what each of their forms means."""
+
+from __future__ import annotations
+
+import pathlib
+from typing import Any
+
+import pytest
+
+from orchestrator.errors import Mistake
+from orchestrator.scheduler.node import Request
+from orchestrator.stack.load import load
+from orchestrator.stack.model import Attachment, Dependency, Limits, Logging, Lookup, Service, Stack
+
+
+def stack(tmp_path: pathlib.Path, words: str) -> Stack:
+    """The service `web` with these lines, beside a service `db`."""
+    lines = "".join(f"    {line}\n" for line in words.splitlines())
+    (tmp_path / "stack.yaml").write_text(
+        f"name: s\nservices:\n  db: {{image: host:/}}\n  web:\n    image: host:/\n{lines}"
+    )
+    return load(["stack.yaml"], directory=str(tmp_path), environment={})
+
+
+def web(tmp_path: pathlib.Path, words: str) -> Service:
+    return stack(tmp_path, words).services["web"]
+
+
+HOSTS = {"a": ("10.0.0.1",), "host.docker.internal": ("host-gateway",)}
+
+
+@pytest.mark.parametrize(
+    ("words", "field", "value"),
+    [
+        ("container_name: shop.web", "container_name", "shop.web"),
+        ("platform: linux/amd64", "platform", "linux/amd64"),
+        ("attach: false", "attach", False),
+        ("annotations: {a: 1}", "annotations", {"a": "1"}),
+        ("annotations: [a=1, b]", "annotations", {"a": "1", "b": ""}),
+        ("cpus: 0.5\nmem_limit: 64m", "limits", Limits(cpus=0.5, memory=64 << 20)),
+        ("mem_limit: 64m\nmemswap_limit: -1", "limits", Limits(memory=64 << 20, memswap=-1)),
+        ("mem_limit: 64m\nmemswap_limit: 1g", "limits", Limits(memory=64 << 20, memswap=1 << 30)),
+        ("pids_limit: 9\nmem_swappiness: 10", "limits", Limits(pids=9, mem_swappiness=10)),
+        ("pids_limit: -1", "limits", Limits(pids=-1)),
+        ("cpu_shares: 512\ncpu_quota: 50000", "limits", Limits(cpu_shares=512, cpu_quota=50000)),
+        ("cpu_period: 20ms", "limits", Limits(cpu_period=20000)),
+        ("oom_kill_disable: true", "limits", Limits(oom_kill_disable=True)),
+        ("mem_limit: 64m\ndeploy: {resources: {limits: {memory: 64M}}}", "limits", Limits(memory=64 << 20)),
+        ("mem_reservation: 32m", "reservations", Request(0.0, 32 << 20)),
+        ("logging: {driver: none}", "logging", Logging(kept=False)),
+        ("logging: {driver: json-file}", "logging", Logging()),
+        ("logging: {options: {max-size: 10m, max-file: '3'}}", "logging", Logging(True, 10 << 20, 3)),
+        ("logging: {driver: local, options: {max-size: 200k, tag: x}}", "logging", Logging(True, 200 << 10, None)),
+        ("extra_hosts: ['a:10.0.0.1', 'host.docker.internal:host-gateway']", "lookup", Lookup(HOSTS)),
+        ("extra_hosts: {a: 10.0.0.1, host.docker.internal: host-gateway}", "lookup", Lookup(HOSTS)),
+        ("extra_hosts: ['a=[::1]', 'a:fe80::2']", "lookup", Lookup({"a": ("::1", "fe80::2")})),
+        ("dns: 10.0.0.53", "lookup", Lookup(dns=("10.0.0.53",))),
+        ("dns_search: [a.b]\ndns_opt: [ndots:2]", "lookup", Lookup(dns_search=("a.b",), dns_opt=("ndots:2",))),
+        ("links: [db, 'db:database']", "lookup", Lookup(links={"db": "db", "database": "db"})),
+        ("links: ['db:database']", "depends_on", {"db": Dependency(restart=True)}),
+        ("external_links: ['other-db-1:old']", "lookup", Lookup(external_links={"old": "other-db-1"})),
+        ("network_mode: none", "networks", {}),
+        ("network_mode: bridge", "networks", {"(bridge)": Attachment()}),
+    ],
+)  # fmt: skip
+def test_a_word_becomes_its_value(tmp_path: pathlib.Path, words: str, field: str, value: Any) -> None:
+    assert getattr(web(tmp_path, words), field) == value
+
+
+def test_the_bridge_of_network_mode_is_shared_by_all_stacks(tmp_path: pathlib.Path) -> None:
+    assert stack(tmp_path, "network_mode: bridge").networks["(bridge)"].name == "bridge"
+
+
+def test_labels_of_a_file_are_lower_in_rank_than_labels(tmp_path: pathlib.Path) -> None:
+    (tmp_path / "labels").write_text("a=1\nb=file\n")
+    assert web(tmp_path, "label_file: labels\nlabels: {b: 2}").labels == {"a": "1", "b": "2"}
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ("container_name: -x", "expected a name of letters"),
+        ("container_name: ab\nscale: 2", "one fixed name cannot serve 2 replicas"),
+        ("mem_limit: 64m\ndeploy: {resources: {limits: {memory: 65M}}}", "write one of the two"),
+        ("memswap_limit: 64m", "needs a limit of memory"),
+        ("mem_limit: 64m\nmemswap_limit: 32m", "cannot be less than mem_limit"),
+        ("cpus: 1\ncpu_quota: 1000", "says the same as 'cpus'"),
+        ("mem_swappiness: 101", "from 0 to 100"),
+        ("cpu_period: 10", "1000 to 1000000 microseconds"),
+        ("logging: {driver: syslog}", "driver 'syslog' is not obeyed"),
+        ("logging: {options: {max-siz: 1m}}", "did you mean 'max-size'"),
+        ("logging: {options: {max-size: 1k}}", "at least 16K"),
+        ("extra_hosts: ['a:nowhere']", "expected an address or host-gateway"),
+        ("dns: [resolver]", "expected the address of a resolver"),
+        ("links: [nobody]", "depends on 'nobody', which is no service"),
+        ("network_mode: bridg", "expected none, host, bridge"),
+        ("network_mode: none\nnetworks: [default]", "excludes 'networks'"),
+        ("network_mode: none\nports: [80]", "cannot be published"),
+        ("annotations: {org.pyorch.layers: /}", "pyorch's own"),
+        ("label_file: missing", "does not exist"),
+        ("deploy: {endpoint_mode: vip}", "endpoint_mode"),
+    ],
+)
+def test_a_wrong_word_is_a_mistake_that_says_what_is_right(tmp_path: pathlib.Path, words: str, said: str) -> None:
+    with pytest.raises(Mistake, match=r"stack\.yaml:") as caught:
+        web(tmp_path, words)
+    assert said in str(caught.value)
