@@ -50,6 +50,9 @@ def _say(error: Any, document: Document, complaints: Complaints) -> None:
                     complaints.broken.add((*path, meant))  # so that nobody complains that it is missing
     elif rule == "oneOf":
         _say_branch(error, document, complaints)
+    elif "prefixItems" in error.relative_schema_path or "prefixItems" in error.absolute_schema_path:
+        _refuse(document, complaints, path, _sentence(error))
+        complaints.broken.add(path[:-1])  # a list with a wrong beginning means nothing
     elif rule == "uniqueItems":
         seen: set[str] = set()
         for index, item in enumerate(value):
@@ -99,22 +102,36 @@ def _sentence(error: Any) -> str:
             choice = " or ".join(filter(None, [", ".join(map(str, limit[:-1])), str(limit[-1])]))
             return f"expected {choice}, but found {found(value)}{did_you_mean(str(value), map(str, limit))}"
         case "pattern":
-            return f"expected {schema.get('x-expected', 'another form')}, but found {found(value)}"
+            return (
+                f"expected {schema.get('x-expected', 'another form')}, but found {found(value)}{_unit(schema, value)}"
+            )
         case "minimum":
             return f"must be at least {limit}, but is {value}"
         case _:
             return f"does not fit: {error.message}"
 
 
-def _expected(forms: Iterable[dict[str, Any]], value: Any) -> str:
+def _expected(expected: Iterable[dict[str, Any]], value: Any) -> str:
+    forms = [*expected]
     kinds: dict[str, None] = {}
     for form in forms:
+        if "x-expected" in form:
+            kinds[form["x-expected"]] = None
+            continue
         kind = form.get("type", [])
         kinds |= dict.fromkeys([kind] if isinstance(kind, str) else kind)
         kinds |= dict.fromkeys([" or ".join(map(repr, form.get("enum", ())))] if "enum" in form else [])
     names = list(dict.fromkeys(_NAMES.get(kind, kind) for kind in kinds if kind != "null"))
-    hint = "; write it in quotes" if "string" in kinds and isinstance(value, int | float) else ""
+    in_quotes = "string" in kinds or any("pattern" in form for form in forms)
+    hint = "; write it in quotes" if in_quotes and isinstance(value, int | float) else ""
+    hint = next(filter(None, (_unit(form, value) for form in forms)), hint)
     return f"expected {' or '.join(filter(None, [', '.join(names[:-1]), names[-1]]))}, but found {found(value)}{hint}"
+
+
+def _unit(schema: dict[str, Any], value: Any) -> str:
+    """A number without a unit where a duration is wanted: the usual slip."""
+    bare = isinstance(value, int | float) or (isinstance(value, str) and value.replace(".", "", 1).isdecimal())
+    return f"; did you mean '{value}s'?" if bare and "duration" in schema.get("x-expected", "") else ""
 
 
 def found(value: Any) -> str:

@@ -1,4 +1,9 @@
-"""The shape of a stack file: the schema, the fast yes or no, and texts that were meant as numbers or truth values."""
+"""The shape of a stack file: the schema, the fast yes or no, and texts that were meant as numbers or truth values.
+
+`schemas/stack.schema.json` is the one description of the language. Editors use it as it is. What is checked here is
+made of it: without the words for readers, and without the texts that stand for a number or a truth value (`x-means`:
+an editor must let "${PORT}" pass; here variables are filled in and `settle` has made such texts what they mean).
+"""
 
 from __future__ import annotations
 
@@ -15,8 +20,12 @@ from orchestrator.stack.text import Document, typed
 _YAML_1_1 = dict.fromkeys(("yes", "on", "y"), True) | dict.fromkeys(("no", "off", "n"), False)
 
 
-def _load() -> dict[str, Any]:
-    """The schema beside this file (installed) or in schemas/ (a working copy)."""
+_FOR_READERS = frozenset(("description", "examples", "default", "deprecated", "title", "$id", "$schema"))
+_VARIABLE = r"|\$"  # the end of each pattern that texts may have: a variable may stand there
+
+
+def written() -> dict[str, Any]:
+    """The schema as it is written, descriptions and all: beside this file (installed) or in schemas/ (a checkout)."""
     here = os.path.dirname(os.path.abspath(__file__))
     for place in (here, os.path.join(here, "..", "..", "schemas")):
         path = os.path.join(place, "stack.schema.json")
@@ -27,13 +36,41 @@ def _load() -> dict[str, Any]:
     raise FileNotFoundError(f"stack.schema.json is neither in {here} nor in schemas/: the installation is incomplete")
 
 
-SCHEMA = _load()
+def _bare(schema: Any) -> Any:
+    """What has to hold of values with their variables filled in."""
+    if not isinstance(schema, dict):
+        return schema
+    bare: dict[str, Any] = {}
+    for word, value in schema.items():
+        if word == "oneOf":
+            forms = [_bare(form) for form in value if not _stands_for_another(form)]
+            bare |= {"oneOf": forms} if len(forms) > 1 else forms[0]
+        elif word == "prefixItems":
+            bare[word] = [_bare(item) for item in value]
+        elif word in ("properties", "patternProperties", "$defs"):
+            bare[word] = {key: _bare(below) for key, below in value.items()}
+        elif word == "pattern":
+            bare[word] = value.removesuffix(_VARIABLE)
+        elif word not in _FOR_READERS:
+            bare[word] = _bare(value)
+    return bare
+
+
+def _stands_for_another(form: dict[str, Any]) -> bool:
+    return "x-means" in form or form.get("$ref") == "#/$defs/truth_text"
+
+
+SCHEMA: dict[str, Any] = _bare(written())
 _VALIDATOR = jsonschema_rs.Draft202012Validator(SCHEMA)
 
 
-def fits(data: dict[str, Any]) -> bool:
-    """Whether the shape is right; under a millisecond for a hundred services. `explain` says what is wrong."""
-    return bool(_VALIDATOR.is_valid(data))
+def fits(data: dict[str, Any], *, filled: bool = True) -> bool:
+    """Whether the shape is right; under a millisecond for a hundred services. `explain` says what is wrong.
+
+    `filled` False: variables stand in the data as they were written.
+    """
+    validator = _VALIDATOR if filled else jsonschema_rs.Draft202012Validator(written())
+    return bool(validator.is_valid(data))
 
 
 def settle(document: Document, complaints: Complaints) -> None:

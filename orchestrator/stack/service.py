@@ -232,8 +232,8 @@ def restart(context: Context, data: dict[str, Any], deploy: dict[str, Any], path
     window = delay = None
     if (policy := deploy.get("restart_policy")) is not None:
         here = (*path, "deploy", "restart_policy")
-        named: dict[str, Condition] = {"any": "always", "none": "no", "on-failure": "on-failure"}
-        condition, attempts = named[policy.get("condition") or "any"], policy.get("max_attempts")
+        condition = context.read(policy, here, "condition", _condition, "always")
+        attempts = policy.get("max_attempts")
         delay = context.read(policy, here, "delay", units.duration, None)
         window = context.read(policy, here, "window", units.duration, None)
     words = (data.get("x-pyorch") or {}).get("restarts") or {}
@@ -250,6 +250,16 @@ def restart(context: Context, data: dict[str, Any], deploy: dict[str, Any], path
         words.get("give_up_after"),
         heal=condition != "no" or ("restart" not in data and policy is None),
     )
+
+
+def _condition(word: str) -> Condition:
+    """`deploy.restart_policy.condition` in the words of `restart`."""
+    named: dict[str, Condition] = {"any": "always", "none": "no", "on-failure": "on-failure", "": "always"}
+    if word not in named:
+        raise ValueError(
+            f"expected none, on-failure or any, but found {word!r}{did_you_mean(word, filter(None, named))}"
+        )
+    return named[word]
 
 
 def _restart(word: str) -> tuple[Condition, int | None]:
