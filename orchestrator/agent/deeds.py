@@ -35,6 +35,7 @@ from orchestrator.reconcile.plan import (
 from orchestrator.reconcile.replica import Replica
 from orchestrator.reconcile.world import Wanted
 from orchestrator.root import Root
+from orchestrator.runtime import ulimits
 from orchestrator.runtime.spec import container_spec
 from orchestrator.stack.model import Service, Stack
 from orchestrator.storage import mounts as storage_mounts
@@ -142,6 +143,9 @@ class Hands:
             self.containers.write_identity(record)
             self._write_names(record, bundle)
             mounts = [*storage_mounts.container_mounts(self.root, service, wish.stack, record.id), *_etc_mounts(bundle)]
+            granted, lowered = ulimits.grantable(service.sandbox.ulimits)
+            for why in lowered:
+                self._note("trouble", record.name, why, "container", record.stack, service=record.service)
             spec = container_spec(
                 service=service,
                 image=image,
@@ -150,6 +154,7 @@ class Hands:
                 hostname=service.hostname or record.id,
                 mounts=mounts,
                 memory_ceiling=self._memory_ceiling,
+                ulimits=granted,
             )
             os.mkdir(own := self.root.container(record.id), 0o700)
             for part in ("upper", "work"):  # the log's directory is made when there is something to log

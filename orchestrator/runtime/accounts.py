@@ -27,15 +27,16 @@ def resolve(user: dict[str, Any], passwd: str = "/etc/passwd", group: str = "/et
     account's further groups come along. Raises OSError for a name that the image does not know.
     """
     written = user.get("username") or ""
+    further = [_group(name, group) for name in user.get("additionalGroups") or ()]  # ours: names, and numbers as texts
     if not written and not user.get("uid") and not user.get("gid"):
-        return Account(0, 0, [0], "/root")  # nobody said anything: root, without looking
+        return Account(0, 0, [0, *further], "/root")  # nobody said anything: root, without looking
     name, _, group_name = written.partition(":") if written else (str(user.get("uid", 0)), "", str(user.get("gid", 0)))
     row = next((row for row in _rows(passwd, 7) if row[0] == name or row[2] == name), None)
     if row is None and not name.isdecimal():
         raise OSError(errno.ENOENT, f"cannot run as user {name!r}: the image's /etc/passwd has no such user")
     uid = int(row[2] if row else name)
     gid = _group(group_name, group) if group_name else int(row[3]) if row else 0
-    groups = [gid, *(user.get("additionalGids") or ())]  # the first one too: CVE-2022-36109
+    groups = [gid, *(user.get("additionalGids") or ()), *further]  # the first one too: CVE-2022-36109
     if row is not None and not group_name:
         groups += [int(line[2]) for line in _rows(group, 4) if row[0] in line[3].split(",")]
     return Account(uid, gid, groups, (row[5] if row else "") or "/")

@@ -13,7 +13,7 @@ from typing import Any, Protocol
 from orchestrator.errors import Mistake
 from orchestrator.kernel import capabilities
 from orchestrator.root import Root
-from orchestrator.stack.model import Logging, Service
+from orchestrator.stack.model import Logging, Sandbox, Service
 
 DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 DEFAULT_PIDS = 2048
@@ -49,6 +49,9 @@ _FILESYSTEMS: tuple[dict[str, Any], ...] = (
     {"destination": "/sys/fs/cgroup", "type": "cgroup", "source": "cgroup", "options": [*_QUIET, "ro"]},
 )  # fmt: skip
 
+# Soft and hard; -1: no limit. No core dumps: they would be written into the container's layer, secrets and all.
+ULIMITS: dict[str, tuple[int, ...]] = {"nofile": (1024, 524288), "core": (0, 0)}
+
 # A program may listen on any port and ping without privileges, as in Docker's containers.
 _SYSCTL = {"net.ipv4.ip_unprivileged_port_start": "0", "net.ipv4.ping_group_range": "0 2147483647"}
 
@@ -83,15 +86,18 @@ def container_spec(
     hostname: str,
     mounts: Sequence[Mapping[str, Any]] = (),
     memory_ceiling: int | None = None,
+    ulimits: Mapping[str, tuple[int, ...]] | None = None,
 ) -> dict[str, Any]:
     """The spec of one container of `service`, as json.dump takes it.
 
     `mounts`: OCI mounts for volumes, binds and the files of /etc. `memory_ceiling`: bytes, the
-    limit of a service that names none, so that it meets its own end before the machine's memory ends.
+    limit of a service that names none, so that it meets its own end before the machine's memory ends. `ulimits`: what
+    can be granted of the service's, see `runtime.ulimits`.
     Raises Mistake where neither the service nor the image says what to run.
     """
     own = root.container(container)
     granted = [f"CAP_{name}" for name in granted_capabilities(service.cap_add, service.cap_drop)]
+    walls = service.sandbox
     return {
         "ociVersion": "1.2.0",
         "process": {
@@ -99,24 +105,24 @@ def container_spec(
             "args": arguments(service, image),
             "env": [f"{name}={value}" for name, value in environment(service, image, hostname).items()],
             "cwd": service.working_dir or image.working_dir or "/",
-            "user": {"uid": 0, "gid": 0, "username": service.user or image.user or ""},
+            "user": _user(service, image),
             "capabilities": {"bounding": granted, "effective": granted, "permitted": granted},
-            "noNewPrivileges": True,
+            "noNewPrivileges": not walls.new_privileges,
             "rlimits": [
-                {"type": "RLIMIT_NOFILE", "soft": 1024, "hard": 524288},
-                {"type": "RLIMIT_CORE", "soft": 0, "hard": 0},
+                {"type": f"RLIMIT_{name.upper()}", "soft": soft, "hard": hard}
+                for name, (soft, hard) in {**ULIMITS, **(walls.ulimits if ulimits is None else ulimits)}.items()
             ],
         },
         "root": {"path": "rootfs", "readonly": service.read_only},
         "hostname": hostname,
-        "mounts": [*_FILESYSTEMS, *image.mounts, *sorted(mounts, key=_depth)],
+        "mounts": [*_filesystems(walls), *image.mounts, *sorted(mounts, key=_depth)],
         "linux": {
             "cgroupsPath": f"/{root.cgroup}/{container}",
             "namespaces": [{"type": kind} for kind in ("pid", "mount", "network", "uts", "ipc", "cgroup", "time")],
             "resources": resources(service, memory_ceiling),
-            "sysctl": _SYSCTL,
-            "maskedPaths": list(MASKED_PATHS),
-            "readonlyPaths": list(READONLY_PATHS),
+            "sysctl": {**_SYSCTL, **walls.sysctls},
+            "maskedPaths": [] if walls.unmasked else list(MASKED_PATHS),
+            "readonlyPaths": [] if walls.unmasked else list(READONLY_PATHS),
         },
         "annotations": {
             **service.annotations,
@@ -126,9 +132,21 @@ def container_spec(
             "org.pyorch.log": f"{own}/log",
             **_log_notes(service.logging),
             "org.pyorch.init": "true" if service.init else "false",
-            "org.pyorch.seccomp": _filter(service.cap_add),
+            "org.pyorch.seccomp": walls.seccomp or _filter(service.cap_add),
         },
     }
+
+
+def _user(service: Service, image: Image) -> dict[str, Any]:
+    user = {"uid": 0, "gid": 0, "username": service.user or image.user or ""}
+    return user | ({"additionalGroups": list(service.sandbox.group_add)} if service.sandbox.group_add else {})
+
+
+def _filesystems(walls: Sandbox) -> list[dict[str, Any]]:
+    if walls.shm_size is None:
+        return [*_FILESYSTEMS]
+    shm = {"/dev/shm": [*_QUIET, "mode=1777", f"size={walls.shm_size}"]}
+    return [mount | {"options": shm.get(mount["destination"], mount["options"])} for mount in _FILESYSTEMS]
 
 
 def arguments(service: Service, image: Image) -> list[str]:

@@ -44,9 +44,9 @@ REFUSED |= dict.fromkeys(
             for key in (
                 "blkio_config cgroup_parent cpu_count cpu_percent cpu_rt_period"
                 " cpu_rt_runtime cpuset credential_spec device_cgroup_rules devices develop"
-                " domainname gpus group_add isolation mac_address"
+                " domainname gpus isolation mac_address"
                 " models oom_score_adj post_start pre_start pre_stop provider"
-                " pull_refresh_after runtime security_opt shm_size storage_opt sysctls ulimits"
+                " pull_refresh_after runtime storage_opt"
             ).split()
         ),
         *(f"services.*.deploy.{key}" for key in ("placement", "rollback_config", "update_config")),

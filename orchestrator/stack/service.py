@@ -19,6 +19,7 @@ from orchestrator.stack.logging import logging
 from orchestrator.stack.lookup import lookup
 from orchestrator.stack.model import Dependency, Port, Service
 from orchestrator.stack.places import Path, Source, did_you_mean, shown_name
+from orchestrator.stack.sandbox import sandbox
 
 # ruff: noqa: SIM905 (words in a row read better than a column of quotes)
 CAPABILITIES = frozenset(
@@ -77,6 +78,7 @@ def service(context: Context, name: str, data: dict[str, Any]) -> tuple[Service,
         annotations=context.read(data, path, "annotations", _annotations, {}),
         logging=logging(context, data, path),
         lookup=lookup(context, data, path),
+        sandbox=sandbox(context, data, path),
         extensions={key: value for key, value in data.items() if key.startswith("x-")},
     )
     _expose(context, data, path)

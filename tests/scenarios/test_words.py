@@ -6,6 +6,7 @@ One stack holds as many of them as do not disturb each other.
 from __future__ import annotations
 
 import json
+import resource
 import socket
 import threading
 from collections.abc import Iterator
@@ -14,8 +15,9 @@ from pathlib import Path
 import pytest
 
 from orchestrator.dns import wire
+from orchestrator.runtime.ulimits import may_raise
 from tests.scenarios.conftest import Pyorch, agent_of_its_own
-from tests.scenarios.test_limits import setting
+from tests.scenarios.test_limits import setting, status
 
 pytestmark = pytest.mark.root
 
@@ -45,6 +47,14 @@ STACK = f"""
         links: ["db:database"]
         ports: ["127.0.0.1:18300-18310:80"]
         logging: {{driver: json-file, options: {{max-size: 64k, max-file: "2"}}}}
+      walls:
+        image: host:/
+        command: {WAITS}
+        ulimits: {{nofile: {{soft: 200, hard: 300}}, memlock: -1, nproc: 77}}
+        sysctls: {{net.core.somaxconn: 99, kernel.msgmax: "9000"}}
+        shm_size: 2m
+        group_add: [mail, "4711"]
+        security_opt: ["no-new-privileges:false", "seccomp:unconfined", systempaths=unconfined]
       alone: {{image: "host:/", command: {WAITS}, network_mode: none}}
       bridged: {{image: "host:/", command: {WAITS}, network_mode: bridge}}
       silent: {{image: "host:/", command: [sh, -c, "echo heard; exec sleep 3600"], logging: {{driver: none}}}}
@@ -112,6 +122,32 @@ def test_other_names_are_asked_of_the_resolvers_that_are_written(stack: Pyorch) 
             assert stack.ok("exec", "-T", "web", "python3", "-c", asks).strip() == "10.1.2.3"
         finally:
             thread.join()
+
+
+def test_limits_of_processes_kernel_parameters_and_groups_are_set(stack: Pyorch) -> None:
+    pid = stack.pid("words-walls-1")
+    limits = {line[:26].strip(): line[26:].split()[:2] for line in Path(f"/proc/{pid}/limits").read_text().splitlines()}
+    assert limits["Max open files"] == ["200", "300"]
+    most = ["unlimited", "unlimited"] if may_raise() else [str(resource.getrlimit(resource.RLIMIT_MEMLOCK)[1])] * 2
+    assert limits["Max locked memory"] == most
+    told = "ulimit memlock is" in stack.ok("events", "--no-follow")
+    assert told == (most[0] != "unlimited")
+    assert limits["Max processes"] == ["77", "77"]
+    assert inside(stack, "walls", "ulimit -n").strip() == "200", "what is run in it later has them too"
+    assert inside(stack, "walls", "cat /proc/sys/net/core/somaxconn /proc/sys/kernel/msgmax").split() == ["99", "9000"]
+    assert inside(stack, "walls", "df -k /dev/shm | tail -1").split()[1] == "2048"
+    groups = inside(stack, "walls", "id -G").split()
+    assert "4711" in groups
+    assert inside(stack, "walls", "getent group mail").split(":")[2] in groups
+
+
+def test_security_options_lift_what_they_say(stack: Pyorch) -> None:
+    lifted, usual = status(stack.pid("words-walls-1")), status(stack.pid("words-web-1"))
+    assert (lifted["NoNewPrivs"], lifted["Seccomp"]) == ("0", "0")
+    assert (usual["NoNewPrivs"], usual["Seccomp"]) == ("1", "2")
+    assert inside(stack, "walls", "grep -c ' /proc/[a-z]' /proc/self/mounts || true").strip() == "0", (
+        "nothing is masked"
+    )
 
 
 def test_a_range_of_host_ports_gives_a_free_one_of_it(stack: Pyorch) -> None:

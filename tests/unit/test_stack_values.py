@@ -140,7 +140,8 @@ def test_every_word_of_a_service_is_obeyed_or_refused() -> None:
         networks volumes tmpfs hostname labels stop_signal stop_grace_period init read_only cap_add cap_drop
         scale deploy expose profiles x-pyorch annotations attach container_name cpu_period cpu_quota cpu_shares cpus
         dns dns_opt dns_search external_links extra_hosts label_file links logging mem_limit mem_reservation
-        mem_swappiness memswap_limit oom_kill_disable pids_limit platform
+        mem_swappiness memswap_limit oom_kill_disable pids_limit platform group_add security_opt shm_size sysctls
+        ulimits
         """.split()  # noqa: SIM905
     )
     tables = (*obeyed.REFUSED, *obeyed.ALLOWED)

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import pathlib
+import resource
 from typing import Any
 
 import pytest
 
 from orchestrator.errors import Mistake
+from orchestrator.runtime import ulimits
 from orchestrator.scheduler.node import Request
 from orchestrator.stack.load import load
-from orchestrator.stack.model import Attachment, Dependency, Limits, Logging, Lookup, Service, Stack
+from orchestrator.stack.model import Attachment, Dependency, Limits, Logging, Lookup, Sandbox, Service, Stack
 
 
 def stack(tmp_path: pathlib.Path, words: str) -> Stack:
@@ -61,6 +63,16 @@ HOSTS = {"a": ("10.0.0.1",), "host.docker.internal": ("host-gateway",)}
         ("external_links: ['other-db-1:old']", "lookup", Lookup(external_links={"old": "other-db-1"})),
         ("network_mode: none", "networks", {}),
         ("network_mode: bridge", "networks", {"(bridge)": Attachment()}),
+        ("ulimits: {nofile: 9}", "sandbox", Sandbox(ulimits={"nofile": (9, 9)})),
+        ("ulimits: {memlock: {soft: 0, hard: -1}}", "sandbox", Sandbox(ulimits={"memlock": (0, -1)})),
+        ("sysctls: {net.core.somaxconn: 99}", "sandbox", Sandbox(sysctls={"net.core.somaxconn": "99"})),
+        ("sysctls: [net.core.somaxconn=99]", "sandbox", Sandbox(sysctls={"net.core.somaxconn": "99"})),
+        ("shm_size: 1g", "sandbox", Sandbox(shm_size=1 << 30)),
+        ("group_add: [mail, 99]", "sandbox", Sandbox(group_add=("mail", "99"))),
+        ("security_opt: ['no-new-privileges:true', 'label:disable', 'apparmor:unconfined']", "sandbox", Sandbox()),
+        ("security_opt: ['no-new-privileges=false']", "sandbox", Sandbox(new_privileges=True)),
+        ("security_opt: ['seccomp:unconfined']", "sandbox", Sandbox(seccomp="unconfined")),
+        ("security_opt: [systempaths=unconfined]", "sandbox", Sandbox(unmasked=True)),
     ],
 )  # fmt: skip
 def test_a_word_becomes_its_value(tmp_path: pathlib.Path, words: str, field: str, value: Any) -> None:
@@ -98,6 +110,11 @@ def test_labels_of_a_file_are_lower_in_rank_than_labels(tmp_path: pathlib.Path) 
         ("network_mode: none\nports: [80]", "cannot be published"),
         ("annotations: {org.pyorch.layers: /}", "pyorch's own"),
         ("label_file: missing", "does not exist"),
+        ("ulimits: {nofil: 9}", "did you mean 'nofile'"),
+        ("ulimits: {nofile: {soft: 9, hard: 8}}", "the soft limit 9 is above the hard limit 8"),
+        ("sysctls: {vm.swappiness: 1}", "belongs to the whole machine"),
+        ("security_opt: [no-new-privilege]", "did you mean 'no-new-privileges'"),
+        ("security_opt: ['seccomp:./my.json']", "seccomp=unconfined"),
         ("deploy: {endpoint_mode: vip}", "endpoint_mode"),
     ],
 )
@@ -105,3 +122,11 @@ def test_a_wrong_word_is_a_mistake_that_says_what_is_right(tmp_path: pathlib.Pat
     with pytest.raises(Mistake, match=r"stack\.yaml:") as caught:
         web(tmp_path, words)
     assert said in str(caught.value)
+
+
+def test_a_limit_that_may_not_be_raised_is_lowered_and_said() -> None:
+    most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    granted, said = ulimits.grantable({"nofile": (5, most + 1), "core": (0, 0)}, mighty=False)
+    assert granted == {"nofile": (5, most), "core": (0, 0)}
+    assert said == [f"ulimit nofile is {most}, not {most + 1}: pyorch runs without CAP_SYS_RESOURCE"]
+    assert ulimits.grantable({"nofile": (5, most + 1)}, mighty=True) == ({"nofile": (5, most + 1)}, [])
