@@ -16,7 +16,8 @@ def grantable(wanted: Limits, *, mighty: bool | None = None) -> tuple[dict[str, 
     """
     if not wanted or (may_raise() if mighty is None else mighty):
         return dict(wanted), []
-    granted, said = {}, []
+    granted: dict[str, tuple[int, ...]] = {}
+    said: list[str] = []
     for name, (soft, hard) in wanted.items():
         most = resource.getrlimit(getattr(resource, f"RLIMIT_{name.upper()}"))[1]
         granted[name] = (_least(soft, most), _least(hard, most))
