@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
-from orchestrator.agent import clock, upkeep
+from orchestrator.agent import clock, taking_back, upkeep
 from orchestrator.agent.containers import Containers, Record, read, scrap
 from orchestrator.agent.deeds import Hands
 from orchestrator.agent.events import Bell, Events
@@ -23,7 +23,7 @@ from orchestrator.agent.wiring import Wiring
 from orchestrator.agent.wishes import Wishes
 from orchestrator.errors import HostRefused, OrchestratorError, Unreachable
 from orchestrator.reconcile import reconcile, replica, settled
-from orchestrator.reconcile.plan import Action, Plan, Start
+from orchestrator.reconcile.plan import Action, Plan, Prepare, Start, TakeBack
 from orchestrator.reconcile.world import Failure, Wanted, World
 from orchestrator.root import Root
 from orchestrator.scheduler.node import Node
@@ -56,6 +56,7 @@ class Circle:
             self.launcher_again,
             node.memory,
             self.trash,
+            self,
         )
         self.prober = Prober(self.containers, self.events, self.launcher_or_fail)
         self.plan = Plan()
@@ -68,6 +69,7 @@ class Circle:
         self._launcher_trouble: str | None = None  # why none could be started
         self._launcher_news = asyncio.Event()
         self.wiring_trouble = ""  # why names and ports do not show the present world, while that is so
+        self.taken_back: dict[tuple[str, int], str] = {}  # (stack, revision) → why it was
         self._turned = asyncio.Condition()
         self._listeners: list[list[Action]] = []
         self._exec_endings: dict[str, asyncio.Future[Mapping[str, Any]]] = {}
@@ -120,6 +122,7 @@ class Circle:
         if self.closing:
             wanted = tuple(replace(wish, stopped=frozenset({*wish.stack.services, *wish.orphans})) for wish in wanted)
         self._settle_wiring(wanted)
+        self.wishes.note_jobs(record.view() for record in self.containers)
         self.world = self.observe()
         self.plan = reconcile(wanted, self.world, clock.now())
         self._prove(wanted)
@@ -181,21 +184,27 @@ class Circle:
         """What is the case, as one frozen value."""
         return World(
             nodes=(self.node,),
-            containers=tuple(record.view() for record in self.containers),
+            containers=tuple(record.view() for record in self.containers if not record.helper),
             networks=self.wiring.existing,
             volumes=frozenset(volumes.listing(self.root)),
             busy=frozenset(self._busy),
             failures=dict(self._failures),
+            done=self.wishes.done,
         )
 
     async def _act(self, action: Action, wish: Wanted | None) -> None:
         try:
-            await self.hands.do(action, wish)
+            if isinstance(action, TakeBack):
+                taking_back.take_back(self, action)
+            else:
+                await self.hands.do(action, wish)
         except (OSError, OrchestratorError) as error:
             if not isinstance(error, Unreachable) or self._launcher_trouble is not None:
                 self._failed(action, str(error))
         else:
             self._failures.pop(action.subject, None)
+            if isinstance(action, Prepare):
+                self.wishes.job_done(action.replica)
             if isinstance(action, Start):
                 record = self.containers.named(action.subject)
                 if record is not None:
@@ -229,6 +238,13 @@ class Circle:
             yield heard
         finally:
             self._listeners = [other for other in self._listeners if other is not heard]
+
+    async def next_turn(self) -> None:
+        """Until a turn is over that saw everything which is so now."""
+        before = self.turns
+        self.bell.ring()
+        while self.turns == before:
+            await self.turned(None)
 
     async def turned(self, timeout: float | None) -> None:
         """Until the next turn is over. Raises TimeoutError after `timeout` seconds."""
@@ -365,7 +381,7 @@ class Circle:
 def stack_of(action: Action) -> str:
     """The stack an action belongs to; "" where its container's stack is known by the container alone."""
     match action:
-        case Start(replica=replica):
+        case Start(replica=replica) | Prepare(replica=replica):
             return replica.stack
         case _:
             return getattr(action, "stack", "")

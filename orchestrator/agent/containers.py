@@ -64,6 +64,7 @@ class Record:
     verdict: Verdict | None = None
     exits: tuple[Exit, ...] = ()
     ending: Ending | None = None
+    draining: bool = False  # it is on its way out: no name and no port leads to it any more
     runs: int = 0
     _view: Container | None = None
 
@@ -75,7 +76,8 @@ class Record:
 
     def ended(self, exit: Exit) -> None:
         """It ran and is over."""
-        self.change(phase="exited", pid=None, verdict=None, ending=None, exits=(*self.exits, exit)[-EXITS_KEPT:])
+        self.change(phase="exited", pid=None, verdict=None, ending=None, draining=False)
+        self.change(exits=(*self.exits, exit)[-EXITS_KEPT:])
 
     def view(self) -> Container:
         """This container as the decider sees it."""
@@ -104,9 +106,15 @@ class Record:
         return self.exits[-1] if self.exits else None
 
     @property
+    def helper(self) -> bool:
+        """It runs a `pre_start` hook, and is no replica of its service."""
+        return self.slot == 0
+
+    @property
     def answers(self) -> bool:
         """It runs and, where it has a check, the check says healthy: names and ports lead to it."""
-        return self.phase == "running" and (self.verdict is None or self.verdict.status == "healthy")
+        well = self.verdict is None or self.verdict.status == "healthy"
+        return self.phase == "running" and not self.draining and well
 
 
 class Containers:
@@ -213,9 +221,10 @@ class Containers:
             identity, state = read(bundle, "container.json"), read(bundle, "state.json")
             ended, history = read(bundle, "exit.json"), read(bundle, "history.json") or {}
             started = ended is not None or (state is not None and state["status"] == "running")
-            if not started:
+            helper = identity is not None and identity["slot"] == 0  # its agent is gone, and it begins anew
+            if not started or helper:
                 half_made.append(id)
-            if identity is not None and (started or history.get("exits")):
+            if identity is not None and not helper and (started or history.get("exits")):
                 record = Record(**identity | {"definition": service_from(identity["definition"])})
                 _recall(record, history, state if started else None, ended)
                 self._insert(record)

@@ -10,17 +10,18 @@ import asyncio
 import json
 import os
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Any
+from contextlib import AbstractAsyncContextManager
+from typing import Any, Protocol
 
 from orchestrator import images
-from orchestrator.agent import clock
+from orchestrator.agent import clock, hooks
 from orchestrator.agent.containers import Containers, Record, exit_of, scrap, write_text
 from orchestrator.agent.events import Events
 from orchestrator.agent.launcher_client import LauncherClient
 from orchestrator.agent.trash import Trash
 from orchestrator.agent.wiring import Wiring
 from orchestrator.errors import Conflict, HostRefused, OrchestratorError
-from orchestrator.network import etc
+from orchestrator.network import connections, etc
 from orchestrator.policy.restart import describe
 from orchestrator.reconcile.plan import (
     Action,
@@ -28,6 +29,7 @@ from orchestrator.reconcile.plan import (
     DropVolume,
     MakeNetwork,
     MakeVolume,
+    Prepare,
     Remove,
     Start,
     Stop,
@@ -41,7 +43,16 @@ from orchestrator.stack.model import Service, Stack
 from orchestrator.storage import mounts as storage_mounts
 from orchestrator.storage import volumes
 
+QUIET = 0.1  # seconds without a connection, after which nobody is on the way any more
+LOOK = 0.02
 MEMORY_CEILING = 0.95  # of the node's memory: a service without a limit meets its own end before the machine's
+
+
+class Surroundings(Protocol):
+    """What the deeds need of the circle that calls them."""
+
+    def exec(self, **request: Any) -> AbstractAsyncContextManager[tuple[str, list[int], asyncio.Future[Any]]]: ...
+    async def next_turn(self) -> None: ...
 
 
 class Hands:
@@ -57,8 +68,10 @@ class Hands:
         launcher_again: Callable[[], Awaitable[LauncherClient]],
         memory: int,
         trash: Trash,
+        surroundings: Surroundings,
     ) -> None:
         self._trash = trash
+        self._around = surroundings
         self.root = root
         self._memory_ceiling = int(memory * MEMORY_CEILING)
         self.containers = containers
@@ -84,6 +97,9 @@ class Hands:
             case Start():
                 assert wish is not None, "nothing is started that no stack wants"
                 await self._start(action, wish)
+            case Prepare():
+                assert wish is not None
+                await self._pre_start(action, wish)
             case Stop():
                 await self._stop(action)
             case Remove():
@@ -117,6 +133,7 @@ class Hands:
                 self._tidy_images()  # where it failed and nobody else needs them
         try:
             await self._run(record)
+            await self._post_start(record)
         except (OSError, OrchestratorError):
             await self._clear(record, forget=fresh)
             raise
@@ -193,6 +210,33 @@ class Hands:
         if record.phase == "created":  # it may have run and ended before the reply was read
             record.change(phase="running", started=clock.now())
 
+    async def _post_start(self, record: Record) -> None:
+        """Raises HostRefused: a container whose hooks fail was not started."""
+        made = record.definition.post_start
+        for number, hook in enumerate(made):
+            complaint = await hooks.run(self._around.exec, record, hook, hooks.titled("post_start", number, len(made)))
+            if complaint is not None:
+                raise HostRefused(f"cannot start {record.name}: {complaint}")
+
+    async def _pre_start(self, action: Prepare, wish: Wanted) -> None:
+        """Each hook in a container of its own, made as the service's are: its image, networks, volumes."""
+        made = action.replica.definition.pre_start
+        for number, hook in enumerate(made):
+            title = hooks.titled("pre_start", number, len(made))
+            record = self._prepare(hooks.helper(action.replica, hook, action.subject), wish, action.node)
+            ended = self.ends.setdefault(record.id, asyncio.get_running_loop().create_future())
+            try:
+                await self._run(record)
+                await ended
+            finally:
+                self.ends.pop(record.id, None)
+                await self._clear(record, forget=True)
+            exit = record.last_exit
+            if exit is None or not exit.good:
+                how = describe(exit) if exit else "was never seen to end"
+                raise HostRefused(f"cannot prepare {wish.stack.name}-{record.service}: {title} hook {how}")
+        self._note("prepare", action.subject, action.why, "container", wish.stack.name, service=action.replica.service)
+
     async def _clear(self, record: Record, forget: bool) -> None:
         """Take back a start that failed. A new container leaves nothing; an old one is as exited as before.
 
@@ -223,7 +267,11 @@ class Hands:
         self._note("stop", record.name, action.why, "container", record.stack, service=record.service)
         ended = self.ends.setdefault(record.id, asyncio.get_running_loop().create_future())
         try:
-            if action.grace > 0:
+            if action.drain > 0 and not ended.done():
+                await self._drain(record, action.drain, ended)
+            if action.grace > 0 and not ended.done():
+                await self._pre_stop(record, action.grace)
+            if action.grace > 0 and not ended.done():
                 await self.launcher().request("kill", container=record.id, signal=action.signal)
                 try:
                     async with asyncio.timeout(action.grace):
@@ -237,6 +285,29 @@ class Hands:
         finally:
             self.ends.pop(record.id, None)
 
+    async def _drain(self, record: Record, most: float, ended: asyncio.Future[None]) -> None:
+        """Names and ports leave it; what is connected goes on until it is done, at most `most` seconds.
+
+        Translated connections keep their target in the kernel's table (conntrack), whatever the rules say since.
+        """
+        record.change(draining=True)
+        await self._around.next_turn()
+        began = calm = clock.now()
+        while not ended.done() and (now := clock.now()) - began < most:
+            if record.pid is not None and connections.incoming(record.pid):
+                calm = now
+            elif now - calm >= min(QUIET, most):
+                return
+            await asyncio.sleep(LOOK)
+
+    async def _pre_stop(self, record: Record, grace: float) -> None:
+        """A hook that fails is told of; it keeps nobody running."""
+        made = record.definition.pre_stop
+        for number, hook in enumerate(made):
+            title = hooks.titled("pre_stop", number, len(made))
+            if complaint := await hooks.run(self._around.exec, record, hook, title, timeout=grace):
+                self._note("trouble", record.name, complaint, "container", record.stack, service=record.service)
+
     def ended(self, message: Mapping[str, Any]) -> None:
         """The launcher says that a container is over."""
         record = self.containers.get(message["container"])
@@ -245,8 +316,14 @@ class Hands:
         exit = exit_of(message, record.ending)
         record.ended(exit)
         self.containers.write_history(record)
+        if record.helper:
+            self._waits_no_more(record)
+            return
         attributes = {"exitCode": exit.code, "signal": exit.signal, "cause": exit.cause, "id": record.id}
         self._note("die", record.name, describe(exit), "container", record.stack, attributes, service=record.service)
+        self._waits_no_more(record)
+
+    def _waits_no_more(self, record: Record) -> None:
         waiting = self.ends.get(record.id)
         if waiting is not None and not waiting.done():
             waiting.set_result(None)

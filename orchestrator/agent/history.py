@@ -8,7 +8,7 @@ agent's database, and goes with its stack; only the times stay, because the next
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
@@ -118,6 +118,10 @@ class History:
     def put_job(self, stack: str, service: str, slot: int, digest: str) -> None:
         """It has run to a good end with this definition and these inputs."""
         self._store.write("INSERT OR REPLACE INTO jobs VALUES (?, ?, ?, ?)", stack, service, slot, digest)
+
+    def forget_jobs(self, stack: str, services: Iterable[str]) -> None:
+        for service in services:
+            self._store.write("DELETE FROM jobs WHERE stack = ? AND service = ?", stack, service)
 
     def jobs(self) -> frozenset[tuple[str, str, int, str]]:
         """(stack, service, slot, digest) of those that are done."""

@@ -112,6 +112,8 @@ class Requests:
         async with self._lock(stack.name):
             await self._until_gone(stack.name, began, body.timeout)
             wish, warnings = self._wish(body, stack)
+            if body.force_recreate:
+                self.circle.wishes.repeat_jobs(stack.name, body.services or stack.services)
             self.circle.wishes.put(wish, _cause(body))
             self.circle.obey(wish)
             self.circle.events.note("apply", stack.name, f"revision {wish.revision}", kind="stack", stack=stack.name)

@@ -9,12 +9,12 @@ from typing import Any
 
 from orchestrator.agent import clock
 from orchestrator.agent.circle import Circle
+from orchestrator.agent.going_back import going_back, revision_of
 from orchestrator.agent.watch import Goal, Progress, watch
-from orchestrator.agent.wishes import Wishes
-from orchestrator.errors import Conflict, Missing
+from orchestrator.errors import Conflict, Missing, Mistake
+from orchestrator.reconcile.blueprint import blueprint
 from orchestrator.reconcile.difference import difference
 from orchestrator.reconcile.world import Wanted
-from orchestrator.stack.model import Stack
 
 
 def history(circle: Circle, name: str) -> list[dict[str, Any]]:
@@ -37,7 +37,7 @@ def history(circle: Circle, name: str) -> list[dict[str, Any]]:
 def compare(circle: Circle, name: str, old: int, new: int) -> dict[str, Any]:
     """What revision `new` has otherwise than `old`; secrets are masked."""
     _wanted(circle, name)
-    found = difference(_revision(circle.wishes, name, old), _revision(circle.wishes, name, new))
+    found = difference(revision_of(circle.wishes, name, old), revision_of(circle.wishes, name, new))
     return {
         "stack": name,
         "old": old,
@@ -83,29 +83,22 @@ async def rollback(
         yield lines
 
 
-def going_back(wishes: Wishes, wish: Wanted, revision: int, now: float) -> Wanted:
-    """What is wanted once the stack is as in `revision` again. Raises Missing."""
-    stack = _revision(wishes, wish.stack.name, revision)
-    asked = next((apply for apply in wishes.history.of(stack.name) if apply.revision == revision), None)
-    active = frozenset(asked.active if asked else wish.active) & frozenset(stack.services)
-    changed = difference(wish.stack, stack).changed
-    return replace(
-        wishes.revised(stack),
-        active=active or frozenset(stack.services),
-        stopped=wish.stopped & active,
-        retries={**wish.retries, **dict.fromkeys(active, now)},
-        scale=dict(asked.scale) if asked else wish.scale,
-        orphans={},  # what the newer revision added goes with it
-        taken_back=frozenset(changed),
-    )
-
-
-def _revision(wishes: Wishes, name: str, revision: int) -> Stack:
-    stack = wishes.revision(name, revision)
-    if stack is None:
-        kept = ", ".join(str(apply.revision) for apply in wishes.history.of(name)) or "none"
-        raise Missing(f"cannot find revision {revision} of {name!r}: kept are {kept}")
-    return stack
+async def promote(circle: Circle, name: str, services: list[str], goal: Goal, timeout: float | None) -> Progress:
+    """The rest of the replicas may follow their canaries."""
+    began = clock.now()
+    wish = _wanted(circle, name)
+    unknown = [service for service in services if service not in wish.stack.services]
+    if unknown:
+        raise Mistake(*(f"no such service: {service}" for service in unknown))
+    chosen = [key for key, one in wish.stack.services.items() if one.canary and (not services or key in services)]
+    if not chosen:
+        raise Mistake(f"cannot promote: none of these services of {name!r} has x-pyorch.canary")
+    digests = blueprint(wish.stack).digests
+    promoted = replace(wish, promoted={**wish.promoted, **{key: digests[key] for key in chosen}})
+    circle.wishes.put(promoted)
+    circle.events.note("promote", name, f"asked: {', '.join(sorted(chosen))}", kind="stack", stack=name)
+    async for lines in watch(circle, promoted, goal, began, timeout, set(services)):
+        yield lines
 
 
 def _wanted(circle: Circle, name: str) -> Wanted:

@@ -22,6 +22,8 @@ def rows(circle: Circle, stack: str | None, every: bool, services: list[str]) ->
     holds = {hold.subject: hold for hold in circle.plan.holds}
     found = []
     for record in circle.containers:
+        if record.helper:
+            continue
         if (stack is None or record.stack == stack) and (not services or record.service in services):
             hold = holds.pop(record.name, None)
             if every or record.phase == "running" or hold is not None:

@@ -11,7 +11,7 @@ from dataclasses import replace
 from typing import Any, Literal
 
 from orchestrator.agent import clock
-from orchestrator.agent.circle import Circle
+from orchestrator.agent.circle import Circle, stack_of
 from orchestrator.agent.state import service_of, state_of
 from orchestrator.errors import HostRefused
 from orchestrator.reconcile import settled
@@ -32,18 +32,17 @@ async def watch(
     warnings: Iterable[str] = (),
 ) -> Progress:
     """Progress of a stack until the goal is reached, it has failed, or the time is over."""
-    name = wanted.stack.name
     with circle.listen() as actions:  # before anything is awaited: no turn is missed
         circle.bell.ring()
         after = circle.turns
         yield [accepted(wanted, warnings)]
-        async for lines in _look(circle, name, goal, began, timeout, services, actions, after):
+        async for lines in _look(circle, wanted, goal, began, timeout, services, actions, after):
             yield lines
 
 
 async def _look(
     circle: Circle,
-    name: str,
+    wanted: Wanted,
     goal: Goal,
     began: float,
     timeout: float | None,
@@ -51,7 +50,7 @@ async def _look(
     actions: list[Action],
     after: int,
 ) -> Progress:
-    said = _Said()
+    said, name = _Said(), wanted.stack.name
     while True:
         left = None if timeout is None else began + timeout - clock.now()
         try:
@@ -63,7 +62,13 @@ async def _look(
         after = circle.turns
         wish = circle.wishes.get(name)
         if wish is None or wish.down != (goal == "down"):  # what was asked last holds
-            overruled = [] if goal in ("down", "stopped") else [(name, "it was taken down meanwhile")]
+            back = circle.taken_back.get((name, wanted.revision))
+            why = (
+                f"{back}; nothing was there before, so all of it was taken down"
+                if back
+                else "it was taken down meanwhile"
+            )
+            overruled = [] if goal in ("down", "stopped") else [(name, why)]
             yield [done(began, overruled)]
             return
         plan = only(replace(circle.plan, actions=tuple(actions)), wish)
@@ -79,6 +84,8 @@ async def _look(
                     return
                 circle.bell.ring()
             failures = [f for f in result.failures if not services or service_of(f[0], wish) in services]
+            if back := circle.taken_back.get((name, wanted.revision)):
+                failures.append((name, f"{back}; taken back: what was wanted before is wanted again"))
             if circle.wiring_trouble and goal in ("started", "ready"):
                 failures.append((name, circle.wiring_trouble))
             yield [*lines, done(began, failures)]
@@ -135,7 +142,9 @@ def only(plan: Plan, wish: Wanted) -> Plan:
         tuple(
             action
             for action in plan.actions
-            if service_of(action.subject, wish) is not None or action.subject in shared
+            if service_of(action.subject, wish) is not None
+            or action.subject in shared
+            or stack_of(action) == wish.stack.name
         ),
         tuple(hold for hold in plan.holds if service_of(hold.subject, wish) is not None),
     )

@@ -222,7 +222,7 @@ class Wiring:
 
     def settle(self, wanted: Sequence[Wanted]) -> None:
         """Make firewall and zones show the present world; nothing is touched where it does already."""
-        running = [record for record in self._containers if record.phase == "running"]
+        running = [record for record in self._containers if record.phase == "running" and not record.helper]
         services = _services(wanted)
         publications = self._publications(services, running)
         self._release_ports({(p.host_ip, p.port, p.protocol) for p in publications}, services)
@@ -276,7 +276,8 @@ class Wiring:
         return tuple(found)
 
     def _targets(self, replicas: list[Record], port: int) -> tuple[tuple[str, int], ...]:
-        ready = [record for record in replicas if record.answers] or replicas
+        staying = [record for record in replicas if not record.draining]
+        ready = [record for record in staying if record.answers] or staying
         found = []
         for record in sorted(ready, key=lambda r: r.slot):
             outward = self._outward(record)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any
 
@@ -9,8 +10,10 @@ from orchestrator.agent import clock
 from orchestrator.agent.history import Apply, History, Outcome
 from orchestrator.agent.store import Store
 from orchestrator.errors import HostRefused
+from orchestrator.reconcile.blueprint import blueprint
 from orchestrator.reconcile.difference import difference, same
-from orchestrator.reconcile.world import Wanted
+from orchestrator.reconcile.replica import Replica
+from orchestrator.reconcile.world import Container, Wanted
 from orchestrator.stack.model import Service, Stack
 from orchestrator.stack.store import from_json, to_json
 
@@ -21,6 +24,7 @@ class Wishes:
     def __init__(self, store: Store) -> None:
         self._store = store
         self.history = History(store)
+        self.done = self.history.jobs()
         self._wanted: dict[str, Wanted] = {}
         self._documents: dict[str, str] = {}
         self._old: dict[tuple[str, int], Stack | None] = {}
@@ -113,6 +117,28 @@ class Wishes:
             self._store.rollback()
             raise
 
+    def note_jobs(self, containers: Iterable[Container]) -> None:
+        """Jobs that have come to a good end are remembered: past their containers, and past a reboot."""
+        for one in containers:
+            wish = self._wanted.get(one.stack) if one.phase == "exited" and one.exits and one.exits[-1].good else None
+            if wish is not None and one.service in blueprint(wish.stack).jobs:
+                self._job_done(one.stack, one.service, one.slot, one.digest)
+
+    def job_done(self, replica: Replica) -> None:
+        self._job_done(replica.stack, replica.service, replica.slot, replica.digest)
+
+    def _job_done(self, stack: str, service: str, slot: int, digest: str) -> None:
+        job = (stack, service, slot, digest)
+        if job not in self.done:
+            self.history.put_job(*job)
+            self.done = frozenset({job, *(other for other in self.done if other[:3] != job[:3])})
+
+    def repeat_jobs(self, stack: str, services: Iterable[str]) -> None:
+        """What they have done is done again."""
+        again = set(services)
+        self.history.forget_jobs(stack, again)
+        self.done = frozenset(job for job in self.done if job[0] != stack or job[1] not in again)
+
     def _overtake(self, name: str) -> None:
         present = self._wanted.get(name)
         if present is not None and not present.proven:
@@ -176,6 +202,7 @@ class Wishes:
             self._forget(stack)
         self._wanted.pop(stack, None)
         self._documents.pop(stack, None)
+        self.done = frozenset(job for job in self.done if job[0] != stack)
         self._old = {key: value for key, value in self._old.items() if key[0] != stack}
 
     def _forget(self, stack: str) -> None:

@@ -44,6 +44,7 @@ class Routes:
             ("GET", "stacks", "*", "history"): self.history,
             ("GET", "stacks", "*", "diff"): self.diff,
             ("POST", "stacks", "*", "rollback"): self.rollback,
+            ("POST", "stacks", "*", "promote"): self.promote,
             ("POST", "stacks", "*", "down"): self.down,
             ("POST", "stacks", "*", "stop"): self.stop,
             ("POST", "stacks", "*", "start"): self.start,
@@ -154,6 +155,11 @@ class Routes:
             _seconds(body, "grace"),
         )
         return Stream(ndjson(progress))
+
+    async def promote(self, request: Request) -> Reply:
+        body = request.json()
+        name, services = request.words[0], _names(body, "services")
+        return Stream(ndjson(revisions.promote(self._circle, name, services, _goal(body), _seconds(body, "timeout"))))
 
     async def down(self, request: Request) -> Reply:
         body = request.json()

@@ -25,6 +25,8 @@ DOING = {
     "remove": "removing",
     "makenetwork": "making network",
     "makevolume": "making volume",
+    "prepare": "running pre_start hooks",
+    "takeback": "taking back",
     "dropnetwork": "dropping network",
     "dropvolume": "dropping volume",
 }

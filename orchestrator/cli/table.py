@@ -14,6 +14,7 @@ COMMANDS = {
     "history": "List the revisions of the stack: when, why, how it went, what was different",
     "diff": "Show what one revision of the stack has otherwise than another",
     "rollback": "Go back to an earlier revision of the stack",
+    "promote": "Let the rest of the replicas follow their canaries",
     "ps": "List containers, and the reason of whatever is not as wanted",
     "logs": "Show what containers wrote",
     "exec": "Run a command in a running container",

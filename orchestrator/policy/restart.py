@@ -32,6 +32,11 @@ class RestartPolicy:
     give_up_after: int | None = None  # failures in a row
     heal: bool = True  # False: the file says `restart: "no"` in so many words, so a failed check restarts nothing
 
+    @property
+    def ends(self) -> bool:
+        """A good end is the end."""
+        return self.condition in ("no", "on-failure")
+
 
 @dataclass(frozen=True, slots=True)
 class Exit:

@@ -11,7 +11,7 @@ from orchestrator.stack.model import Service, Stack
 
 class Blueprint:
     """`order`: services, dependencies first, else as in the file. `followers`: service → those with
-    `depends_on: {service: {restart: true}}`."""
+    `depends_on: {service: {restart: true}}`. `jobs`: those that end, as their own word or their dependents' says."""
 
     def __init__(self, stack: Stack) -> None:
         self.stack = stack
@@ -25,6 +25,9 @@ class Blueprint:
                 if how.restart:
                     self.followers.setdefault(needed, []).append(name)
                     self.leaders.setdefault(name, []).append(needed)
+        waits = (item for one in stack.services.values() for item in one.depends_on.items())
+        awaited = {name for name, how in waits if how.condition == "completed"}
+        self.jobs = frozenset(n for n, one in stack.services.items() if one.job or (n in awaited and one.restart.ends))
         self._replicas: dict[tuple[str, int], Replica] = {}
 
     def replica(self, service: Service, slot: int) -> Replica:

@@ -10,7 +10,8 @@ from orchestrator.health.judge import symptom
 from orchestrator.policy.restart import GaveUp, describe
 from orchestrator.reconcile.ground import used
 from orchestrator.reconcile.plan import Hold, Plan
-from orchestrator.reconcile.scene import Scene, Slot
+from orchestrator.reconcile.scene import Scene
+from orchestrator.reconcile.slot import Slot
 from orchestrator.reconcile.turn import Turn
 from orchestrator.reconcile.world import Container, Wanted, World
 
@@ -32,7 +33,7 @@ class Settled:
 @dataclass(frozen=True, slots=True)
 class _Answer:
     subject: str
-    state: Literal["pending", "parked", "failed"]
+    state: Literal["pending", "parked", "asked", "failed"]
     why: str
 
 
@@ -104,8 +105,12 @@ def _slot(scene: Scene, slot: Slot, hold: Hold | None, doing: str | None, ready:
     if isinstance(slot.next, GaveUp) and container:
         # Compose: `up -d` is content when a container with `restart: "no"` has run, whatever its exit code.
         return None if slot.ran and not ready else _Answer(name, "failed", slot.next.why)
+    if hold is None and ready and container and container.phase == "running":
+        if slot.replica.service in scene.blueprint.jobs:
+            return _Answer(name, "pending", "its work is not done yet")
+        return _Answer(name, "pending", "starting") if _starting(slot, container) else None
     if hold is None:
-        return _Answer(name, "pending", "starting") if ready and container and _starting(slot, container) else None
+        return None
     if hold.failed:
         unwell = container is not None and container.phase == "running"
         return None if unwell and not ready else _Answer(name, "failed", hold.why)
@@ -113,11 +118,11 @@ def _slot(scene: Scene, slot: Slot, hold: Hold | None, doing: str | None, ready:
         return _Answer(name, "failed", hold.why)
     if not ready and container and hold.until is not None:
         return None  # it was started, it ended, its policy will start it again
-    return _Answer(name, "parked" if hold.outlook == "parked" else "pending", hold.why)
+    return _Answer(name, hold.outlook if hold.outlook in ("parked", "asked") else "pending", hold.why)
 
 
 def _starting(slot: Slot, container: Container) -> bool:
-    checked = slot.replica.definition.healthcheck is not None or container.verdict is not None
+    checked = slot.replica.definition.checked or container.verdict is not None
     healthy = container.verdict is not None and container.verdict.status == "healthy"
     return container.phase == "running" and checked and not healthy
 

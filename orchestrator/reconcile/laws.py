@@ -11,12 +11,15 @@ from collections.abc import Iterator, Sequence
 
 from orchestrator.health.judge import symptom
 from orchestrator.policy.restart import Again, Finished, GaveUp, setback
+from orchestrator.reconcile import rollout
+from orchestrator.reconcile.gates import all_or_nothing
 from orchestrator.reconcile.ground import lay
-from orchestrator.reconcile.leaving import leave, stop, take_down
-from orchestrator.reconcile.needs import check, reached
-from orchestrator.reconcile.plan import Hold, Plan, Remove, Start
+from orchestrator.reconcile.leaving import drain, leave, stop, take_down
+from orchestrator.reconcile.needs import check
+from orchestrator.reconcile.plan import Hold, Plan, Prepare, Remove, Start, Stop
 from orchestrator.reconcile.replica import count
-from orchestrator.reconcile.scene import Met, Scene, Slot, Unmet
+from orchestrator.reconcile.scene import Met, Scene, Unmet
+from orchestrator.reconcile.slot import Slot
 from orchestrator.reconcile.turn import Line, Turn
 from orchestrator.reconcile.world import Container, Wanted, World
 from orchestrator.scheduler.node import Placed, Refused
@@ -36,6 +39,7 @@ def reconcile(wanted: Sequence[Wanted], world: World, now: float) -> Plan:
         turn.note(lay(scene))
         for service in scene.order:
             turn.note(tend(scene, service))
+        turn.note(all_or_nothing(scene))
     return turn.plan()
 
 
@@ -83,9 +87,33 @@ def tend(scene: Scene, service: str) -> Iterator[Line]:
     yield from scale_down(scene, service)
     if service in scene.wanted.stopped:
         return
+    if (rolling := scene.rolling(service)) and (back := rollout.taken_back(scene, service, rolling)):
+        yield back
+    if scene.unprepared(service):
+        yield from prepare(scene, service)
     # What is to be replaced comes last: it waits for its siblings, so their holds must be known.
     for slot in sorted(scene.slots(service), key=lambda slot: slot.outdated is not None):
         yield from keep(scene, slot)
+
+
+def prepare(scene: Scene, service: str) -> Iterator[Line]:
+    """The `pre_start` hooks, once for all replicas, while those of the older version still serve."""
+    definition, turn = scene.services[service], scene.turn
+    subject = f"{scene.stack.name}-{service}-pre_start"
+    failure = turn.world.failures.get(subject)
+    if failure and (until := failure.at + setback(failure.count)) > turn.now:
+        yield Hold(subject, failure.why, until, outlook="failing")
+    elif isinstance(check(scene, definition), Met):
+        place = turn.room.find(definition.reservations)
+        if isinstance(place, Placed):
+            replica = scene.blueprint.replica(definition, 0)
+            yield Prepare(subject, replica, place.node, "its hooks have not run for this definition")
+
+
+def unprepared(scene: Scene, slot: Slot) -> Hold:
+    hold = scene.turn.holds.get(f"{scene.stack.name}-{slot.replica.service}-pre_start")
+    why = f"waits for its pre_start hooks{f': {hold.why}' if hold else ''}"
+    return Hold(slot.replica.name, why, outlook=hold.outlook if hold else "soon")
 
 
 def calm(scene: Scene, service: str) -> bool:
@@ -94,6 +122,8 @@ def calm(scene: Scene, service: str) -> bool:
     if len(there) != count(wanted, scene.services[service]) or service in scene.shaken:
         return False
     if service in wanted.restarts or service in wanted.recreate or service in scene.blueprint.leaders:
+        return False
+    if rollout.watched(scene, scene.services[service]):
         return False
     digest = scene.digest(service)
     return all(
@@ -105,10 +135,11 @@ def calm(scene: Scene, service: str) -> bool:
 
 
 def scale_down(scene: Scene, service: str) -> Iterator[Line]:
-    why = f"scaled down to {len(scene.slots(service))}"
+    scaled = f"scaled down to {count(scene.wanted, scene.services[service])}"
     for container in scene.surplus(service):
+        why = rollout.overtaken(scene, container) or scaled
         if container.phase == "running":
-            yield stop(container, why, scene.wanted.grace)
+            yield stop(container, why, scene.wanted.grace, drain=drain(scene, container))
         else:
             yield Remove(container.name, container.id, why)
 
@@ -119,7 +150,11 @@ def keep(scene: Scene, slot: Slot) -> Iterator[Line]:
     if not scene.turn.world.busy.isdisjoint((slot.replica.name, container.name if container else "")):
         return
     if container is None:
-        yield start(scene, slot, "missing")
+        if not slot.done:
+            rolling = scene.rolling(slot.replica.service)
+            yield start(scene, slot, rolling.why if rolling and rolling.order == "start-first" else "missing")
+    elif slot.outdated and container.phase == "exited" and rollout.stands_still(scene.rolling(slot.replica.service)):
+        yield from start_again(scene, rollout.as_it_was(slot, container))
     elif slot.outdated:
         yield replace(scene, slot, container, slot.outdated)
     elif container.phase == "running":
@@ -138,6 +173,8 @@ def start(scene: Scene, slot: Slot, why: str) -> Line:
     needs = check(scene, replica.definition)
     if isinstance(needs, Unmet):
         return Hold(replica.name, needs.why, failed=needs.failed, outlook=needs.outlook)
+    if replica.digest == scene.digest(replica.service) and scene.unprepared(replica.service):
+        return unprepared(scene, slot)
     failure = turn.world.failures.get(replica.name)
     if failure and (until := failure.at + setback(failure.count)) > turn.now:
         return Hold(replica.name, failure.why, until, outlook="failing")
@@ -153,36 +190,24 @@ def replace(scene: Scene, slot: Slot, container: Container, why: str) -> Line:
     """Take it away, so that the next turn finds its slot empty. What runs goes on until its successor could start."""
     if container.phase != "running":
         return Remove(container.name, container.id, why)
-    ill = container.verdict is not None and container.verdict.status == "unhealthy"
-    if not ill and (sibling := in_transit(scene, slot)):
-        hold = scene.turn.holds.get(sibling) or Hold(sibling, "")
-        reason = f"{why}; waits for {sibling} to be up"
-        return Hold(container.name, reason, failed=hold.failed, outlook=hold.outlook)
+    rolling = scene.rolling(container.service)
+    assert rolling is not None, "an old replica runs, so its service is being rolled out"
+    if rolling.order == "start-first" or (rolling.free <= 0 and (not slot.ill or rollout.stands_still(rolling))):
+        return rollout.held(scene, slot, rolling)
+    why += f"; {rolling.said}" if rolling.said else ""
     needs = check(scene, slot.replica.definition)
     place = scene.turn.room.find(slot.replica.definition.reservations, leaves=container)
     if isinstance(needs, Met) and isinstance(place, Placed):
-        return make_way(scene, container, why, f"{container.service} is being replaced")
+        if scene.unprepared(container.service):
+            return unprepared(scene, slot)
+        line = make_way(scene, container, why, f"{container.service} is being replaced")
+        if isinstance(line, Stop):
+            rolling.touched.append(container.name)
+        return line
     scene.stuck.add(container.name)
     if isinstance(needs, Unmet):
         return Hold(container.name, f"{why}; {needs.why}", failed=needs.failed, outlook=needs.outlook)
     return Hold(container.name, f"{why}; {place.why}", outlook="parked")
-
-
-def in_transit(scene: Scene, slot: Slot) -> str | None:
-    """A replica of the same service that is on its way: the next one is touched when this one is up (and healthy)."""
-    away = scene.turn.world.busy | scene.touched
-    for sibling in scene.slots(slot.replica.service):
-        container, name = sibling.container, sibling.replica.name
-        old = sibling.outdated and container and container.phase == "running" and name not in away
-        if not old and not isinstance(sibling.next, Finished) and (name in away or not up(sibling)):
-            return name
-    return None
-
-
-def up(slot: Slot) -> bool:
-    """It runs as it should, healthy where it has a check."""
-    checked = slot.replica.definition.healthcheck is not None
-    return reached(slot, "healthy" if checked else "started")
 
 
 def keep_running(scene: Scene, slot: Slot, container: Container) -> Iterator[Line]:
@@ -199,6 +224,11 @@ def keep_running(scene: Scene, slot: Slot, container: Container) -> Iterator[Lin
             yield Hold(container.name, f"{reason} (restart: no)", failed=True)
         else:
             yield stop(container, reason, None, failure=True)
+    elif rollout.watched(scene, definition):
+        policy = rollout.policy_of(scene, definition)
+        until = (container.started or 0.0) + policy.monitor if policy else 0.0
+        if until > scene.turn.now and policy:
+            yield Hold(container.name, f"watched for {policy.monitor:g}s after its start", until)
 
 
 def _leader_restarted(scene: Scene, container: Container) -> str | None:
@@ -226,7 +256,7 @@ def make_way(scene: Scene, container: Container, why: str, follow: str) -> Line:
         scene.shaken.update(dict.fromkeys(followers, follow))
         return Hold(container.name, f"{why}; waits for {present[0]} to stop")
     scene.touched.add(container.name)
-    return stop(container, why, scene.wanted.grace)
+    return stop(container, why, scene.wanted.grace, drain=drain(scene, container))
 
 
 def start_again(scene: Scene, slot: Slot) -> Iterator[Line]:
@@ -239,5 +269,15 @@ def start_again(scene: Scene, slot: Slot) -> Iterator[Line]:
             yield start(scene, slot, why)
         case GaveUp(why):
             yield Hold(name, why, failed=True)
+        case Finished() if job_again(scene, slot):
+            yield start(scene, slot, "asked again (job: always)")
         case Finished() | None:
             return
+
+
+def job_again(scene: Scene, slot: Slot) -> bool:
+    """`job: always` runs once for each time its stack is brought up."""
+    container, asked = slot.container, scene.wanted.retries.get(slot.replica.service)
+    if slot.replica.definition.job != "always" or asked is None or container is None or not container.exits:
+        return False
+    return container.exits[-1].at < asked

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 
 from orchestrator.reconcile.plan import DropNetwork, DropVolume, Hold, Remove, Stop
+from orchestrator.reconcile.scene import Scene
 from orchestrator.reconcile.turn import Line, Turn
 from orchestrator.reconcile.world import Container, Wanted
 from orchestrator.stack.model import Service
@@ -66,7 +67,19 @@ def leave(
             yield stop(one, why, grace)
 
 
-def stop(container: Container, why: str, grace: float | None, *, failure: bool = False) -> Stop:
+def stop(container: Container, why: str, grace: float | None, *, failure: bool = False, drain: float = 0.0) -> Stop:
     """Its own signal; its own grace (seconds) unless the user gave one."""
     patience = container.stop_grace_period if grace is None else grace
-    return Stop(container.name, container.id, why, container.stop_signal, patience, failure)
+    return Stop(container.name, container.id, why, container.stop_signal, patience, failure, drain)
+
+
+def drain(scene: Scene, container: Container) -> float:
+    """Seconds that its connections have to end before it is asked to: as written; else, where others of its service
+    serve meanwhile, as long as it would have to stop."""
+    definition = scene.services.get(container.service) or container.service_definition
+    if definition is None:
+        return 0.0
+    if definition.drain is not None:
+        return definition.drain
+    others = (one for one in scene.containers.get(container.service, {}).values() if one is not container)
+    return container.stop_grace_period if any(one.phase == "running" for one in others) else 0.0

@@ -6,15 +6,13 @@ chain: "needs api healthy, but it needs db healthy, but it exited 1 (restart: no
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Set
-from typing import Literal
+from collections.abc import Iterator
 
 from orchestrator.policy.restart import Finished
 from orchestrator.reconcile.ground import used
-from orchestrator.reconcile.scene import Met, Scene, Slot, Unmet
+from orchestrator.reconcile.scene import Met, Scene, Unmet
+from orchestrator.reconcile.slot import Condition, Slot, reached
 from orchestrator.stack.model import Network, Service
-
-Condition = Literal["started", "healthy", "completed"]
 
 
 def check(scene: Scene, service: Service) -> Met | Unmet:
@@ -83,21 +81,6 @@ def _dependency(scene: Scene, name: str, condition: Condition) -> Met | Unmet:
         return Unmet(f"needs {name} {condition} (stopped by hand)", outlook="parked")
     answers = [_obstacle(scene, slot, condition, len(slots) > 1) for slot in waiting]
     return next((answer for answer in answers if answer.failed), answers[0])
-
-
-def reached(slot: Slot, condition: Condition, stuck: Set[str] = frozenset()) -> bool:
-    """Whether this replica is in the state that a dependent asks for. One that is to be replaced is not, unless its
-    replacement is `stuck`."""
-    container = slot.container if slot.replica.name in stuck else slot.present
-    if container is None:
-        return False
-    if condition == "completed":
-        return container.phase == "exited" and bool(container.exits) and container.exits[-1].good
-    if condition == "started":
-        # What was started and is over as it should be has been started: Compose asks no more.
-        return container.phase == "running" or isinstance(slot.next, Finished) or slot.ran
-    healthy = container.verdict is not None and container.verdict.status == "healthy"
-    return container.phase == "running" and healthy
 
 
 def _obstacle(scene: Scene, slot: Slot, condition: Condition, several: bool) -> Unmet:

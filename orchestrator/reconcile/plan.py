@@ -24,7 +24,8 @@ class Start:
 
 @dataclass(frozen=True, slots=True)
 class Stop:
-    """Ask it to end: its stop signal, then SIGKILL after `grace` seconds. `failure`: it is killed for its health."""
+    """Ask it to end: its stop signal, then SIGKILL after `grace` seconds. `failure`: it is killed for its health.
+    `drain`: names and ports leave it first, and its connections have so many seconds to end."""
 
     subject: str
     container: str
@@ -32,6 +33,7 @@ class Stop:
     signal: str = "SIGTERM"
     grace: float = 10.0
     failure: bool = False
+    drain: float = 0.0
 
     def __str__(self) -> str:
         return f"stop  {self.subject}: {self.why}"
@@ -91,10 +93,36 @@ class DropVolume:
         return f"drop  volume {self.subject}: {self.why}"
 
 
-Action: TypeAlias = Start | Stop | Remove | MakeNetwork | DropNetwork | MakeVolume | DropVolume
+@dataclass(frozen=True, slots=True)
+class Prepare:
+    """Run the `pre_start` hooks of a service, each in a container of its own, before its first replica starts."""
+
+    subject: str  # "<stack>-<service>-pre_start"
+    replica: Replica  # in slot 0
+    node: str
+    why: str
+
+    def __str__(self) -> str:
+        return f"run   {self.subject} on {self.node}: {self.why}"
 
 
-Outlook: TypeAlias = Literal["soon", "parked", "failing"]
+@dataclass(frozen=True, slots=True)
+class TakeBack:
+    """A new version is bad: what was wanted before is wanted again, of these services (none named: of the stack)."""
+
+    subject: str  # "stack/service", or "stack/"
+    stack: str
+    services: tuple[str, ...]
+    why: str
+
+    def __str__(self) -> str:
+        return f"back  {self.subject.rstrip('/')}: {self.why}"
+
+
+Action: TypeAlias = Start | Stop | Remove | MakeNetwork | DropNetwork | MakeVolume | DropVolume | Prepare | TakeBack
+
+
+Outlook: TypeAlias = Literal["soon", "parked", "failing", "asked"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +131,8 @@ class Hold:
 
     `failed`: no amount of waiting helps by itself (gave up, failed dependency, `restart: "no"` and exit code not 0).
     `outlook`, of what has not failed: "soon": something under way will lift it; "parked": nothing will by itself (no
-    room, a service stopped by hand); "failing": it, or what it waits for, did not come up and is tried again.
+    room, a service stopped by hand); "failing": it, or what it waits for, did not come up and is tried again; "asked":
+    it waits for a word of its user's (a canary to be promoted), and is as it should be until then.
     """
 
     subject: str

@@ -59,6 +59,8 @@ def _parts(service: Service, stack: Stack) -> Iterator[tuple[str, Any]]:
         yield f"networks.{key}", {"name": network.name if network else key, **_set_fields(attachment)}
     for mount in service.mounts:
         yield f"{'tmpfs' if mount.kind == 'tmpfs' else 'volumes'}.{mount.target}", _set_fields(_named(mount, stack))
+    if service.pre_start:
+        yield "pre_start", [_set_fields(hook) for hook in service.pre_start]
     for key, limit in _set_fields(service.limits).items():
         yield f"deploy.resources.limits.{key}" if key in IN_DEPLOY else key, limit
     for part in (service.lookup, service.sandbox):

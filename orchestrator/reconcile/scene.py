@@ -7,48 +7,17 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from orchestrator.health.judge import patience
-from orchestrator.policy.restart import Again, Exit, GaveUp, Next, next_start
+from orchestrator.policy.restart import Exit, next_start
+from orchestrator.reconcile import rollout
 from orchestrator.reconcile.blueprint import blueprint, dependency_order
 from orchestrator.reconcile.plan import Outlook
 from orchestrator.reconcile.replica import Replica, changes, count
+from orchestrator.reconcile.slot import Slot
 from orchestrator.reconcile.turn import Turn
 from orchestrator.reconcile.world import Container, Wanted
 from orchestrator.stack.model import Service
 
 NAMED_CHANGES = 3  # a sentence, not a list
-
-
-@dataclass(frozen=True, slots=True)
-class Slot:
-    """One place of a service: what belongs there, what is there, and what is wrong with that.
-
-    `outdated`: why the container must be replaced. `restart`: why it must run anew. `next`: what its restart policy
-    says, where it has ended.
-    """
-
-    replica: Replica
-    container: Container | None = None
-    outdated: str | None = None
-    restart: str | None = None
-    next: Next | None = None
-
-    @property
-    def present(self) -> Container | None:
-        """The container, if it is one that may stay as it is."""
-        return None if self.outdated or self.restart else self.container
-
-    @property
-    def comes_back(self) -> bool:
-        """It has ended, or never ran, and will run again (or its successor will): it keeps its room meanwhile."""
-        there = self.container
-        if there is None or there.phase == "running":
-            return False
-        return bool(self.outdated or self.restart) or there.phase == "created" or isinstance(self.next, Again)
-
-    @property
-    def ran(self) -> bool:
-        """It was started, and is over by `restart: "no"`."""
-        return isinstance(self.next, GaveUp) and self.replica.definition.restart.condition == "no"
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +55,7 @@ class Scene:
         self.needs: dict[str, Met | Unmet] = {}  # by service, see `needs.check`
         turn.room.claims[self.stack.name] = self.claims
         self._slots: dict[str, tuple[Slot, ...]] = {}
+        self._rolling: dict[str, rollout.Rolling | None] = {}
 
     @cached_property
     def services(self) -> Mapping[str, Service]:
@@ -112,13 +82,37 @@ class Scene:
         return self.blueprint.digests.get(service)
 
     def slots(self, service: str) -> tuple[Slot, ...]:
-        """The places of a service that are wanted."""
+        """The places of a service that are wanted; while its replicas are replaced, one or the other more."""
         made = self._slots.get(service)
         if made is None:
-            definition, there = self.services[service], self.containers.get(service, {})
-            numbers = chosen(count(self.wanted, definition), there, self.digest(service))
-            made = self._slots[service] = tuple(self._slot(definition, n, there.get(n)) for n in numbers)
+            made = self._slots[service] = self._places(self.services[service])
         return made
+
+    def rolling(self, service: str) -> rollout.Rolling | None:
+        """How far the replacement of its replicas is; None where none of an older version runs."""
+        self.slots(service)
+        return self._rolling.get(service)
+
+    def _places(self, definition: Service) -> tuple[Slot, ...]:
+        name, there = definition.name, self.containers.get(definition.name, {})
+        filled = {number: self._slot(definition, number, container) for number, container in there.items()}
+        if rollout.starts_first(self, definition, filled):
+            filled |= self._on_their_way(definition, filled)
+            made = self._rolling[name] = rollout.begin(self, definition, filled)
+            numbers = rollout.surge(self, made, count(self.wanted, definition), filled)
+        else:
+            numbers = chosen(count(self.wanted, definition), there, self.digest(name))
+        slots = tuple(filled.get(number) or self._slot(definition, number, None) for number in numbers)
+        if name not in self._rolling and (any(slot.outdated for slot in slots) or rollout.watched(self, definition)):
+            self._rolling[name] = rollout.begin(self, definition, {slot.replica.slot: slot for slot in slots})
+        return slots
+
+    def _on_their_way(self, definition: Service, filled: Mapping[int, Slot]) -> dict[int, Slot]:
+        """Replicas that are just being made: there is nothing of them in the world yet but that."""
+        prefix = f"{self.stack.name}-{definition.name}-"
+        ends = (name.removeprefix(prefix) for name in self.turn.world.busy if name.startswith(prefix))
+        numbers = (int(end) for end in ends if end.isdigit())
+        return {n: self._slot(definition, n, None) for n in numbers if n not in filled and n > 0}
 
     def surplus(self, service: str) -> list[Container]:
         """Containers in places that are not wanted, highest slot first."""
@@ -134,7 +128,7 @@ class Scene:
     def _slot(self, definition: Service, number: int, container: Container | None) -> Slot:
         replica = self.blueprint.replica(definition, number)
         if container is None:
-            return Slot(replica)
+            return Slot(replica, done=self._done(definition, number))
         outdated, asked = self._outdated(container, replica), self.wanted.restarts.get(definition.name)
         restart = "restart asked" if _older(container, asked) else None
         if container.phase != "exited":
@@ -146,6 +140,18 @@ class Scene:
         check = definition.healthcheck
         policy = next_start(definition.restart, exits, self.turn.now, patience=patience(check) if check else 0.0)
         return Slot(replica, container, outdated, restart, policy)
+
+    def _done(self, definition: Service, number: int) -> bool:
+        """A job that has run to a good end with this definition and these inputs; slot 0: the `pre_start` hooks."""
+        job = number == 0 or (definition.name in self.blueprint.jobs and definition.job != "always")
+        return job and (self.stack.name, definition.name, number, self.digest(definition.name)) in self.turn.world.done
+
+    def unprepared(self, service: str) -> bool:
+        """Its `pre_start` hooks have not run yet for what it means now."""
+        definition, digest = self.services[service], self.digest(service)
+        if not definition.pre_start or digest is None or self._done(definition, 0):
+            return False
+        return not any(c.digest == digest for c in self.containers.get(service, {}).values())
 
     def _outdated(self, container: Container, replica: Replica) -> str | None:
         service = container.service

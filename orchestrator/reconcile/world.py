@@ -54,7 +54,8 @@ class Failure:
 class World:
     """`busy`: names of subjects with a deed under way. `networks` and `volumes`: host-side names that exist.
 
-    `failures`: by container name, deeds of bringing it up that failed since the last success.
+    `failures`: by container name, deeds of bringing it up that failed since the last success. `done`: jobs that have
+    ended well, as (stack, service, slot, digest); slot 0 stands for the `pre_start` hooks of a service.
     """
 
     nodes: tuple[Node, ...]
@@ -63,6 +64,7 @@ class World:
     volumes: frozenset[str] = frozenset()
     busy: frozenset[str] = frozenset()
     failures: Mapping[str, Failure] = field(default_factory=dict)
+    done: frozenset[tuple[str, str, int, str]] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)

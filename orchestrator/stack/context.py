@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -49,6 +50,16 @@ class Context:
         except ValueError as error:
             self.complain((*path, key), str(error))
             return default
+
+
+def words(value: Any) -> tuple[str, ...]:
+    """A command: a list as it is, a text split as a shell would (without expanding anything)."""
+    if isinstance(value, list):
+        return tuple(word for word in value if word is not None)
+    try:
+        return tuple(shlex.split(value))
+    except ValueError as error:
+        raise ValueError(f"cannot split {value!r} into words: {error}; write it as a list") from None
 
 
 def text(value: object) -> str:

@@ -12,6 +12,7 @@ from typing import Any, Literal
 
 from orchestrator.health.check import Check
 from orchestrator.policy.restart import RestartPolicy
+from orchestrator.policy.rollout import Rollout
 from orchestrator.scheduler.node import Request
 
 
@@ -159,6 +160,16 @@ class Sandbox:
 
 
 @dataclass(frozen=True, slots=True)
+class Hook:
+    """A command that is run inside a container: `pre_start` (in one of its own), `post_start`, `pre_stop`."""
+
+    command: tuple[str, ...]
+    user: str | None = None
+    working_dir: str | None = None
+    environment: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
 class Service:
     name: str
     image: str
@@ -193,7 +204,20 @@ class Service:
     logging: Logging = Logging()
     lookup: Lookup = Lookup()
     sandbox: Sandbox = Sandbox()
+    update: Rollout | None = None
+    rollback: Rollout | None = None
+    canary: int = 0  # so many replicas of a new version first; 0: no canaries
+    drain: float | None = None  # None: as long as connections are open, within stop_grace_period
+    job: Literal["once-per-change", "always"] | None = None
+    pre_start: tuple[Hook, ...] = ()
+    post_start: tuple[Hook, ...] = ()
+    pre_stop: tuple[Hook, ...] = ()
     extensions: Mapping[str, Any] = field(default_factory=dict)  # x-*
+
+    @property
+    def checked(self) -> bool:
+        """Whether it says by itself when it is ready."""
+        return self.healthcheck is not None
 
 
 @dataclass(frozen=True, slots=True)
@@ -215,6 +239,7 @@ class Volume:
     name: str
     external: bool = False
     labels: Mapping[str, str] = field(default_factory=dict)
+    writers: int | None = None  # replicas that may have it mounted for writing at once; None: any number
 
 
 @dataclass(frozen=True, slots=True)
@@ -231,6 +256,11 @@ class Stack:
     origins: Mapping[str, Origin] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
     inputs: tuple[str, ...] = ()  # every file that was read or looked for
+
+    @property
+    def atomic(self) -> bool:
+        """A failed gate takes the whole revision back."""
+        return bool((self.extensions.get("x-pyorch") or {}).get("atomic"))
 
     def origin(self, path: str) -> Origin | None:
         """Where the value at `path`, or its nearest parent, was written."""

@@ -45,11 +45,11 @@ REFUSED |= dict.fromkeys(
                 "blkio_config cgroup_parent cpu_count cpu_percent cpu_rt_period"
                 " cpu_rt_runtime cpuset credential_spec device_cgroup_rules devices develop"
                 " domainname gpus isolation mac_address"
-                " models oom_score_adj post_start pre_start pre_stop provider"
+                " models oom_score_adj provider"
                 " pull_refresh_after runtime storage_opt"
             ).split()
         ),
-        *(f"services.*.deploy.{key}" for key in ("placement", "rollback_config", "update_config")),
+        *(f"services.*.deploy.{key}" for key in ("placement",)),
         "services.*.deploy.resources.reservations.devices",
         "services.*.deploy.resources.reservations.generic_resources",
         *(
@@ -85,16 +85,14 @@ ALLOWED: dict[str, tuple[object, ...]] = {
     "volumes.*.driver": ("local",),
 }
 NOT_YET_OURS = (
-    *(f"x-pyorch.{key}" for key in "atomic drift reserve quota gang notify".split()),
+    *(f"x-pyorch.{key}" for key in "drift reserve quota gang notify".split()),
     *(
         f"services.*.x-pyorch.{key}"
         for key in (
-            "probes on_dependency on_change reload drain canary job schedule priority affinity memory_high export idle"
-            " idmap drift"
+            "probes on_dependency on_change reload schedule priority affinity memory_high export idle idmap drift"
         ).split()
     ),
     "volumes.*.x-pyorch.protect",
-    "volumes.*.x-pyorch.writers",
 )
 
 _Tree: TypeAlias = "dict[str, _Tree | tuple[str, tuple[object, ...]]]"

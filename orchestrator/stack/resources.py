@@ -66,8 +66,15 @@ def volumes(context: Context, written: dict[str, Any], used: Iterable[str]) -> d
         external, name = _name(context, data or {}, ("volumes", key), key)
         if external:
             _only(context, data or {}, ("volumes", key))
-        made[key] = Volume(key, name, external, labels((data or {}).get("labels")))
+        made[key] = Volume(key, name, external, labels((data or {}).get("labels")), _writers(context, data or {}, key))
     return {key: made[key] for key in sorted(set(used)) if key in made}
+
+
+def _writers(context: Context, data: dict[str, Any], key: str) -> int | None:
+    writers = (data.get("x-pyorch") or {}).get("writers")
+    if writers is not None and writers < 1:
+        context.complain(("volumes", key, "x-pyorch", "writers"), f"expected 1 or more, but found {writers}")
+    return writers
 
 
 def _name(context: Context, data: dict[str, Any], path: Path, key: str) -> tuple[bool, str]:

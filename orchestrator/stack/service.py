@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import os
 import re
-import shlex
 import signal
 from typing import Any, get_args
 
 from orchestrator import units
 from orchestrator.health.check import Check
 from orchestrator.policy.restart import Condition, RestartPolicy
-from orchestrator.stack import dotenv, mounts, ports, resources
-from orchestrator.stack.context import Context, text
+from orchestrator.stack import dotenv, mounts, ports, resources, rollout
+from orchestrator.stack.context import Context, text, words
 from orchestrator.stack.forms import listed, paired
 from orchestrator.stack.limits import limits, reserved
 from orchestrator.stack.logging import logging
@@ -45,11 +44,12 @@ def service(context: Context, name: str, data: dict[str, Any]) -> tuple[Service,
     deploy = data.get("deploy") or {}
     check, disabled = healthcheck(context, data.get("healthcheck") or {}, (*path, "healthcheck"))
     published = ports.ports(context, data.get("ports") or [], (*path, "ports"))
+    change = rollout.change(context, data, path)
     made = Service(
         name=name,
         image=_image(context, data, path),
-        command=context.read(data, path, "command", _words, None),
-        entrypoint=context.read(data, path, "entrypoint", _words, None),
+        command=context.read(data, path, "command", words, None),
+        entrypoint=context.read(data, path, "entrypoint", words, None),
         environment=environment(context, data, path),
         working_dir=data.get("working_dir") or None,
         user=text(data["user"]) if "user" in data else None,
@@ -79,6 +79,14 @@ def service(context: Context, name: str, data: dict[str, Any]) -> tuple[Service,
         logging=logging(context, data, path),
         lookup=lookup(context, data, path),
         sandbox=sandbox(context, data, path),
+        update=change.update,
+        rollback=change.rollback,
+        canary=change.canary,
+        drain=change.drain,
+        job=change.job,
+        pre_start=change.pre_start,
+        post_start=change.post_start,
+        pre_stop=change.pre_stop,
         extensions={key: value for key, value in data.items() if key.startswith("x-")},
     )
     _expose(context, data, path)
@@ -94,16 +102,6 @@ def _image(context: Context, data: dict[str, Any], path: Path) -> str:
     if not {(*path, "image"), (*path, "build"), (*path, "extends"), (*path, "provider")} & context.complaints.broken:
         context.complain(path, "'image' is missing; for programs of this machine write image: host:/", key=True)
     return ""
-
-
-def _words(value: Any) -> tuple[str, ...]:
-    """A command: a list as it is, a text split as a shell would (without expanding anything)."""
-    if isinstance(value, list):
-        return tuple(word for word in value if word is not None)
-    try:
-        return tuple(shlex.split(value))
-    except ValueError as error:
-        raise ValueError(f"cannot split {value!r} into words: {error}; write it as a list") from None
 
 
 def environment(context: Context, data: dict[str, Any], path: Path) -> dict[str, str]:

@@ -18,12 +18,13 @@ import yaml
 
 from orchestrator.health.check import Check, Result, Verdict
 from orchestrator.policy.restart import Exit, RestartPolicy
+from orchestrator.policy.rollout import Rollout
 from orchestrator.reconcile.goal import settled
 from orchestrator.reconcile.laws import reconcile
 from orchestrator.reconcile.replica import digest, meaning
 from orchestrator.reconcile.world import Container, Failure, Wanted, World
 from orchestrator.scheduler.node import Node, Request
-from orchestrator.stack.model import Attachment, Dependency, Mount, Network, Origin, Service, Stack, Volume
+from orchestrator.stack.model import Attachment, Dependency, Hook, Mount, Network, Origin, Service, Stack, Volume
 
 CASES = sorted((Path(__file__).parent / "plans").glob("*.txt"))
 NOW = 100.0
@@ -57,11 +58,17 @@ def wanted_from(told: Mapping[str, Any]) -> Wanted:
         for key, body in told.get("networks", {}).items()
     }
     volumes = {
-        key: Volume(key, (body or {}).get("name", f"{name}_{key}"), external=(body or {}).get("external", False))
+        key: Volume(
+            key,
+            (body or {}).get("name", f"{name}_{key}"),
+            external=(body or {}).get("external", False),
+            writers=(body or {}).get("writers"),
+        )
         for key, body in told.get("volumes", {}).items()
     }
     origins = {path: Origin("/srv/stack.yaml", line, 1) for path, line in told.get("origins", {}).items()}
-    stack = Stack(name, "/srv", ("/srv/stack.yaml",), services, networks, volumes, origins=origins)
+    ours = {"x-pyorch": told["x-pyorch"]} if "x-pyorch" in told else {}
+    stack = Stack(name, "/srv", ("/srv/stack.yaml",), services, networks, volumes, ours, origins)
     asked = told.get("asked", {})
     return Wanted(
         stack,
@@ -75,6 +82,10 @@ def wanted_from(told: Mapping[str, Any]) -> Wanted:
         down=asked.get("down", False),
         remove_volumes=asked.get("remove_volumes", False),
         grace=asked.get("grace"),
+        revision=asked.get("revision", 1),
+        proven=asked.get("proven", False),
+        taken_back=frozenset(asked.get("taken_back", ())),
+        promoted={name: digest(meaning(services[name], stack)) for name in asked.get("promoted", ())},
     )
 
 
@@ -96,6 +107,12 @@ def service_from(name: str, body: Mapping[str, Any]) -> Service:
         replicas=body.get("replicas", 1),
         reservations=Request(body.get("cpus", 0.0), int(body.get("memory", 0) * (1 << 20))),
         stop_grace_period=body.get("grace", 10.0),
+        update=Rollout(**body["update"]) if "update" in body else None,
+        rollback=Rollout(**body["rollback"]) if "rollback" in body else None,
+        canary=body.get("canary", 0),
+        drain=body.get("drain"),
+        job=body.get("job"),
+        pre_start=tuple(Hook(tuple(command.split())) for command in body.get("pre_start", ())),
     )
 
 
@@ -114,7 +131,15 @@ def world_from(told: Mapping[str, Any], wanted: list[Wanted]) -> World:
         frozenset(told.get("volumes", ())),
         frozenset(told.get("busy", ())),
         {name: Failure(**failure) for name, failure in told.get("failures", {}).items()},
+        frozenset(job_from(job, stacks) for job in told.get("done", ())),
     )
+
+
+def job_from(name: str, stacks: Mapping[str, Wanted]) -> tuple[str, str, int, str]:
+    """ "shop-migrate-1": done with what its service means now."""
+    stack, service, slot = name.split("-")
+    wanted = stacks[stack]
+    return stack, service, int(slot), digest(meaning(wanted.stack.services[service], wanted.stack))
 
 
 def container_from(name: str, body: Mapping[str, Any], stacks: Mapping[str, Wanted]) -> Container:

@@ -141,7 +141,7 @@ def test_every_word_of_a_service_is_obeyed_or_refused() -> None:
         scale deploy expose profiles x-pyorch annotations attach container_name cpu_period cpu_quota cpu_shares cpus
         dns dns_opt dns_search external_links extra_hosts label_file links logging mem_limit mem_reservation
         mem_swappiness memswap_limit oom_kill_disable pids_limit platform group_add security_opt shm_size sysctls
-        ulimits
+        ulimits pre_start post_start pre_stop
         """.split()  # noqa: SIM905
     )
     tables = (*obeyed.REFUSED, *obeyed.ALLOWED)
