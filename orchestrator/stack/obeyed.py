@@ -1,7 +1,7 @@
 """What the schema knows and pyorch does not obey yet. Each is refused by name: nothing is ignored in silence.
 
-`*` stands for any name, `[]` for any element of a list. `ALLOWED`: the values that change nothing here, or are obeyed.
-A word leaves this table in the same change that teaches a room to obey it.
+A row a key: `*` stands for any name, `[]` for any element of a list; a refused key speaks for all below it. Who teaches
+a room a word moves its row from here to `since`, in the same change.
 """
 
 from __future__ import annotations
@@ -13,87 +13,129 @@ from orchestrator.stack.context import text as words
 from orchestrator.stack.places import Complaints, Path
 from orchestrator.stack.text import Document
 
-# ruff: noqa: SIM905 (words in a row read better than a column of quotes)
-
 _SPEC = "is part of the Compose Specification but pyorch does not obey it yet; "
-_OURS = "is a word of pyorch that is not obeyed yet; remove it"
-_REMOVE = "remove it"
+_OURS = "is a word of pyorch that is not obeyed yet; "
+REMOVE = "remove it"
 
-# key path → the way out
+# key → the way out
 REFUSED: dict[str, str] = {
+    # reading
     "include": "put everything into one file, or name the files with -f",
-    "configs": "mount the file with a bind mount",
-    "secrets": "mount the file with a read-only bind mount",
-    "models": _REMOVE,
-    "services.*.build": "name an image: host:/ (programs of this machine) or dir:/path (a root directory)",
     "services.*.extends": "use a YAML anchor and `<<`, or a second file with -f",
+    # images
+    "services.*.build": "name an image: host:/ (programs of this machine) or dir:/path (a root directory)",
+    "services.*.pull_policy": "remove it; host:/ and dir:/path are never pulled",
+    "services.*.pull_refresh_after": REMOVE,
+    "services.*.volumes[].image": REMOVE,
+    # its life
+    "services.*.provider": REMOVE,
+    "models": REMOVE,
+    "services.*.models": REMOVE,
+    # placement
+    "services.*.deploy.placement": REMOVE,
+    "services.*.deploy.resources.reservations.devices": REMOVE,
+    "services.*.deploy.resources.reservations.generic_resources": REMOVE,
+    "services.*.gpus": REMOVE,
+    # its sandbox
+    "services.*.blkio_config": REMOVE,
+    "services.*.cgroup_parent": REMOVE,
+    "services.*.cpu_rt_period": REMOVE,
+    "services.*.cpu_rt_runtime": REMOVE,
+    "services.*.cpuset": REMOVE,
+    "services.*.device_cgroup_rules": REMOVE,
+    "services.*.devices": REMOVE,
+    "services.*.domainname": REMOVE,
+    "services.*.oom_score_adj": REMOVE,
+    "services.*.runtime": REMOVE,
+    "services.*.storage_opt": REMOVE,
+    # its network
+    "services.*.mac_address": REMOVE,
+    "services.*.networks.*.driver_opts": REMOVE,
+    "services.*.networks.*.gw_priority": REMOVE,
+    "services.*.networks.*.interface_name": REMOVE,
+    "services.*.networks.*.ipv6_address": REMOVE,
+    "services.*.networks.*.link_local_ips": REMOVE,
+    "services.*.networks.*.mac_address": REMOVE,
+    "networks.*.driver_opts": REMOVE,
+    "networks.*.ipam.config[].aux_addresses": REMOVE,
+    "networks.*.ipam.config[].ip_range": REMOVE,
+    "networks.*.ipam.options": REMOVE,
+    # its files
+    "configs": "mount the file with a bind mount",
     "services.*.configs": "mount the file with a bind mount",
+    "secrets": "mount the file with a read-only bind mount",
     "services.*.secrets": "mount the file with a read-only bind mount",
     "services.*.volumes_from": "write the volumes of both services",
-    "services.*.pull_policy": "remove it; host:/ and dir:/path are never pulled",
-    "networks.*.ipam.config[].ip_range": _REMOVE,
-    "networks.*.ipam.config[].aux_addresses": _REMOVE,
-    "networks.*.ipam.options": _REMOVE,
-    "networks.*.driver_opts": _REMOVE,
+    "services.*.volumes[].bind.propagation": REMOVE,
+    "services.*.volumes[].bind.recursive": REMOVE,
+    "services.*.volumes[].volume.labels": REMOVE,
+    "services.*.volumes[].volume.subpath": REMOVE,
     "volumes.*.driver_opts": "remove it, or use a bind mount",
+    # words of pyorch: the whole stack
+    "x-pyorch.drift": REMOVE,
+    "x-pyorch.gang": REMOVE,
+    "x-pyorch.notify": REMOVE,
+    "x-pyorch.quota": REMOVE,
+    "x-pyorch.reserve": REMOVE,
+    # words of pyorch: a service
+    "services.*.x-pyorch.affinity": REMOVE,
+    "services.*.x-pyorch.drift": REMOVE,
+    "services.*.x-pyorch.export": REMOVE,
+    "services.*.x-pyorch.idle": REMOVE,
+    "services.*.x-pyorch.idmap": REMOVE,
+    "services.*.x-pyorch.memory_high": REMOVE,
+    "services.*.x-pyorch.on_change": REMOVE,
+    "services.*.x-pyorch.on_dependency": REMOVE,
+    "services.*.x-pyorch.priority": REMOVE,
+    "services.*.x-pyorch.probes": REMOVE,
+    "services.*.x-pyorch.reload": REMOVE,
+    "services.*.x-pyorch.schedule": REMOVE,
+    # words of pyorch: a volume
+    "volumes.*.x-pyorch.protect": REMOVE,
 }
-REFUSED |= dict.fromkeys(
-    (
-        *(
-            f"services.*.{key}"
-            for key in (
-                "blkio_config cgroup_parent cpu_count cpu_percent cpu_rt_period"
-                " cpu_rt_runtime cpuset credential_spec device_cgroup_rules devices develop"
-                " domainname gpus isolation mac_address"
-                " models oom_score_adj provider"
-                " pull_refresh_after runtime storage_opt"
-            ).split()
-        ),
-        *(f"services.*.deploy.{key}" for key in ("placement",)),
-        "services.*.deploy.resources.reservations.devices",
-        "services.*.deploy.resources.reservations.generic_resources",
-        *(
-            f"services.*.networks.*.{key}"
-            for key in "driver_opts gw_priority interface_name ipv6_address link_local_ips mac_address".split()
-        ),
-        *(
-            f"services.*.volumes[].{key}"
-            for key in ("bind.propagation", "bind.recursive", "image", "volume.labels", "volume.subpath")
-        ),
-    ),
-    _REMOVE,
-)
+
+# key → the only values that are obeyed, or that change nothing here; any other is refused
 ALLOWED: dict[str, tuple[object, ...]] = {
-    "services.*.cgroup": ("private",),
-    "services.*.ipc": ("private",),
-    "services.*.network_mode": ("none", "bridge", "default"),
-    "services.*.pid": ("private",),
-    "services.*.privileged": (False,),
+    # its life
+    "services.*.deploy.mode": ("replicated",),
     "services.*.stdin_open": (False,),
     "services.*.tty": (False,),
+    # its sandbox
+    "services.*.cgroup": ("private",),
+    "services.*.ipc": ("private",),
+    "services.*.pid": ("private",),
+    "services.*.privileged": (False,),
     "services.*.use_api_socket": (False,),
     "services.*.userns_mode": (),
     "services.*.uts": (),
+    # its network
     "services.*.deploy.endpoint_mode": ("dnsrr",),  # the name of a service leads to its replicas, in turn
-    "services.*.deploy.mode": ("replicated",),
-    "services.*.volumes[].type": ("bind", "volume", "tmpfs"),
-    "networks.*.attachable": (False,),
+    "services.*.network_mode": ("none", "bridge", "default"),
     "networks.*.driver": ("bridge",),
     "networks.*.enable_ipv4": (True,),
     "networks.*.enable_ipv6": (False,),
     "networks.*.ipam.driver": ("default",),
+    # its files
+    "services.*.volumes[].type": ("bind", "volume", "tmpfs"),
     "volumes.*.driver": ("local",),
 }
-NOT_YET_OURS = (
-    *(f"x-pyorch.{key}" for key in "drift reserve quota gang notify".split()),
-    *(
-        f"services.*.x-pyorch.{key}"
-        for key in (
-            "probes on_dependency on_change reload schedule priority affinity memory_high export idle idmap drift"
-        ).split()
-    ),
-    "volumes.*.x-pyorch.protect",
-)
+
+# key → why nothing has to be done for it: checked, carried along, never refused
+WITHOUT_EFFECT: dict[str, str] = {
+    "version": "the number of an old format; obsolete",
+    "services.*.cpu_count": "only Windows containers have it",
+    "services.*.cpu_percent": "only Windows containers have it",
+    "services.*.credential_spec": "only Windows containers have it",
+    "services.*.deploy.labels": "labels of the service as a whole: a note, not put on containers",
+    "services.*.develop": "only `watch` looks at it",
+    "services.*.expose": "a note: services of a common network reach every port",
+    "services.*.isolation": "only Windows containers have it",
+    "services.*.ports[].app_protocol": "a note for tools",
+    "services.*.ports[].mode": "there is one node: host and ingress are the same",
+    "services.*.ports[].name": "a note for readers",
+    "services.*.volumes[].consistency": "a hint for desktop virtual machines",
+    "networks.*.attachable": "there is no swarm that could keep anybody from joining",
+}
 
 _Tree: TypeAlias = "dict[str, _Tree | tuple[str, tuple[object, ...]]]"
 
@@ -102,10 +144,9 @@ def _plant() -> _Tree:
     """The tables as one tree of steps, so that only those parts of a file are walked that could be refused."""
     root: _Tree = {}
     leaves: dict[str, tuple[str, tuple[object, ...]]] = {
-        path: (_SPEC + way_out, ()) for path, way_out in REFUSED.items()
+        path: ((_OURS if "x-pyorch" in path else _SPEC) + way_out, ()) for path, way_out in REFUSED.items()
     }
-    leaves |= {path: (_SPEC + _REMOVE, values) for path, values in ALLOWED.items()}
-    leaves |= {path: (_OURS, ()) for path in NOT_YET_OURS}
+    leaves |= {path: (_SPEC + REMOVE, values) for path, values in ALLOWED.items()}
     for path, leaf in leaves.items():
         tree, steps = root, path.replace("[]", ".[]").split(".")
         for step in steps[:-1]:
@@ -119,11 +160,19 @@ def _plant() -> _Tree:
 _REFUSALS = _plant()
 
 
-def refuse(document: Document, complaints: Complaints) -> None:
-    """Complain about every word in the file that is known but not obeyed."""
-    for path, reason, allowed in _walk(document.data, _REFUSALS, ()):
-        if path not in complaints.broken:
-            value = f"'{path[-1]}: {words(_value(document.data, path))}' " if allowed else ""
+def refuse(document: Document, complaints: Complaints, *, lenient: bool = False) -> None:
+    """Complain about every word in the file that is known but not obeyed.
+
+    `lenient`: warn, and go on as if the word had not been written.
+    """
+    for path, reason, allowed in [*_walk(document.data, _REFUSALS, ())]:
+        if path in complaints.broken:
+            continue
+        value = f"'{path[-1]}: {words(_value(document.data, path))}' " if allowed else ""
+        if lenient:
+            complaints.warn(document.marks, path, value + reason.partition(";")[0] + ": ignored (--compat=warn)")
+            _forget(document.data, path)
+        else:
             complaints.about(document.marks, path, value + reason, key=True)
             complaints.broken.add(path)
 
@@ -144,6 +193,14 @@ def _walk(data: Any, tree: _Tree, path: Path) -> Iterator[tuple[Path, str, tuple
             yield from _walk(value, below, (*path, step))
         elif below and value not in below[1] and value is not None:
             yield (*path, step), below[0], below[1]
+
+
+def _forget(data: Any, path: Path) -> None:
+    """Take the word out; a mount that loses its `type` is taken out whole."""
+    if path[-1] == "type":
+        _value(data, path[:-2])[path[-2]] = None
+    else:
+        del _value(data, path[:-1])[path[-1]]
 
 
 def _value(data: Any, path: Path) -> Any:

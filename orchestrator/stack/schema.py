@@ -43,7 +43,7 @@ def _bare(schema: Any) -> Any:
     bare: dict[str, Any] = {}
     for word, value in schema.items():
         if word == "oneOf":
-            forms = [_bare(form) for form in value if not _stands_for_another(form)]
+            forms = [_bare(form) for form in value if not stands_for_another(form)]
             bare |= {"oneOf": forms} if len(forms) > 1 else forms[0]
         elif word == "prefixItems":
             bare[word] = [_bare(item) for item in value]
@@ -56,7 +56,7 @@ def _bare(schema: Any) -> Any:
     return bare
 
 
-def _stands_for_another(form: dict[str, Any]) -> bool:
+def stands_for_another(form: dict[str, Any]) -> bool:
     return "x-means" in form or form.get("$ref") == "#/$defs/truth_text"
 
 

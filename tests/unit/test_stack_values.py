@@ -16,7 +16,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as some
 
 from orchestrator.errors import Mistake
-from orchestrator.stack import dump, graph, obeyed, schema, store
+from orchestrator.stack import dump, graph, schema, store
 from orchestrator.stack.load import load
 from orchestrator.stack.model import Service, Stack
 
@@ -120,54 +120,6 @@ def test_a_cycle_is_found_exactly_where_networkx_finds_one(waits: dict[str, set[
     if found:
         assert found[0] == found[-1]
         assert all(need in services[name].depends_on for name, need in itertools.pairwise(found))
-
-
-def test_every_refused_word_is_a_word_of_the_schema() -> None:
-    for path in (*obeyed.REFUSED, *obeyed.ALLOWED, *obeyed.NOT_YET_OURS):
-        steps = tuple(0 if step == "[]" else step.replace("*", "some") for step in path.replace("[]", ".[]").split("."))
-        schemas = [schema.SCHEMA]
-        for step in steps:
-            schemas = [
-                below for one in schemas for branch in schema.branches(one) for below in schema._below(branch, step)
-            ]
-        assert schemas, f"{path} is refused but the schema does not know it"
-
-
-def test_every_word_of_a_service_is_obeyed_or_refused() -> None:
-    obeyed_words = set(
-        """
-        image command entrypoint environment env_file working_dir user depends_on healthcheck restart ports
-        networks volumes tmpfs hostname labels stop_signal stop_grace_period init read_only cap_add cap_drop
-        scale deploy expose profiles x-pyorch annotations attach container_name cpu_period cpu_quota cpu_shares cpus
-        dns dns_opt dns_search external_links extra_hosts label_file links logging mem_limit mem_reservation
-        mem_swappiness memswap_limit oom_kill_disable pids_limit platform group_add security_opt shm_size sysctls
-        ulimits pre_start post_start pre_stop
-        """.split()  # noqa: SIM905
-    )
-    tables = (*obeyed.REFUSED, *obeyed.ALLOWED)
-    refused = {path.split(".")[2] for path in tables if path.startswith("services.") and path.count(".") == 2}
-    assert set(schema.SCHEMA["$defs"]["service"]["properties"]) == obeyed_words | refused
-
-
-def test_every_word_of_the_schema_is_described() -> None:
-    def undescribed(value: Any, path: str) -> list[str]:
-        if isinstance(value, list):
-            return [found for item in value for found in undescribed(item, path)]
-        if not isinstance(value, dict):
-            return []
-        bare = [
-            f"{path}.{name}"
-            for name, one in value.get("properties", {}).items()
-            if isinstance(one, dict) and "description" not in one and "description" not in _target(one)
-        ]
-        return bare + [found for name, inner in value.items() for found in undescribed(inner, f"{path}.{name}")]
-
-    def _target(one: dict[str, Any]) -> dict[str, Any]:
-        name = one.get("$ref", "").rpartition("/")[2]
-        found: dict[str, Any] = schema.written()["$defs"].get(name, {})
-        return found
-
-    assert undescribed(schema.written(), "") == []
 
 
 _WORDS = [

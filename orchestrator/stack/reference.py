@@ -1,0 +1,174 @@
+"""The language as a reference: one entry a key, made of the schema and of what is obeyed. For `pyorch explain` and
+docs/compose.md.
+
+A key's path is written as in `obeyed`: `*` stands for any name, `[]` for an element of a list.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from orchestrator.stack.obeyed import ALLOWED, REFUSED, WITHOUT_EFFECT
+from orchestrator.stack.schema import stands_for_another, written
+from orchestrator.stack.since import FRAMES, SINCE
+
+_TYPES = {
+    "string": "text",
+    "integer": "a whole number",
+    "number": "a number",
+    "boolean": "true or false",
+    "null": "nothing",
+}
+_FORMS = {  # definitions that have a name of their own
+    "list_or_map": "a map, or a list of NAME=VALUE",
+    "hosts": "a list of NAME=ADDRESS, or a map",
+    "duration": "a duration (1m30s, 500ms)",
+    "size": "a size (512M, 1.5g, bytes)",
+    "size_text": "a size (512M, 1.5g)",
+    "cpus": "a number of cpus (0.5, 2, 250m)",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """Whether pyorch obeys a key. `since`: a version; `only`: the values that are obeyed (None: all of them);
+    `why`: the way out of a refusal, or why nothing has to be done."""
+
+    kind: Literal["obeyed", "partly", "without effect", "refused"]
+    since: str | None = None
+    only: tuple[object, ...] | None = None
+    why: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    path: str
+    description: str
+    forms: tuple[str, ...]
+    standing: Standing
+    default: Any = None
+    examples: tuple[Any, ...] = ()
+    required: bool = False
+    deprecated: bool = False
+
+
+def standing(path: str) -> Standing:
+    """By the nearest row: the key's own, else that of the key it stands below. LookupError: no table knows the key."""
+    if path in FRAMES:
+        return Standing("obeyed", FRAMES[path])
+    here = path
+    while here:
+        if here in WITHOUT_EFFECT:
+            return Standing("without effect", why=WITHOUT_EFFECT[here])
+        if here in REFUSED:
+            return Standing("refused", why=REFUSED[here])
+        if here in ALLOWED:
+            return Standing("partly", _since(here), ALLOWED[here]) if ALLOWED[here] else Standing("refused")
+        if here in SINCE:
+            return Standing("obeyed", SINCE[here])
+        here = here[: max(here.rfind("."), here.rfind("["), 0)]
+    raise LookupError(f"{path} has no row in orchestrator/stack/obeyed.py or since.py")
+
+
+def _since(path: str) -> str | None:
+    while path:
+        if path in SINCE:
+            return SINCE[path]
+        path = path[: max(path.rfind("."), path.rfind("["), 0)]
+    return None
+
+
+def entries() -> dict[str, Entry]:
+    """Every key of the language, in the order of the schema, a key before those below it."""
+    schema = written()
+    return {entry.path: entry for entry in _below(schema, schema, "")}
+
+
+def _below(root: dict[str, Any], schema: dict[str, Any], path: str) -> Iterator[Entry]:
+    seen: set[str] = set()
+    for branch in _branches(root, schema):
+        required = branch.get("required", ())
+        for key, value in branch.get("properties", {}).items():
+            here = f"{path}.{key}" if path else key
+            if here not in seen:
+                seen.add(here)
+                yield _entry(root, value, here, key in required)
+                yield from _below(root, value, here)
+        rest = branch.get("additionalProperties")
+        if isinstance(rest, dict) and _has_keys(root, rest):
+            if described(root, rest):
+                yield _entry(root, rest, f"{path}.*", False)
+            yield from _below(root, rest, f"{path}.*")
+        if isinstance(branch.get("items"), dict):
+            yield from _below(root, branch["items"], f"{path}[]")
+
+
+def _has_keys(root: dict[str, Any], schema: dict[str, Any]) -> bool:
+    return any("properties" in branch for branch in _branches(root, schema))
+
+
+def _entry(root: dict[str, Any], schema: dict[str, Any], path: str, required: bool) -> Entry:
+    return Entry(
+        path,
+        described(root, schema),
+        tuple(dict.fromkeys(_forms(root, schema))),
+        standing(path),
+        schema.get("default"),
+        tuple(schema.get("examples", ())),
+        required,
+        bool(schema.get("deprecated")),
+    )
+
+
+def described(root: dict[str, Any], schema: dict[str, Any]) -> str:
+    text = schema.get("description") or _target(root, schema).get("description", "")
+    return str(text)
+
+
+def _forms(root: dict[str, Any], schema: dict[str, Any]) -> Iterator[str]:
+    name = schema.get("$ref", "").rpartition("/")[2]
+    if name in _FORMS:
+        yield _FORMS[name]
+    elif name:
+        yield from _forms(root, _target(root, schema))
+    elif "oneOf" in schema:
+        for form in schema["oneOf"]:
+            if not stands_for_another(form):
+                yield from _forms(root, form)
+    elif "enum" in schema:
+        yield " | ".join(map(str, schema["enum"]))
+    elif "x-expected" in schema:
+        yield schema["x-expected"]
+    else:
+        kinds = schema.get("type", ())
+        for kind in [kinds] if isinstance(kinds, str) else kinds:
+            yield _kind(root, schema, kind)
+
+
+def _kind(root: dict[str, Any], schema: dict[str, Any], kind: str) -> str:
+    if kind == "array":
+        inner = " or ".join(dict.fromkeys(_forms(root, schema["items"]))) if "items" in schema else "anything"
+        return "a list of texts" if inner == "text" else f"a list; each: {inner}"
+    if kind == "object":
+        rest = schema.get("additionalProperties")
+        if isinstance(rest, dict):
+            inner = " or ".join(form for form in dict.fromkeys(_forms(root, rest)) if form != "nothing")
+            return f"a map by name; each: {inner}"
+        return "a map with the keys below" if schema.get("properties") else "a map"
+    return _TYPES[kind]
+
+
+def _branches(root: dict[str, Any], schema: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    schema = {**schema, **_target(root, schema)} if "$ref" in schema else schema
+    for branch in schema.get("oneOf", (schema,)):
+        if branch is schema:
+            yield schema
+        else:
+            yield from _branches(root, branch)
+
+
+def _target(root: dict[str, Any], schema: dict[str, Any]) -> dict[str, Any]:
+    target: dict[str, Any] = root["$defs"][schema["$ref"].rpartition("/")[2]] if "$ref" in schema else {}
+    return target

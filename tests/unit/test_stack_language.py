@@ -1,0 +1,103 @@
+"""One language: the schema, the tables of what is obeyed, the typed model and the examples say the same."""
+
+from __future__ import annotations
+
+import json
+import pathlib
+from typing import Any
+
+import pytest
+from jsonschema import Draft202012Validator
+
+from orchestrator.stack import obeyed, reference, schema, since
+from orchestrator.stack.load import load
+from orchestrator.stack.model import Stack
+
+ENTRIES = reference.entries()
+TABLES = {
+    "REFUSED": obeyed.REFUSED,
+    "ALLOWED": obeyed.ALLOWED,
+    "WITHOUT_EFFECT": obeyed.WITHOUT_EFFECT,
+    "SINCE": since.SINCE,
+    "FRAMES": since.FRAMES,
+}
+
+
+@pytest.mark.parametrize("table", TABLES)
+def test_every_row_is_a_key_of_the_schema(table: str) -> None:
+    assert [path for path in TABLES[table] if path not in ENTRIES] == []
+
+
+def test_no_key_is_both_obeyed_and_refused() -> None:
+    refused = obeyed.REFUSED.keys() | obeyed.WITHOUT_EFFECT.keys()
+    assert refused & (since.SINCE.keys() | since.FRAMES.keys() | obeyed.ALLOWED.keys()) == set()
+    assert obeyed.REFUSED.keys() & obeyed.WITHOUT_EFFECT.keys() == set()
+
+
+def test_every_key_has_a_row_of_its_own_or_stands_below_one() -> None:
+    """`entries` looks each key up and fails with the key's name where no table has it."""
+    assert {entry.standing.kind for entry in ENTRIES.values()} <= {"obeyed", "partly", "without effect", "refused"}
+
+
+def test_every_key_is_described_in_a_sentence() -> None:
+    assert [path for path, entry in ENTRIES.items() if not entry.description.endswith((".", "?", "…"))] == []
+
+
+def _pieces(value: Any) -> list[dict[str, Any]]:
+    if isinstance(value, list):
+        return [piece for item in value for piece in _pieces(item)]
+    if not isinstance(value, dict):
+        return []
+    return [value, *(piece for inner in value.values() for piece in _pieces(inner))]
+
+
+def test_every_example_and_default_fits_its_own_key() -> None:
+    whole = schema.written()
+    wrong = []
+    for piece in _pieces(whole):
+        if not isinstance(piece.get("description"), str):
+            continue
+        validator = Draft202012Validator({**piece, "$defs": whole["$defs"]})
+        shown = [*piece.get("examples", ()), *([piece["default"]] if "default" in piece else [])]
+        wrong += [(piece["description"], example) for example in shown if not validator.is_valid(example)]
+    assert wrong == []
+
+
+# Examples of these name what a lone service has not.
+_WITH = {
+    "depends_on": {"db": {"image": "host:/", "healthcheck": {"test": ["CMD", "true"]}}, "redis": {"image": "host:/"}},
+    "links": {"db": {"image": "host:/"}},
+}
+_TOP: dict[str, dict[str, Any]] = {
+    "networks": {"networks": {"front": {}, "back": {}}},
+    "volumes": {"volumes": {"db-data": {}}},
+}
+_BESIDE: dict[str, dict[str, Any]] = {"memswap_limit": {"mem_limit": "512m"}}
+_FILES = {".env": "A=1\n", "default.env": "B=2\n", "app.labels": "c=3\n"}
+
+
+def _loaded(directory: pathlib.Path, word: str, **written: Any) -> Stack:
+    document = {"services": {"web": {"image": "host:/", **written}, **_WITH.get(word, {})}, **_TOP.get(word, {})}
+    file = directory / "stack.yaml"
+    file.write_text(json.dumps(document))
+    return load([str(file)], directory=str(directory), environment={})
+
+
+_OBEYED = [
+    path.split(".")[2]
+    for path, entry in ENTRIES.items()
+    if path.startswith("services.*.") and path.count(".") == 2 and entry.standing.kind == "obeyed" and entry.examples
+]
+
+
+@pytest.mark.parametrize("word", [word for word in _OBEYED if word not in ("image", "profiles", "x-pyorch")])
+def test_a_word_that_is_said_to_be_obeyed_changes_the_stack(tmp_path: pathlib.Path, word: str) -> None:
+    for name, text in _FILES.items():
+        (tmp_path / name).write_text(text)
+    (tmp_path / "conf").mkdir()
+    plain = _loaded(tmp_path, word, **_BESIDE.get(word, {}))
+    changed = [
+        _loaded(tmp_path, word, **_BESIDE.get(word, {}), **{word: example})
+        for example in ENTRIES[f"services.*.{word}"].examples
+    ]
+    assert any(one.services["web"] != plain.services["web"] for one in changed)
