@@ -14,13 +14,14 @@ PIP := $(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --r
 # Debian packages that tests look at the kernel with, or put into containers. pyorch itself needs none of them.
 TEST_PACKAGES := nftables busybox-static qemu-system-x86
 
-.PHONY: help install dev packages demo test check bench clean
+.PHONY: help install dev packages demo test check bench reference clean
 
 help:
 	@echo 'make demo    install, bring the example shop up, look at it'
 	@echo 'make test    every test, the scenarios on the real kernel too (root)'
 	@echo 'make check   lint, types and the tests that need no root: seconds'
 	@echo 'make bench   the figures, measured here (root)'
+	@echo 'make reference  the tables of docs/compose.md, made anew from the code'
 	@echo 'make clean   remove what the above made in this directory'
 
 install: $(VENV)/installed
@@ -65,6 +66,9 @@ packages:
 
 bench: dev
 	$(SUDO) $(VENV)/bin/python -m bench; status=$$?; $(SUDO) $(give_back); exit $$status
+
+reference: dev
+	$(VENV)/bin/python docs/reference.py
 
 clean:
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis

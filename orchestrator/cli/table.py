@@ -22,6 +22,7 @@ COMMANDS = {
     "stop": "Stop services and keep their containers",
     "restart": "Restart services",
     "config": "Check the stack file and show it with everything filled in",
+    "explain": "Explain a key of the stack file",
     "graph": "Show which service waits for which",
     "events": "Show what happens, and why, as it happens",
     "ls": "List the stacks on this machine",

@@ -69,16 +69,16 @@ def origins(marks: Marks) -> dict[str, Origin]:
     return found
 
 
-def nearest(word: str, known: Iterable[str]) -> str | None:
-    """The known word that was probably meant."""
-    some = list(itertools.islice(known, 100))  # comparing is slow: a file of thousands of names must not become a wait
+def nearest(word: str, known: Iterable[str], most: int = 100) -> str | None:
+    """The known word that was probably meant, of the first `most`."""
+    some = list(itertools.islice(known, most))  # comparing is slow: a file of thousands of names must not become a wait
     near = difflib.get_close_matches(word[:100], some, n=1, cutoff=0.6)
     return near[0] if near else None
 
 
-def did_you_mean(word: str, known: Iterable[str]) -> str:
+def did_you_mean(word: str, known: Iterable[str], most: int = 100) -> str:
     """ "; did you mean 'image'?" or nothing."""
-    near = nearest(word, known)
+    near = nearest(word, known, most)
     return f"; did you mean '{near}'?" if near else ""
 
 

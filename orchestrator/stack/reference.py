@@ -6,6 +6,7 @@ A key's path is written as in `obeyed`: `*` stands for any name, `[]` for an ele
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -34,9 +35,10 @@ _FORMS = {  # definitions that have a name of their own
 @dataclass(frozen=True, slots=True)
 class Standing:
     """Whether pyorch obeys a key. `since`: a version; `only`: the values that are obeyed (None: all of them);
-    `why`: the way out of a refusal, or why nothing has to be done."""
+    `why`: the way out of a refusal, or why nothing has to be done. `row`: the key whose row says so."""
 
     kind: Literal["obeyed", "partly", "without effect", "refused"]
+    row: str
     since: str | None = None
     only: tuple[object, ...] | None = None
     why: str = ""
@@ -53,23 +55,83 @@ class Entry:
     required: bool = False
     deprecated: bool = False
 
+    @property
+    def plain(self) -> str:
+        """The path without names: services.healthcheck.interval."""
+        return ".".join(steps(self.path))
+
+
+def steps(path: str) -> list[str]:
+    """The keys of a path, without names and elements."""
+    return [step for step in path.replace("[]", "").split(".") if step != "*"]
+
 
 def standing(path: str) -> Standing:
     """By the nearest row: the key's own, else that of the key it stands below. LookupError: no table knows the key."""
     if path in FRAMES:
-        return Standing("obeyed", FRAMES[path])
+        return Standing("obeyed", path, FRAMES[path])
     here = path
     while here:
         if here in WITHOUT_EFFECT:
-            return Standing("without effect", why=WITHOUT_EFFECT[here])
+            return Standing("without effect", here, why=WITHOUT_EFFECT[here])
         if here in REFUSED:
-            return Standing("refused", why=REFUSED[here])
+            return Standing("refused", here, why=REFUSED[here])
         if here in ALLOWED:
-            return Standing("partly", _since(here), ALLOWED[here]) if ALLOWED[here] else Standing("refused")
+            return Standing("partly", here, _since(here), ALLOWED[here]) if ALLOWED[here] else Standing("refused", here)
         if here in SINCE:
-            return Standing("obeyed", SINCE[here])
+            return Standing("obeyed", here, SINCE[here])
         here = here[: max(here.rfind("."), here.rfind("["), 0)]
     raise LookupError(f"{path} has no row in orchestrator/stack/obeyed.py or since.py")
+
+
+def find(key: str, known: dict[str, Entry]) -> list[Entry]:
+    """The entries that `key` may mean: a path with names ("services.web.ports[0]"), without them ("services.ports"), or
+    only its end ("start_interval"). Empty: none."""
+    key = re.sub(r"\[\d*\]", "[]", key.strip("."))
+    if key in known:
+        return [known[key]]
+    words = key.replace("[]", "").split(".")
+    for fits in (_is_plain, _is_named, _is_end):
+        if found := [entry for entry in known.values() if fits(entry, words)]:
+            return found
+    return []
+
+
+def _is_plain(entry: Entry, words: list[str]) -> bool:
+    return steps(entry.path) == words and not entry.path.endswith("*")
+
+
+def _is_named(entry: Entry, words: list[str]) -> bool:
+    pattern = entry.path.replace("[]", "").split(".")
+    return len(pattern) == len(words) and all(map(lambda step, word: step in ("*", word), pattern, words))
+
+
+def _is_end(entry: Entry, words: list[str]) -> bool:
+    return steps(entry.path)[-len(words) :] == words and not entry.path.endswith("*")
+
+
+def below(path: str, known: dict[str, Entry]) -> list[Entry]:
+    """The keys directly below, in order."""
+    depth = len(steps(path)) + 1
+    inside = (entry for entry in known.values() if entry.path.startswith((path + ".", path + "[")))
+    return [entry for entry in inside if len(steps(entry.path)) == depth and not entry.path.endswith("*")]
+
+
+def sentence(it: Standing) -> str:
+    """What there is to say of a key's standing, in one line."""
+    since = f" since {it.since}" if it.since else ""
+    match it.kind:
+        case "obeyed":
+            return f"obeyed{since}"
+        case "partly":
+            only = ", ".join(
+                "true" if value is True else "false" if value is False else str(value) for value in it.only or ()
+            )
+            return f"only {only}{since}"
+        case "without effect":
+            return f"accepted, nothing to do: {it.why}"
+        case _:
+            return f"not obeyed yet: `up` refuses it; {it.why}" if it.why else "not obeyed yet: `up` refuses it"
 
 
 def _since(path: str) -> str | None:

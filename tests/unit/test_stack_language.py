@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import json
 import pathlib
+import runpy
+import subprocess
+import sys
 from typing import Any
 
 import pytest
@@ -13,6 +16,7 @@ from orchestrator.stack import obeyed, reference, schema, since
 from orchestrator.stack.load import load
 from orchestrator.stack.model import Stack
 
+PROJECT = pathlib.Path(__file__).parents[2]
 ENTRIES = reference.entries()
 TABLES = {
     "REFUSED": obeyed.REFUSED,
@@ -101,3 +105,56 @@ def test_a_word_that_is_said_to_be_obeyed_changes_the_stack(tmp_path: pathlib.Pa
         for example in ENTRIES[f"services.*.{word}"].examples
     ]
     assert any(one.services["web"] != plain.services["web"] for one in changed)
+
+
+@pytest.mark.parametrize(
+    "key", ["services.healthcheck.interval", "services.web.healthcheck.interval", "healthcheck.interval"]
+)
+def test_a_key_is_found_by_its_path_with_or_without_names_and_by_its_end(key: str) -> None:
+    assert [entry.path for entry in reference.find(key, ENTRIES)] == ["services.*.healthcheck.interval"]
+
+
+def test_elements_of_lists_may_be_numbered_or_left_out() -> None:
+    for key in ("services.web.ports[0].host_ip", "services.ports.host_ip", "services.*.ports[].host_ip"):
+        assert [entry.path for entry in reference.find(key, ENTRIES)] == ["services.*.ports[].host_ip"]
+
+
+def test_the_reference_page_is_what_the_code_says() -> None:
+    """`make reference` writes it anew."""
+    page = runpy.run_path(str(PROJECT / "docs/reference.py"))
+    text = (PROJECT / "docs/compose.md").read_text(encoding="utf-8")
+    assert page["renewed"](text) == text
+
+
+def _pyorch(*words: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-c", "import sys; from orchestrator.cli.main import main; sys.exit(main())", *words],
+        capture_output=True,
+        text=True,
+        cwd=PROJECT,
+    )
+
+
+def test_explain_prints_the_entry_of_a_key() -> None:
+    said = _pyorch("explain", "services.healthcheck.start_interval").stdout
+    assert said.startswith("services.healthcheck.start_interval\n")
+    for line in (
+        "Form      a duration (1m30s, 500ms)",
+        "Default   5s",
+        "Here      obeyed since 0.1",
+        "start_interval: 2s",
+    ):
+        assert line in said
+
+
+def test_explain_of_a_key_with_keys_below_lists_them() -> None:
+    said = json.loads(_pyorch("explain", "services.deploy", "--format", "json").stdout)
+    assert "services.deploy.replicas" in said["below"]
+
+
+def test_explain_of_an_unknown_key_says_what_was_probably_meant() -> None:
+    said = _pyorch("explain", "services.web.helthcheck")
+    assert (said.returncode, said.stderr) == (
+        2,
+        "pyorch: no such key: services.web.helthcheck; did you mean 'services.healthcheck'?\n",
+    )
