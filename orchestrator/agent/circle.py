@@ -21,7 +21,8 @@ from orchestrator.agent.store import Store
 from orchestrator.agent.trash import Trash
 from orchestrator.agent.wiring import Wiring
 from orchestrator.agent.wishes import Wishes
-from orchestrator.errors import HostRefused, OrchestratorError, Unreachable
+from orchestrator.errors import Conflict, HostRefused, OrchestratorError, Unreachable
+from orchestrator.kernel import cgroups
 from orchestrator.reconcile import reconcile, replica, settled
 from orchestrator.reconcile.plan import Action, Plan, Prepare, Start, TakeBack
 from orchestrator.reconcile.world import Failure, Wanted, World
@@ -213,6 +214,18 @@ class Circle:
             self._busy.pop(action.subject, None)
             self.bell.ring()
 
+    async def by_hand(self, action: Action) -> None:
+        """One action that its user asked for, and no plan. Raises Conflict where another is under way."""
+        if action.subject in self._busy:
+            raise Conflict(f"cannot {action}: it is just being worked at")
+        deed = asyncio.get_running_loop().create_task(self.hands.do(action, None), name=str(action))
+        self._busy[action.subject] = deed
+        try:
+            await asyncio.shield(deed)
+        finally:
+            self._busy.pop(action.subject, None)
+            self.bell.ring()
+
     def _failed(self, action: Action, why: str) -> None:
         before = self._failures.get(action.subject)
         self._failures[action.subject] = Failure(1 if before is None else before.count + 1, clock.now(), why)
@@ -283,6 +296,7 @@ class Circle:
         for stack, service, why in self.wiring.hold_again(self.wishes.all()):
             self.events.note("trouble", f"{stack}-{service}", why, stack=stack, service=service)
         for record in self.containers:
+            record.paused = record.phase == "running" and cgroups.Group(f"/{self.root.cgroup}/{record.id}").paused()
             self.prober.watch(record)
 
     async def _meet_launcher(self) -> None:

@@ -66,6 +66,7 @@ class Record:
     ending: Ending | None = None
     draining: bool = False  # it is on its way out: no name and no port leads to it any more
     runs: int = 0
+    paused: bool = False
     _view: Container | None = None
 
     def change(self, **fields: Any) -> None:
@@ -76,7 +77,7 @@ class Record:
 
     def ended(self, exit: Exit) -> None:
         """It ran and is over."""
-        self.change(phase="exited", pid=None, verdict=None, ending=None, draining=False)
+        self.change(phase="exited", pid=None, verdict=None, ending=None, draining=False, paused=False)
         self.change(exits=(*self.exits, exit)[-EXITS_KEPT:])
 
     def view(self) -> Container:

@@ -267,6 +267,9 @@ class Hands:
         self._note("stop", record.name, action.why, "container", record.stack, service=record.service)
         ended = self.ends.setdefault(record.id, asyncio.get_running_loop().create_future())
         try:
+            if record.paused:  # what stands still hears no signal
+                await self.launcher().request("unpause", container=record.id)
+                record.change(paused=False)
             if action.drain > 0 and not ended.done():
                 await self._drain(record, action.drain, ended)
             if action.grace > 0 and not ended.done():

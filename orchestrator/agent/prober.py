@@ -32,7 +32,7 @@ class Prober:
         """The container has just started, or was found running: its first probe is due at once."""
         self.forget(record)
         check = record.definition.healthcheck
-        if check is None or record.phase != "running":
+        if check is None or record.phase != "running" or record.paused:
             return
         if record.verdict is None:
             record.change(verdict=Verdict("starting", record.started or clock.now()))
@@ -58,7 +58,7 @@ class Prober:
         task.add_done_callback(self._asking.discard)
 
     async def _ask(self, record: Record, check: Check) -> None:
-        if record.phase != "running":
+        if record.phase != "running" or record.paused:
             return
         try:
             reply = await self._launcher().request(
@@ -92,7 +92,7 @@ class Prober:
         self._judge(record, check, result)
 
     def _judge(self, record: Record, check: Check, result: Result) -> None:
-        if record.phase != "running":
+        if record.phase != "running" or record.paused:  # a check that stood still with its container says nothing
             return
         before = record.verdict
         after = health.judge(check, before, result, record.started or result.at)

@@ -7,7 +7,9 @@ from orchestrator.reconcile.world import Wanted
 
 
 def state_of(record: Record) -> tuple[str, str]:
-    """(state, health): "running", "exited" or "created"; "starting", "healthy", "unhealthy" or ""."""
+    """(state, health): "running", "paused", "exited" or "created"; "starting", "healthy", "unhealthy" or ""."""
+    if record.paused:
+        return "paused", record.verdict.status if record.verdict is not None else ""
     return record.phase, record.verdict.status if record.verdict is not None and record.phase == "running" else ""
 
 

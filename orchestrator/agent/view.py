@@ -138,6 +138,8 @@ def _port_text(publisher: Mapping[str, Any]) -> str:
 def _status(record: Record, state: str, health: str) -> str:
     if record.phase == "running":
         up = f"Up {ago(clock.now() - (record.started or clock.now()))}"
+        if record.paused:
+            return f"{up} (Paused)"
         return f"{up} ({'health: starting' if health == 'starting' else health})" if health else up
     last = record.last_exit
     if last is None:

@@ -67,6 +67,8 @@ def find(circle: Circle, stack: str, service: str, index: Any) -> Record:
     if not running:
         which = f"container #{index}" if index is not None else "running container"
         raise Conflict(f"cannot exec in {service!r}: service {service!r} is not running {which}")
+    if running[0].paused:
+        raise Conflict(f"cannot exec in {running[0].name}: it is paused; unpause it first")
     return running[0]
 
 

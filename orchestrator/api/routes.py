@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from typing import Any, Literal
 
 from orchestrator import __version__
-from orchestrator.agent import revisions, view
+from orchestrator.agent import clock, direct, ends, revisions, view
 from orchestrator.agent.circle import Circle
 from orchestrator.agent.requests import Requests, Up
 from orchestrator.agent.store import Event
@@ -18,7 +18,7 @@ from orchestrator.agent.watch import Progress
 from orchestrator.api import execs, logs
 from orchestrator.api.http import Json, Reply, Request, Stream
 from orchestrator.errors import Missing, Mistake
-from orchestrator.kernel import cgroups
+from orchestrator.kernel import cgroups, usage
 from orchestrator.reconcile.world import Wanted
 from orchestrator.stack import files as stack_files
 from orchestrator.stack.naming import name_of
@@ -49,6 +49,13 @@ class Routes:
             ("POST", "stacks", "*", "stop"): self.stop,
             ("POST", "stacks", "*", "start"): self.start,
             ("POST", "stacks", "*", "restart"): self.restart,
+            ("POST", "stacks", "*", "kill"): self.kill,
+            ("POST", "stacks", "*", "pause"): self.pause,
+            ("POST", "stacks", "*", "unpause"): self.unpause,
+            ("POST", "stacks", "*", "rm"): self.remove,
+            ("GET", "stacks", "*", "top"): self.top,
+            ("GET", "stacks", "*", "stats"): self.stats,
+            ("GET", "stacks", "*", "wait"): self.wait,
             ("POST", "stacks", "*", "exec"): self.exec,
             ("GET", "stacks", "*", "logs"): self.logs,
             ("GET", "containers"): self.containers,
@@ -188,6 +195,41 @@ class Routes:
         return Stream(
             ndjson(self._requests.restart(request.words[0], _names(body, "services"), _seconds(body, "grace")))
         )
+
+    async def kill(self, request: Request) -> Reply:
+        body, (stack,) = request.json(), request.words
+        services, name = _names(body, "services"), str(body.get("signal") or "SIGKILL")
+        if name.upper().removeprefix("SIG") in ("KILL", "9"):  # nobody who says so wants it back at once
+            return Stream(ndjson(self._requests.stop(stack, services, 0.0)))
+        return Stream(ndjson(direct.signal(self._circle, stack, services, name)))
+
+    async def pause(self, request: Request) -> Reply:
+        return Stream(ndjson(direct.pause(self._circle, request.words[0], _names(request.json(), "services"))))
+
+    async def unpause(self, request: Request) -> Reply:
+        return Stream(ndjson(direct.unpause(self._circle, request.words[0], _names(request.json(), "services"))))
+
+    async def remove(self, request: Request) -> Reply:
+        return Stream(ndjson(direct.remove(self._circle, request.words[0], _names(request.json(), "services"))))
+
+    async def top(self, request: Request) -> Reply:
+        rows = direct.rows(self._circle, request.words[0], request.names("services"))
+        return Json(
+            [row | {"Processes": usage.processes(self._group(row["ID"]), clock.wall_ns() / 1e9)} for row in rows]
+        )
+
+    async def stats(self, request: Request) -> Reply:
+        rows = direct.rows(self._circle, request.words[0], request.names("services"))
+        return Json([row | {"Used": self._used(row)} for row in rows])
+
+    def _used(self, row: dict[str, Any]) -> dict[str, int]:
+        return usage.used(self._group(row["ID"]), row["Pid"]) | {"at": int(clock.now() * 1e9)}
+
+    def _group(self, container: str) -> cgroups.Group:
+        return cgroups.Group(f"/{self._circle.root.cgroup}/{container}")
+
+    async def wait(self, request: Request) -> Reply:
+        return Stream(ndjson(ends.wait(self._circle, request.words[0], request.names("services"))))
 
     async def exec(self, request: Request) -> Reply:
         return await execs.answer(self._circle, request.words[0], request.json())

@@ -21,11 +21,11 @@ def request(given: Given) -> dict[str, Any]:
         "force_recreate": given.force_recreate,
         "no_recreate": given.no_recreate,
         "no_deps": given.no_deps,
-        "scale": dict(_scaled(text) for text in given.scale),
+        "scale": dict(scaled(text) for text in given.scale),
     }
 
 
-def _scaled(text: str) -> tuple[str, int]:
+def scaled(text: str) -> tuple[str, int]:
     service, _, count = text.partition("=")
     if not service or not count.isdigit():
         from orchestrator.errors import Mistake

@@ -11,7 +11,7 @@ import os
 import signal
 from contextlib import suppress
 
-from orchestrator.kernel import devices, limits
+from orchestrator.kernel import devices, freezer, limits
 
 TYPE_CHECKING = False  # typing itself would cost the launcher a megabyte
 if TYPE_CHECKING:
@@ -142,6 +142,16 @@ class Group:
                 return []
             raise
 
+    def freeze(self) -> bool:
+        """Let all of it stand still. False: come again."""
+        return freezer.freeze(self)
+
+    def thaw(self) -> None:
+        freezer.thaw(self)
+
+    def paused(self) -> bool:
+        return freezer.frozen(self)
+
     def populated(self) -> bool:
         return bool(self.processes())
 
@@ -164,10 +174,28 @@ class Group:
     def pids(self) -> int:
         return self._number("pids.current", "pids.current")
 
+    def cpu(self) -> int:
+        """Nanoseconds of processor time so far."""
+        if self.version == 2:
+            return 1000 * self._number("", "cpu.stat", "usage_usec")
+        return self._number("cpuacct.usage", "")
+
+    def memory(self) -> tuple[int, int]:
+        """(bytes in use without what the kernel could take back at once, the limit; 0: none). Docker counts so too."""
+        whole = self._number("memory.usage_in_bytes", "memory.current")
+        cache = self._number(
+            "memory.stat", "memory.stat", "inactive_file" if self.version == 2 else "total_inactive_file"
+        )
+        file = "memory.max" if self.version == 2 else "memory.limit_in_bytes"
+        limit = _limit(f"{self.directories.get('unified') or self._v1('memory')}/{file}")
+        return max(0, whole - cache), limit or 0
+
     # -- end -----------------------------------------------------------------------------------------------------
 
     def kill(self) -> None:
         """SIGKILL every process of the group, those being forked at this moment too. No error where it is gone."""
+        if self.version == 1:
+            freezer.thaw(self)  # there a frozen process does not die
         if self.version == 2 and os.path.exists(file := f"{self.directories['unified']}/cgroup.kill"):  # Linux 5.14
             write(file, "1")
             return
@@ -186,7 +214,7 @@ class Group:
 
     def remove(self) -> bool:
         """Remove the group. False: something in it has not ended yet, come again. True: it is gone everywhere."""
-        gone = True
+        gone = freezer.forget(self)
         for directory in self.directories.values():
             try:
                 os.rmdir(directory)

@@ -157,6 +157,18 @@ class Container:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, number)
 
+    def pause(self, reply: Reply, until: float) -> None:
+        """The reply is given when all of it stands still."""
+        if self.status == "gone":
+            reply.refuse(f"cannot pause {self.id}: it has ended")
+        elif self.cgroup.freeze():
+            reply.done()
+        elif time.monotonic() < until:
+            self._loop.at(time.monotonic() + COME_AGAIN, lambda: self.pause(reply, until))
+        else:
+            self.cgroup.thaw()
+            reply.refuse(f"cannot pause {self.id}: not all of its processes stop")
+
     def kill_all(self) -> None:
         self.signal(signal.SIGKILL)
         self.cgroup.kill()

@@ -129,6 +129,16 @@ class Server:
             container.signal_all(number)
         reply.done()
 
+    def do_pause(self, request: dict[str, Any], reply: Reply) -> None:
+        container = self._container(request, "pause")
+        if container.status != "running":
+            raise Refused(f"cannot pause {container.id}: it is {container.status}, not running")
+        container.pause(reply, time.monotonic() + PATIENCE)
+
+    def do_unpause(self, request: dict[str, Any], reply: Reply) -> None:
+        self._container(request, "unpause").cgroup.thaw()
+        reply.done()
+
     def do_exec(self, request: dict[str, Any], reply: Reply) -> None:
         container = self._container(request, "exec in")
         if container.status != "running":

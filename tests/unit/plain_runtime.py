@@ -35,9 +35,19 @@ class Group:
     def oom_kills(self) -> int:
         return 0
 
+    def freeze(self) -> bool:
+        self._signal(signal.SIGSTOP)
+        return True
+
+    def thaw(self) -> None:
+        self._signal(signal.SIGCONT)
+
     def kill(self) -> None:
+        self._signal(signal.SIGKILL)
+
+    def _signal(self, number: int) -> None:
         for pid in self.processes():
-            os.kill(pid, signal.SIGKILL)
+            os.kill(pid, number)
 
     def remove(self) -> bool:
         return not self.processes()
