@@ -28,7 +28,7 @@ from orchestrator.reconcile.plan import Action, Plan, Prepare, Start, TakeBack
 from orchestrator.reconcile.world import Failure, Wanted, World
 from orchestrator.root import Root
 from orchestrator.scheduler.node import Node
-from orchestrator.storage import volumes
+from orchestrator.storage import materials, volumes
 
 PATIENCE = 3  # more attempts to reach a launcher, after which its absence is trouble and no longer a moment
 PACE = 1.0  # a turn begins no sooner after the last one than that one took, times this: the circle never eats a core
@@ -165,9 +165,14 @@ class Circle:
             wish = self.wishes.get(name)
             if wish is not None and wish.down:
                 try:
-                    self.wishes.forget(name)
+                    self.forget(name)
                 except HostRefused as error:  # a full disk: one of the next turns will
                     self.events.trouble = str(error)
+
+    def forget(self, stack: str) -> None:
+        """The stack is down and gone, and with it what its configs and secrets said. Raises HostRefused."""
+        self.wishes.forget(stack)
+        materials.collect(self.root, self.store.documents())
 
     def _settle_wiring(self, wanted: tuple[Wanted, ...]) -> None:
         """Said once: the next turn tries again, and there will be one for everything that is noted."""
@@ -292,6 +297,7 @@ class Circle:
         for id in self.containers.load():
             await self.launcher_or_fail().request("delete", container=id)
         scrap(self.containers.unclaimed())
+        materials.collect(self.root, self.store.documents())
         self.wiring.recall()
         for stack, service, why in self.wiring.hold_again(self.wishes.all()):
             self.events.note("trouble", f"{stack}-{service}", why, stack=stack, service=service)

@@ -40,8 +40,8 @@ from orchestrator.root import Root
 from orchestrator.runtime import ulimits
 from orchestrator.runtime.spec import container_spec
 from orchestrator.stack.model import Service, Stack
+from orchestrator.storage import materials, volumes
 from orchestrator.storage import mounts as storage_mounts
-from orchestrator.storage import volumes
 
 QUIET = 0.1  # seconds without a connection, after which nobody is on the way any more
 LOOK = 0.02
@@ -159,7 +159,11 @@ class Hands:
             os.mkdir(f"{bundle}/etc", 0o700)
             self.containers.write_identity(record)
             self._write_names(record, bundle)
-            mounts = [*storage_mounts.container_mounts(self.root, service, wish.stack, record.id), *_etc_mounts(bundle)]
+            mounts = [
+                *storage_mounts.container_mounts(self.root, service, wish.stack, record.id),
+                *materials.mounts(self.root, service, wish.stack, f"{bundle}/materials"),
+                *_etc_mounts(bundle),
+            ]
             granted, lowered = ulimits.grantable(service.sandbox.ulimits)
             for why in lowered:
                 self._note("trouble", record.name, why, "container", record.stack, service=record.service)

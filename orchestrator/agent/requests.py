@@ -14,8 +14,10 @@ from orchestrator.agent.watch import Progress, accepted, action_line, done, only
 from orchestrator.errors import Conflict, Missing, Mistake
 from orchestrator.reconcile import reconcile
 from orchestrator.reconcile.world import Wanted
+from orchestrator.stack import contents
 from orchestrator.stack.load import load
 from orchestrator.stack.model import Stack
+from orchestrator.storage import materials
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +52,7 @@ class Requests:
     # up and plan
 
     def _load(self, body: Up) -> Stack:
-        return load(
+        stack = load(
             body.files,
             directory=body.directory,
             environment=body.environment,
@@ -60,6 +62,7 @@ class Requests:
             services=body.services,
             project_directory=body.project_directory,
         )
+        return contents.read(stack, lambda thing: materials.external(self.circle.root, thing))
 
     def _wish(self, body: Up, stack: Stack) -> tuple[Wanted, list[str]]:
         """What is wanted once this request is granted, and the warnings that go with it."""
@@ -114,6 +117,7 @@ class Requests:
             wish, warnings = self._wish(body, stack)
             if body.force_recreate:
                 self.circle.wishes.repeat_jobs(stack.name, body.services or stack.services)
+            materials.keep(self.circle.root, stack)
             self.circle.wishes.put(wish, _cause(body))
             self.circle.obey(wish)
             self.circle.events.note("apply", stack.name, f"revision {wish.revision}", kind="stack", stack=stack.name)

@@ -150,6 +150,10 @@ class Store:
         ).fetchone()
         return str(row[0]) if row else None
 
+    def documents(self) -> Iterator[str]:
+        """Every revision that is kept, of every stack."""
+        yield from (document for (document,) in self._db.execute("SELECT document FROM revisions"))
+
     def trim_revisions(self, name: str, in_use: set[int]) -> None:
         """Drop all but the newest revisions of a stack and those `in_use`."""
         rows = self._db.execute("SELECT revision FROM revisions WHERE stack = ? ORDER BY revision DESC", (name,))

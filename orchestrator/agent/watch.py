@@ -78,7 +78,7 @@ async def _look(
         if result.done:
             if goal == "down":
                 try:
-                    circle.wishes.forget(name)
+                    circle.forget(name)
                 except HostRefused as error:
                     yield [*lines, done(began, [(name, str(error))])]
                     return

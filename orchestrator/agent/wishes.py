@@ -86,7 +86,7 @@ class Wishes:
             if not self._store.make_room():
                 raise
             self._write(name, wish.revision, document, wishes, apply)
-        self._wanted[name] = wish
+        self._wanted[name] = replace(wish, stack=replace(wish.stack, contents={})) if wish.stack.contents else wish
         self._documents[name] = document
 
     def _apply(self, wish: Wanted, present: Wanted | None, cause: str) -> Apply:

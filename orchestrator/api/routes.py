@@ -15,7 +15,7 @@ from orchestrator.agent.circle import Circle
 from orchestrator.agent.requests import Requests, Up
 from orchestrator.agent.store import Event
 from orchestrator.agent.watch import Progress
-from orchestrator.api import execs, logs
+from orchestrator.api import execs, logs, storage
 from orchestrator.api.http import Json, Reply, Request, Stream
 from orchestrator.errors import Missing, Mistake
 from orchestrator.kernel import cgroups, usage
@@ -61,6 +61,7 @@ class Routes:
             ("GET", "containers"): self.containers,
             ("GET", "events"): self.events,
             ("POST", "agent", "stop"): self.agent_stop,
+            **storage.routes(circle),
         }
 
     async def __call__(self, request: Request) -> Reply:

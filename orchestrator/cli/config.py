@@ -79,7 +79,9 @@ def _text(given: Given, stack: Stack) -> str:
 def _hashes(stack: Stack, wanted: str) -> Iterable[str]:
     from orchestrator.errors import Mistake
     from orchestrator.reconcile.replica import digest, meaning
+    from orchestrator.stack import contents
 
+    stack = contents.read(stack, lambda _: b"")  # what is external is known to the agent only
     names = list(stack.services) if wanted == "*" else wanted.split(",")
     unknown = [name for name in names if name not in stack.services]
     if unknown:

@@ -35,6 +35,7 @@ COMMANDS = {
     "graph": "Show which service waits for which",
     "events": "Show what happens, and why, as it happens",
     "ls": "List the stacks on this machine",
+    "secret": "Keep contents by name, for external configs and secrets",
     "agent": "Run, start, stop or look at the agent",
     "doctor": "Name what this machine lacks, and the remedy",
     "completion": "Print the completion script for a shell",

@@ -8,6 +8,7 @@ from orchestrator.api.client import Client, quoted
 
 TYPE_CHECKING = False  # typing itself costs 8 ms
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Any
 
     from orchestrator.cli.option import Given
@@ -117,6 +118,25 @@ def profiles(given: Given) -> list[str]:
     """--profile, else COMPOSE_PROFILES."""
     written: list[str] = given.profile
     return written or [name for name in os.environ.get("COMPOSE_PROFILES", "").split(",") if name]
+
+
+def each(names: list[str], deed: Callable[[str], object]) -> int:
+    """The deed done to each; a name it is done to is printed, a failure is said and the others go on. The exit code."""
+    from orchestrator.cli.printing import say
+    from orchestrator.errors import OrchestratorError, Unreachable
+
+    code = 0
+    for name in names:
+        try:
+            deed(name)
+        except Unreachable:
+            raise
+        except OrchestratorError as error:
+            say(str(error))
+            code = max(code, error.exit_code)
+        else:
+            print(name)
+    return code
 
 
 def _existing(file: str) -> str:

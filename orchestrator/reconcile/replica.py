@@ -61,12 +61,23 @@ def _parts(service: Service, stack: Stack) -> Iterator[tuple[str, Any]]:
         yield f"{'tmpfs' if mount.kind == 'tmpfs' else 'volumes'}.{mount.target}", _set_fields(_named(mount, stack))
     if service.pre_start:
         yield "pre_start", [_set_fields(hook) for hook in service.pre_start]
+    yield from _granted(service, stack)
     for key, limit in _set_fields(service.limits).items():
         yield f"deploy.resources.limits.{key}" if key in IN_DEPLOY else key, limit
     for part in (service.lookup, service.sandbox):
         yield from _set_fields(part).items()
     if service.logging != Logging():
         yield "logging", asdict(service.logging)
+
+
+def _granted(service: Service, stack: Stack) -> Iterator[tuple[str, Any]]:
+    """Configs and secrets: where they are and whose, and what they say, as a digest."""
+    for kind, known in (("config", stack.configs), ("secret", stack.secrets)):
+        granted = [grant for grant in service.grants if grant.kind == kind]
+        for source in dict.fromkeys(grant.source for grant in granted):
+            yield f"{kind}s.{source}", [asdict(grant) for grant in granted if grant.source == source]
+            if source in known:
+                yield f"{kind}s.{source}.content", known[source].digest
 
 
 def _named(mount: Mount, stack: Stack) -> Mount:
@@ -95,10 +106,24 @@ def changes(old: Mapping[str, str], new: Mapping[str, str], stack: Stack, servic
     for path in sorted(old.keys() | new.keys()):
         if old.get(path) == new.get(path):
             continue
+        parent = path.removesuffix(".content")
+        if parent != path and (parent in old) != (parent in new):
+            continue  # that it came or went says enough
         deed = "added" if path not in old else "removed" if path not in new else "changed"
-        origin = stack.origin(f"services.{service}.{path}")
-        said.append(f"{path} {deed} ({origin})" if origin else f"{path} {deed}")
-    return tuple(said)
+        said.append(f"{_thing(path)} {deed}{_place(stack, service, path)}")
+    return tuple(dict.fromkeys(said))
+
+
+def _thing(path: str) -> str:
+    """ "secrets.db_password.content" is for people "secret db_password"; all else is the key path itself."""
+    kind, _, rest = path.partition(".")
+    return f"{kind[:-1]} {rest.removesuffix('.content')}" if kind in ("configs", "secrets") else path
+
+
+def _place(stack: Stack, service: str, path: str) -> str:
+    content = path.startswith(("configs.", "secrets.")) and path.endswith(".content")
+    origin = stack.origin(path.removesuffix(".content") if content else f"services.{service}.{path}")
+    return f" ({origin})" if origin else ""
 
 
 def named(stack: str, service: Service, slot: int) -> str:

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from orchestrator import units
-from orchestrator.stack import graph
+from orchestrator.stack import grants, graph
 from orchestrator.stack.context import Context
 from orchestrator.stack.model import Network, Port, Service
 from orchestrator.stack.places import Path, did_you_mean
@@ -29,6 +29,7 @@ def check(
         resources(context, service, ("services", name, "deploy", "resources", "reservations"))
         places(context, service, written)
         ports(context, service)
+        grants.check(context, service, written)
     container_names(context, services)
     circle(context, services)
     host_ports(context, published)

@@ -10,7 +10,7 @@ import yaml
 from orchestrator import units
 from orchestrator.health.check import Check
 from orchestrator.policy.restart import RestartPolicy
-from orchestrator.stack.model import Attachment, Mount, Network, Port, Service, Stack, Volume
+from orchestrator.stack.model import Attachment, Grant, Material, Mount, Network, Port, Service, Stack, Volume
 
 _CONDITIONS = {
     "started": "service_started",
@@ -41,6 +41,8 @@ def plain(stack: Stack) -> dict[str, Any]:
         "services": {name: _service(stack.services[name]) for name in sorted(stack.services)},
         "networks": {key: _network(network) for key, network in sorted(stack.networks.items())},
         "volumes": {key: _volume(volume) for key, volume in sorted(stack.volumes.items())},
+        "configs": {key: _material(thing, stack) for key, thing in sorted(stack.configs.items())},
+        "secrets": {key: _material(thing, stack) for key, thing in sorted(stack.secrets.items())},
         **stack.extensions,
     }
     escaped: dict[str, Any] = _escaped({key: value for key, value in model.items() if value})
@@ -51,6 +53,7 @@ def _service(service: Service) -> dict[str, Any]:
     written: dict[str, Any] = {
         "cap_add": [*service.cap_add],
         "cap_drop": [*service.cap_drop],
+        "configs": [_grant(grant) for grant in service.grants if grant.kind == "config"],
         "depends_on": {
             name: {
                 "condition": _CONDITIONS[need.condition],
@@ -69,6 +72,7 @@ def _service(service: Service) -> dict[str, Any]:
         "ports": [_port(port) for port in service.ports],
         "read_only": service.read_only,
         "restart": _restart(service.restart),
+        "secrets": [_grant(grant) for grant in service.grants if grant.kind == "secret"],
         "stop_grace_period": units.human_seconds(service.stop_grace_period)
         if service.stop_grace_period != 10
         else None,
@@ -175,6 +179,23 @@ def _network(network: Network) -> dict[str, Any]:
 
 def _volume(volume: Volume) -> dict[str, Any]:
     return {"name": volume.name, **_kept(external=volume.external, labels=dict(volume.labels))}
+
+
+def _material(thing: Material, stack: Stack) -> dict[str, Any]:
+    match thing.source:
+        case "external":
+            return {"name": thing.name, "external": True}
+        case "content":
+            content = stack.contents[thing.id].decode("utf-8", "surrogateescape")
+            return {"name": thing.name, "content": content, **_kept(labels=dict(thing.labels))}
+        case _:
+            return {"name": thing.name, thing.source: thing.where, **_kept(labels=dict(thing.labels))}
+
+
+def _grant(grant: Grant) -> dict[str, Any]:
+    owner = {key: str(value) for key, value in (("uid", grant.uid), ("gid", grant.gid)) if value}
+    mode = {"mode": f"{grant.mode:04o}"} if grant.mode != 0o444 else {}
+    return {"source": grant.source, "target": grant.target, **owner, **mode}
 
 
 def _kept(**values: Any) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from dataclasses import replace
 from typing import Any
 
 from orchestrator.errors import Mistake
-from orchestrator.stack import check, dotenv, merge, obeyed, resources, schema, text
+from orchestrator.stack import check, dotenv, grants, merge, obeyed, resources, schema, text
 from orchestrator.stack.context import Context
 from orchestrator.stack.files import NAMES, find
 from orchestrator.stack.interpolation import Malformed, interpolate
@@ -95,6 +95,11 @@ def _typed(
     networks = resources.networks(context, data.get("networks") or {}, (n for s in made.values() for n in s.networks))
     mounted = (mount.source for one in made.values() for mount in one.mounts if mount.kind == "volume" and mount.source)
     volumes = resources.volumes(context, data.get("volumes") or {}, mounted)
+    granted = {
+        kind: [g.source for s in made.values() for g in s.grants if g.kind == kind] for kind in ("config", "secret")
+    }
+    configs, inline = grants.materials(context, "config", data.get("configs") or {}, granted["config"])
+    secrets, known = grants.materials(context, "secret", data.get("secrets") or {}, granted["secret"])
     check.check(context, made, published, data, networks)
     complaints.raise_if_any()
     return Stack(
@@ -104,6 +109,9 @@ def _typed(
         services=made,
         networks=networks,
         volumes=volumes,
+        configs=configs,
+        secrets=secrets,
+        contents=inline | known,
         extensions=extensions,
         origins=origins(whole.marks),
         warnings=tuple(complaints.warnings),

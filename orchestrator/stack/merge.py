@@ -28,7 +28,7 @@ def lengthen(document: Document) -> None:
         _text_to_list(service, "tmpfs", path, marks)
         if isinstance(service.get("deploy"), dict):
             _pairs_to_map(service["deploy"], "labels", (*path, "deploy"), marks)
-    for kind in ("networks", "volumes"):
+    for kind in ("networks", "volumes", "configs", "secrets"):
         for name, thing in _maps(document.data, kind):
             _pairs_to_map(thing, "labels", (kind, name), marks)
 

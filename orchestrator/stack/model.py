@@ -78,6 +78,18 @@ class Mount:
 
 
 @dataclass(frozen=True, slots=True)
+class Grant:
+    """A config or secret (by its key) as a read-only file in a service's containers."""
+
+    kind: Literal["config", "secret"]
+    source: str
+    target: str
+    uid: int = 0
+    gid: int = 0
+    mode: int = 0o444
+
+
+@dataclass(frozen=True, slots=True)
 class Limits:
     """What the control group holds a container to; None: the usual. `memswap`: memory and swap together, -1: no end.
 
@@ -186,6 +198,7 @@ class Service:
     ports: tuple[Port, ...] = ()
     networks: Mapping[str, Attachment] = field(default_factory=dict)  # "default" is written out
     mounts: tuple[Mount, ...] = ()  # volumes and tmpfs together
+    grants: tuple[Grant, ...] = ()  # configs and secrets together
     labels: Mapping[str, str] = field(default_factory=dict)
     stop_signal: str | None = None  # None: the image's, else SIGTERM
     stop_grace_period: float = 10.0
@@ -243,8 +256,28 @@ class Volume:
 
 
 @dataclass(frozen=True, slots=True)
+class Material:
+    """A config or a secret. `where` its content comes from: a path, a variable's name, the name it is kept under
+    (external). `digest` names the content, which is never in here: "" until `contents.read` has seen it."""
+
+    kind: Literal["config", "secret"]
+    key: str
+    name: str
+    source: Literal["file", "environment", "content", "external"]
+    where: str
+    digest: str = ""
+    labels: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def id(self) -> str:
+        return f"{self.kind}s.{self.key}"
+
+
+@dataclass(frozen=True, slots=True)
 class Stack:
-    """One checked stack. Only networks and volumes that some service uses are in it, external ones included."""
+    """One checked stack. Only networks, volumes, configs and secrets that some service uses are in it, external ones
+    included. `contents`: what configs and secrets say, by `Material.id`, as far as it was read; never written out.
+    """
 
     name: str
     directory: str  # what relative paths were resolved against
@@ -261,6 +294,10 @@ class Stack:
     def atomic(self) -> bool:
         """A failed gate takes the whole revision back."""
         return bool((self.extensions.get("x-pyorch") or {}).get("atomic"))
+
+    configs: Mapping[str, Material] = field(default_factory=dict)
+    secrets: Mapping[str, Material] = field(default_factory=dict)
+    contents: Mapping[str, bytes] = field(default_factory=dict, compare=False, repr=False)
 
     def origin(self, path: str) -> Origin | None:
         """Where the value at `path`, or its nearest parent, was written."""

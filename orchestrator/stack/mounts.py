@@ -8,6 +8,7 @@ from typing import Any
 
 from orchestrator import units
 from orchestrator.stack.context import Context
+from orchestrator.stack.grants import permissions
 from orchestrator.stack.model import Mount
 from orchestrator.stack.places import Path, did_you_mean, quoted
 
@@ -96,7 +97,7 @@ def _long(context: Context, item: dict[str, Any], path: Path) -> Mount:
         context.complain((*path, "source"), "a tmpfs has no source", key=True)
     tmpfs = item.get("tmpfs", {})
     size = context.read(tmpfs, (*path, "tmpfs"), "size", units.size, None)
-    mode = context.read(tmpfs, (*path, "tmpfs"), "mode", _mode, None)
+    mode = context.read(tmpfs, (*path, "tmpfs"), "mode", permissions, None)
     return Mount("tmpfs", target, None, read_only, size, mode)
 
 
@@ -110,7 +111,7 @@ def _tmpfs(context: Context, item: str, path: Path) -> Mount:
         if name == "size":
             size = units.size(value)
         elif name == "mode":
-            mode = _mode(value)
+            mode = permissions(value)
         elif word in _TMPFS_FLAGS or (name in ("uid", "gid") and value.isdecimal()):
             options.append(word)
         else:
@@ -128,17 +129,6 @@ def _tmpfs(context: Context, item: str, path: Path) -> Mount:
         mode,
         options=tuple(o for o in options if o not in ("ro", "rw")),
     )
-
-
-def _mode(value: Any) -> int:
-    """Permission bits: a number as YAML reads it (0755 is octal there), or text in octal."""
-    try:
-        mode = int(value, 8) if isinstance(value, str) else int(value)
-    except ValueError:
-        raise ValueError(f"expected permission bits such as 0755, but found {quoted(value)}") from None
-    if not 0 <= mode <= 0o7777:
-        raise ValueError(f"expected permission bits between 0 and 07777, but found {mode:o}")
-    return mode
 
 
 def _target(word: str) -> str:

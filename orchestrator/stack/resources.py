@@ -23,7 +23,7 @@ def networks(context: Context, written: dict[str, Any], used: Iterable[str]) -> 
 
 def _network(context: Context, key: str, data: dict[str, Any]) -> Network:
     path: Path = ("networks", key)
-    external, name = _name(context, data, path, key)
+    external, name = name_of(context, data, path, key)
     if external:
         _only(context, data, path)
     configs = [config for config in data.get("ipam", {}).get("config", ()) if config]
@@ -63,7 +63,7 @@ def volumes(context: Context, written: dict[str, Any], used: Iterable[str]) -> d
     """Those of the written volumes that some service mounts. All written ones are checked."""
     made: dict[str, Volume] = {}
     for key, data in written.items():
-        external, name = _name(context, data or {}, ("volumes", key), key)
+        external, name = name_of(context, data or {}, ("volumes", key), key)
         if external:
             _only(context, data or {}, ("volumes", key))
         made[key] = Volume(key, name, external, labels((data or {}).get("labels")), _writers(context, data or {}, key))
@@ -77,7 +77,7 @@ def _writers(context: Context, data: dict[str, Any], key: str) -> int | None:
     return writers
 
 
-def _name(context: Context, data: dict[str, Any], path: Path, key: str) -> tuple[bool, str]:
+def name_of(context: Context, data: dict[str, Any], path: Path, key: str) -> tuple[bool, str]:
     """(external, name on the host). `external: {name: x}` is the obsolete form of `external: true` and `name: x`."""
     external, name = data.get("external", False), data.get("name")
     if isinstance(external, dict):

@@ -10,7 +10,7 @@ from typing import Any, get_args
 from orchestrator import units
 from orchestrator.health.check import Check
 from orchestrator.policy.restart import Condition, RestartPolicy
-from orchestrator.stack import dotenv, mounts, ports, resources, rollout
+from orchestrator.stack import dotenv, grants, mounts, ports, resources, rollout
 from orchestrator.stack.context import Context, text, words
 from orchestrator.stack.forms import listed, paired
 from orchestrator.stack.limits import limits, reserved
@@ -62,6 +62,7 @@ def service(context: Context, name: str, data: dict[str, Any]) -> tuple[Service,
         networks=resources.attachments(context, data, path),
         network_mode=data.get("network_mode") or None,
         mounts=mounts.mounts(context, data, path),
+        grants=grants.grants(context, data, path),
         labels=labels(context, data, path),
         stop_signal=context.read(data, path, "stop_signal", _signal, None),
         stop_grace_period=context.read(data, path, "stop_grace_period", units.duration, 10.0),

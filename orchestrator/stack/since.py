@@ -7,8 +7,12 @@ from __future__ import annotations
 
 # Keys that hold others, each of which has a row of its own.
 FRAMES: dict[str, str] = {
+    "configs": "0.2",
+    "configs.*": "0.2",
     "networks": "0.1",
     "networks.*": "0.1",
+    "secrets": "0.2",
+    "secrets.*": "0.2",
     "services": "0.1",
     "services.*": "0.1",
     "services.*.deploy": "0.1",
@@ -23,6 +27,19 @@ FRAMES: dict[str, str] = {
 SINCE: dict[str, str] = {
     # the file
     "name": "0.1",
+    "configs.*.content": "0.2",
+    "configs.*.environment": "0.2",
+    "configs.*.external": "0.2",
+    "configs.*.file": "0.2",
+    "configs.*.labels": "0.2",
+    "configs.*.name": "0.2",
+    "configs.*.x-pyorch": "0.2",
+    "secrets.*.environment": "0.2",
+    "secrets.*.external": "0.2",
+    "secrets.*.file": "0.2",
+    "secrets.*.labels": "0.2",
+    "secrets.*.name": "0.2",
+    "secrets.*.x-pyorch": "0.2",
     "networks.*.enable_ipv4": "0.1",
     "networks.*.enable_ipv6": "0.1",
     "networks.*.driver": "0.1",
@@ -114,6 +131,8 @@ SINCE: dict[str, str] = {
     "services.*.networks": "0.1",
     "services.*.ports": "0.1",
     # its files
+    "services.*.configs": "0.2",
+    "services.*.secrets": "0.2",
     "services.*.tmpfs": "0.1",
     "services.*.volumes": "0.1",
     # words of pyorch

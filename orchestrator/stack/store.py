@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import is_dataclass
 from typing import Any, Union, get_args, get_origin, get_type_hints
 
-from orchestrator.stack.model import Network, Origin, Service, Stack, Volume
+from orchestrator.stack.model import Material, Network, Origin, Service, Stack, Volume
 
 Reader = Callable[[Any], Any]
 
@@ -16,6 +16,7 @@ Reader = Callable[[Any], Any]
 def to_json(stack: Stack) -> str:
     """One line of JSON. Field names are the classes'; origins are packed, because there is one for every word."""
     fields = fields_of(stack)
+    del fields["contents"]
     files = list(dict.fromkeys(origin.file for origin in stack.origins.values()))
     number = {file: index for index, file in enumerate(files)}
     packed = {path: (number[origin.file], origin.line, origin.column) for path, origin in stack.origins.items()}
@@ -35,6 +36,8 @@ def from_json(text: str) -> Stack:
             "services": {key: service_from(value) for key, value in fields["services"].items()},
             "networks": {key: made(Network, value) for key, value in fields["networks"].items()},
             "volumes": {key: made(Volume, value) for key, value in fields["volumes"].items()},
+            "configs": {key: made(Material, value) for key, value in fields.get("configs", {}).items()},
+            "secrets": {key: made(Material, value) for key, value in fields.get("secrets", {}).items()},
             "origins": {path: Origin(files[file], line, column) for path, (file, line, column) in places.items()},
         }
     )

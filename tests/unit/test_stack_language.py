@@ -71,10 +71,13 @@ def test_every_example_and_default_fits_its_own_key() -> None:
 _WITH = {
     "depends_on": {"db": {"image": "host:/", "healthcheck": {"test": ["CMD", "true"]}}, "redis": {"image": "host:/"}},
     "links": {"db": {"image": "host:/"}},
+    "volumes_from": {"db": {"image": "host:/"}},
 }
 _TOP: dict[str, dict[str, Any]] = {
     "networks": {"networks": {"front": {}, "back": {}}},
     "volumes": {"volumes": {"db-data": {}}},
+    "configs": {"configs": {"httpd": {"content": "x"}}},
+    "secrets": {"secrets": {"db_password": {"environment": "X"}}},
 }
 _BESIDE: dict[str, dict[str, Any]] = {"memswap_limit": {"mem_limit": "512m"}}
 _FILES = {".env": "A=1\n", "default.env": "B=2\n", "app.labels": "c=3\n"}

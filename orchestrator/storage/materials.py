@@ -1,0 +1,185 @@
+"""Contents of configs and secrets: kept by digest while a stack is wanted, laid out in memory for each container.
+
+RUN/materials holds them all, in memory as RUN is. What has no file of its own to be read from again after a reboot (a
+variable's value, an inline content) is also in STATE/materials, as is what `pyorch secret create` was given, by name,
+in STATE/secrets. All of it is root's alone (files 0600 in directories 0700), and nothing of it is in the database.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+from collections.abc import Iterable
+from typing import Any
+
+from orchestrator.errors import Conflict, HostRefused, Missing, Mistake
+from orchestrator.root import Root
+from orchestrator.stack import contents
+from orchestrator.stack.model import Grant, Material, Service, Stack
+from orchestrator.stack.reading import Reader
+
+LARGEST_NAMED = 2 << 20  # bytes: it comes as the body of one request
+_NAME = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]{0,254}")
+
+
+# while a stack is wanted
+
+
+def keep(root: Root, stack: Stack) -> None:
+    """Whatever `stack.contents` says can be had from now on by its digest. Raises HostRefused: the disk is full."""
+    for thing in (*stack.configs.values(), *stack.secrets.values()):
+        content = stack.contents.get(thing.id)
+        if content is not None:
+            _put(_in_memory(root), thing.digest, content)
+            if thing.source in ("environment", "content"):
+                _put(_on_disk(root), thing.digest, content)
+
+
+def content(root: Root, thing: Material) -> bytes:
+    """What it said when its stack was asked for. Raises Missing where that cannot be had any more."""
+    for directory in (_in_memory(root), _on_disk(root)):
+        with contextlib.suppress(FileNotFoundError), open(os.path.join(directory, thing.digest), "rb") as file:
+            return file.read()
+    try:
+        found = contents.file(thing.where, Reader()) if thing.source == "file" else external(root, thing)
+    except ValueError as error:
+        raise Missing(f"cannot mount {thing.kind} '{thing.key}': {error}") from error
+    if found is None or contents.digest(found) != thing.digest:
+        raise Missing(
+            f"cannot mount {thing.kind} '{thing.key}': {thing.where} says something else than at the last 'pyorch up'; "
+            "'pyorch up' takes what it says now"
+        )
+    _put(_in_memory(root), thing.digest, found)
+    return found
+
+
+def collect(root: Root, documents: Iterable[str]) -> None:
+    """Remove every content that none of these texts (stored revisions) names."""
+    texts = list(documents)
+    for directory in (_in_memory(root), _on_disk(root)):
+        with contextlib.suppress(FileNotFoundError):
+            for name in os.listdir(directory):
+                if not any(name in text for text in texts):
+                    os.unlink(os.path.join(directory, name))
+
+
+# for a container
+
+
+def mounts(root: Root, service: Service, stack: Stack, directory: str) -> list[dict[str, Any]]:
+    """OCI mounts of a container's configs and secrets, read-only; `directory` (in memory, the container's own) gets a
+    copy of each with the owner and mode asked for. Raises Missing, OSError."""
+    made = []
+    for number, grant in enumerate(service.grants):
+        thing = (stack.configs if grant.kind == "config" else stack.secrets).get(grant.source)
+        if thing is None:
+            raise Missing(f"cannot mount {grant.kind} '{grant.source}' for '{service.name}': the stack has it no more")
+        if number == 0:
+            os.mkdir(directory, 0o700)
+        path = os.path.join(directory, str(number))
+        _lay_out(path, content(root, thing), grant)
+        options = ["bind", "ro", "rprivate", "nosuid", "nodev", "exec" if grant.mode & 0o111 else "noexec"]
+        made.append({"destination": grant.target, "type": "bind", "source": path, "options": options})
+    return made
+
+
+def _lay_out(path: str, content: bytes, grant: Grant) -> None:
+    """Closed to everyone until it has its owner."""
+    file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o000)
+    try:
+        _write(file, content)
+        os.fchown(file, grant.uid, grant.gid)
+        os.fchmod(file, grant.mode)  # after the owner: a change of owner clears setuid and setgid bits
+    finally:
+        os.close(file)
+
+
+# external ones: what `pyorch secret` keeps
+
+
+def external(root: Root, thing: Material) -> bytes | None:
+    """The content kept under this name; None: there is none."""
+    return named(root, thing.where)
+
+
+def named(root: Root, name: str) -> bytes | None:
+    try:
+        with open(os.path.join(_named(root), _checked(name)), "rb") as file:
+            return file.read()
+    except FileNotFoundError:
+        return None
+
+
+def create(root: Root, name: str, content: bytes) -> None:
+    """Keep `content` under a name. Raises Conflict where the name is taken: what runs was made from what it says."""
+    if named(root, name) is not None:
+        raise Conflict(f"cannot create secret '{name}': there is one already; 'pyorch secret rm {name}' removes it")
+    if len(content) > LARGEST_NAMED:
+        raise Mistake(f"cannot create secret '{name}': it is larger than {LARGEST_NAMED >> 20} MiB")
+    _put(_named(root), name, content)
+
+
+def remove(root: Root, name: str) -> None:
+    try:
+        os.unlink(os.path.join(_named(root), _checked(name)))
+    except FileNotFoundError:
+        raise Missing(f"cannot remove secret '{name}': there is none") from None
+
+
+def listing(root: Root) -> list[tuple[str, float]]:
+    """(name, seconds since the epoch when it was made) of each."""
+    try:
+        with os.scandir(_named(root)) as found:
+            return sorted((entry.name, entry.stat().st_mtime) for entry in found if not entry.name.startswith("."))
+    except FileNotFoundError:
+        return []
+
+
+def _checked(name: str) -> str:
+    if not _NAME.fullmatch(name):
+        raise Mistake(
+            f"cannot use secret name '{name}': letters, digits, '_', '.' and '-', beginning with the former two"
+        )
+    return name
+
+
+# files
+
+
+def _in_memory(root: Root) -> str:
+    return os.path.join(root.run, "materials")
+
+
+def _on_disk(root: Root) -> str:
+    return os.path.join(root.state, "materials")
+
+
+def _named(root: Root) -> str:
+    return os.path.join(root.state, "secrets")
+
+
+def _put(directory: str, name: str, content: bytes) -> None:
+    """By rename: whoever finds the name finds the whole of it, also after a power cut."""
+    path, building = os.path.join(directory, name), os.path.join(directory, f".{name}")
+    try:
+        os.makedirs(directory, mode=0o700, exist_ok=True)
+        if os.path.exists(path):
+            return
+        file = os.open(building, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+        try:
+            _write(file, content)
+            os.fsync(file)
+        finally:
+            os.close(file)
+        os.rename(building, path)
+    except OSError as error:
+        with contextlib.suppress(OSError):
+            os.unlink(building)
+        raise HostRefused(f"cannot keep a config or secret in {directory}: {error.strerror}") from error
+
+
+def _write(file: int, content: bytes) -> None:
+    rest = memoryview(content)
+    while rest:
+        rest = rest[os.write(file, rest) :]
