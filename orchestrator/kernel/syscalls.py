@@ -18,12 +18,12 @@ if TYPE_CHECKING:
 _X86_64 = {
     "clone": 56, "mount": 165, "umount2": 166, "pivot_root": 155, "sethostname": 170, "capget": 125, "capset": 126,
     "prctl": 157, "keyctl": 250, "unshare": 272, "setns": 308, "seccomp": 317, "bpf": 321, "splice": 275,
-    "rt_sigaction": 13, "rt_sigprocmask": 14,
+    "rt_sigaction": 13, "rt_sigprocmask": 14, "syncfs": 306,
 }  # fmt: skip
 _GENERIC = {
     "clone": 220, "mount": 40, "umount2": 39, "pivot_root": 41, "sethostname": 161, "capget": 90, "capset": 91,
     "prctl": 167, "keyctl": 219, "unshare": 97, "setns": 268, "seccomp": 277, "bpf": 280, "splice": 76,
-    "rt_sigaction": 134, "rt_sigprocmask": 135,
+    "rt_sigaction": 134, "rt_sigprocmask": 135, "syncfs": 267,
 }  # fmt: skip
 _EVERYWHERE = {
     "pidfd_send_signal": 424, "open_tree": 428, "move_mount": 429, "fsopen": 430, "fsconfig": 431, "fsmount": 432,

@@ -1,0 +1,134 @@
+"""The process that fetches, unpacks, pushes, loads and saves images: one for each request, and gone with it.
+
+So the agent stays small (HTTP, TLS and decompressors never enter it), and a kill at any moment, of this process or of
+the agent, hurts nothing: what has no name in the store yet is not there. Its request is one JSON line on stdin; it
+answers with JSON lines on stdout: {"type": "image", …} while it works, {"type": "end", …} as the last. When stdin ends, the
+agent has died or has lost interest, and so does this process.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+import threading
+import time
+import traceback
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+from orchestrator.errors import Mistake, OrchestratorError
+from orchestrator.images import settings as image_settings
+from orchestrator.images.http import Caller, Line
+from orchestrator.images.intake import Intake
+from orchestrator.images.pull import Want, pull
+from orchestrator.images.store import Entry, Store
+from orchestrator.kernel import syscalls
+from orchestrator.root import Root
+
+OFTEN = 0.1  # seconds between two reports of how far an image is
+
+
+class Work:
+    """One request on its way."""
+
+    def __init__(self, request: dict[str, Any]) -> None:
+        self.request = request
+        self.root = Root(request["root"])
+        self.settings = image_settings.load(self.root)
+        self.store = Store(self.root.images)
+        self.store.make()
+        self.intake = Intake(self.store, self.settings)
+        never = threading.Event()
+        self.line = Line(self.settings, Caller(request.get("environment") or {}, never.wait, time.monotonic))
+        self._out = threading.Lock()
+        self._told: dict[str, tuple[str, float]] = {}
+
+    def say(self, **message: Any) -> None:
+        with self._out:
+            sys.stdout.write(json.dumps(message) + "\n")
+            sys.stdout.flush()
+
+    def tell(self, image: str, **state: Any) -> None:
+        """How far an image is, not more often than one can read."""
+        now = time.monotonic()
+        before, at = self._told.get(image, ("", 0.0))
+        if before == state["state"] and now - at < OFTEN:
+            return
+        self._told[image] = (state["state"], now)
+        self.say(type="image", image=image, **state)
+
+    def run(self) -> None:
+        """Everything asked for, side by side; each image ends with a line of its own."""
+        with ThreadPoolExecutor(8) as pool:
+            list(pool.map(self._pull, self.request["images"]))
+        self.say(type="end")
+
+    def _pull(self, asked: dict[str, Any]) -> None:
+        reference = asked["reference"]
+        before = {entry.manifest.digest for entry in self.store.entries()}
+        try:
+            entry = pull(
+                self.intake,
+                self.line,
+                Want(reference, asked.get("platform"), asked.get("digest")),
+                time.time(),
+                lambda **state: self.tell(reference, **state),
+            )
+        except OrchestratorError as error:
+            self.failed(reference, error)
+        else:
+            fresh = entry.manifest.digest not in before
+            self.say(type="image", image=reference, state="pulled", fresh=fresh, **_summary(entry))
+
+    def failed(self, image: str, error: OrchestratorError) -> None:
+        self.say(type="image", image=image, state="failed", kind=error.kind, why=str(error))
+
+
+def _summary(entry: Entry) -> dict[str, Any]:
+    return {"name": entry.name, "digest": entry.manifest.digest, "repository_digest": entry.repository_digest}
+
+
+def main() -> int:
+    """Reads the request, does it. The exit code is for whoever looks at it by hand: the answers are on stdout."""
+    os.umask(0o022)
+    request = json.loads(sys.stdin.readline())
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # of the agent's terminal, where it has one
+    try:
+        work = Work(request)
+    except (Mistake, OrchestratorError) as error:
+        for asked in request["images"]:
+            sys.stdout.write(
+                json.dumps({"type": "image", "image": asked["reference"], "state": "failed"} | _why(error))
+            )
+            sys.stdout.write("\n")
+        sys.stdout.write('{"type": "end"}\n')
+        return 1
+    threading.Thread(target=_end_with_the_agent, daemon=True).start()
+    try:
+        work.run()
+        sys.stdout.flush()
+        os.close(1)  # the agent has its answer; what follows is for after a power cut
+        _settle(work.store)
+    except BaseException:
+        traceback.print_exc()
+        sys.stderr.flush()
+        os._exit(1)
+    os._exit(0)
+
+
+def _why(error: OrchestratorError) -> dict[str, str]:
+    return {"kind": error.kind, "why": str(error)}
+
+
+def _settle(store: Store) -> None:
+    descriptor = os.open(store.directory, os.O_RDONLY | os.O_CLOEXEC)
+    syscalls.call("write the image store to the disk", "syncfs", descriptor)
+    store.settled()
+
+
+def _end_with_the_agent() -> None:
+    while os.read(0, 4096):
+        pass
+    os._exit(1)

@@ -1,0 +1,114 @@
+"""What the machine's owner says of registries and limits: STATE/images.yaml, else /etc/pyorch/images.yaml.
+
+    registries:
+      docker.io: {mirrors: [https://mirror.example, http://10.0.0.5:5000]}
+      registry.lan:5000: {plain_http: true}
+      registry.corp: {ca: /etc/ssl/corp.pem}
+    limits: {layer_bytes: 64G, entries: 1000000, ratio: 250, downloads: 4}
+
+Plain HTTP is spoken where it is written here, and with registries on this machine itself (localhost, 127.0.0.0/8, ::1),
+as Docker does: what never leaves the machine needs no TLS.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from orchestrator import units
+from orchestrator.errors import Mistake
+from orchestrator.images.unpack import Limits
+from orchestrator.root import Root
+
+HUB_HOST = "registry-1.docker.io"  # where docker.io's API is
+
+
+@dataclass(frozen=True, slots=True)
+class Registry:
+    """How one registry is spoken to. `mirrors`: URLs that are asked first."""
+
+    mirrors: tuple[str, ...] = ()
+    plain_http: bool = False
+    ca: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    registries: Mapping[str, Registry] = field(default_factory=dict)
+    limits: Limits = Limits()
+    downloads: int = 4  # at a time
+
+    def endpoints(self, registry: str) -> list[tuple[str, bool]]:
+        """Base URLs to ask for a registry's images, in this order; True: a mirror."""
+        known = self.registries.get(registry, Registry())
+        host = HUB_HOST if registry == "docker.io" else registry
+        scheme = "http" if known.plain_http or is_loopback(registry) else "https"
+        return [*((mirror.rstrip("/"), True) for mirror in known.mirrors), (f"{scheme}://{host}", False)]
+
+    def ca(self, registry: str) -> str | None:
+        return self.registries.get(registry, Registry()).ca
+
+
+def load(root: Root) -> Settings:
+    """Raises Mistake with what is wrong in the file; the defaults where there is none."""
+    for path in (os.path.join(root.state, "images.yaml"), "/etc/pyorch/images.yaml"):
+        try:
+            with open(path, encoding="utf-8") as file:
+                text = file.read()
+        except FileNotFoundError:
+            continue
+        except (OSError, UnicodeDecodeError) as error:
+            raise Mistake(f"cannot read {path}: {error}") from error
+        return parse(text, path)
+    return Settings()
+
+
+def parse(text: str, path: str) -> Settings:
+    """Raises Mistake."""
+    import yaml
+
+    try:
+        value = yaml.safe_load(text) or {}
+        _only(value, ("registries", "limits"), "the file")
+        registries = {str(name): _registry(str(name), one) for name, one in (value.get("registries") or {}).items()}
+        limits, downloads = _limits(value.get("limits") or {})
+        return Settings(registries, limits, downloads)
+    except (yaml.YAMLError, ValueError, AttributeError, TypeError) as error:
+        raise Mistake(f"cannot use {path}: {error}") from error
+
+
+def is_loopback(registry: str) -> bool:
+    host = registry.rpartition(":")[0] if ":" in registry.rpartition("]")[2] else registry
+    try:
+        return ipaddress.ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return host == "localhost" or host.endswith(".localhost")
+
+
+def _registry(name: str, value: Any) -> Registry:
+    _only(value, ("mirrors", "plain_http", "ca"), f"registries.{name}")
+    mirrors = value.get("mirrors") or []
+    if not isinstance(mirrors, list) or not all(str(one).startswith(("http://", "https://")) for one in mirrors):
+        raise ValueError(f"registries.{name}.mirrors must be a list of URLs that begin with https:// or http://")
+    return Registry(tuple(map(str, mirrors)), value.get("plain_http") is True, value.get("ca"))
+
+
+def _limits(value: Any) -> tuple[Limits, int]:
+    _only(value, ("layer_bytes", "entries", "ratio", "downloads"), "limits")
+    usual = Limits()
+    size = value.get("layer_bytes", usual.bytes)
+    return Limits(
+        size if isinstance(size, int) else units.size(str(size)),
+        int(value.get("entries", usual.entries)),
+        int(value.get("ratio", usual.ratio)),
+    ), max(1, int(value.get("downloads", 4)))
+
+
+def _only(value: Any, known: tuple[str, ...], where: str) -> None:
+    if not isinstance(value, dict):
+        raise ValueError(f"{where} must be a mapping")
+    if unknown := sorted(str(key) for key in value if key not in known):
+        raise ValueError(f"{where} has the unknown word {', '.join(unknown)}; known: {', '.join(known)}")
