@@ -1,4 +1,4 @@
-"""A real registry for a test (Debian's docker-registry) on loopback, trouble put before it, and images to put into it."""
+"""A real registry for a test (Debian's docker-registry) on loopback, trouble put before it, and images for it."""
 
 from __future__ import annotations
 
@@ -91,7 +91,7 @@ def until_listening(port: int, seconds: float = 20) -> None:
 # images
 
 
-def tar_of(files: Mapping[str, bytes | str | None | tarfile.TarInfo]) -> bytes:
+def tar_of(files: Mapping[str, bytes | str | tarfile.TarInfo | None]) -> bytes:
     """A layer: path → content; None: a directory; a text: a symlink there; a TarInfo as it is."""
     made = io.BytesIO()
     with tarfile.open(fileobj=made, mode="w", format=tarfile.PAX_FORMAT) as tar:
@@ -109,10 +109,10 @@ def tar_of(files: Mapping[str, bytes | str | None | tarfile.TarInfo]) -> bytes:
     return made.getvalue()
 
 
-def busybox_files() -> dict[str, bytes | str | None | tarfile.TarInfo]:
+def busybox_files() -> dict[str, bytes | str | tarfile.TarInfo | None]:
     """A root in which a shell and the usual programs work."""
     names = ("sh", "cat", "echo", "sleep", "ls", "id", "env", "test", "true", "false", "wget", "touch", "mkdir", "rm")
-    links: dict[str, bytes | str | None | tarfile.TarInfo] = {f"bin/{name}": "busybox" for name in names}
+    links: dict[str, bytes | str | tarfile.TarInfo | None] = {f"bin/{name}": "busybox" for name in names}
     passwd = b"root:x:0:0::/root:/bin/sh\nweb:x:1000:1000::/home/web:/bin/sh\n"
     return {
         "bin": None,

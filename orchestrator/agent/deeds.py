@@ -14,7 +14,7 @@ from contextlib import AbstractAsyncContextManager
 from typing import Any, Protocol
 
 from orchestrator import images
-from orchestrator.agent import clock, hooks
+from orchestrator.agent import clock, hooks, pulls
 from orchestrator.agent.containers import Containers, Record, exit_of, scrap, write_text
 from orchestrator.agent.events import Events
 from orchestrator.agent.launcher_client import LauncherClient
@@ -86,10 +86,11 @@ class Hands:
         """An image is looked at once a turn, however many replicas start from it."""
         self._images.clear()
 
-    def image(self, reference: str) -> images.Image:
-        if reference not in self._images:
-            self._images[reference] = images.prepare(reference, self.root)
-        return self._images[reference]
+    def image(self, service: Service) -> images.Image:
+        key = f"{service.image} {service.image_digest}"
+        if key not in self._images:
+            self._images[key] = images.prepare(service.image, self.root, service.image_digest)
+        return self._images[key]
 
     async def do(self, action: Action, wish: Wanted | None) -> None:
         """Carry out one action. `wish` is the stack it belongs to, None where nobody wants that any more."""
@@ -125,6 +126,7 @@ class Hands:
         replica = action.replica
         record = self.containers.get(action.container) if action.container else None
         fresh = record is None
+        await pulls.ready(self.root, replica.definition)
         self.wiring.hold(replica.stack, replica.definition)
         if record is None:
             try:
@@ -145,9 +147,9 @@ class Hands:
         """Everything of a new container that is files: identity first, so that a scan can name what it finds."""
         service = replica.definition
         _same_machine(service)
-        image = self.image(service.image)
+        image = self.image(service)
         command = _command(service, image)
-        stop_signal = service.stop_signal or getattr(image, "stop_signal", None) or "SIGTERM"
+        stop_signal = service.stop_signal or image.stop_signal or "SIGTERM"
         record = self.containers.add(replica, wish.revision, service.image, " ".join(command), stop_signal, node)
         bundle = self.root.bundle(record.id)
         try:

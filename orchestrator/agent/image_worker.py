@@ -2,8 +2,8 @@
 
 So the agent stays small (HTTP, TLS and decompressors never enter it), and a kill at any moment, of this process or of
 the agent, hurts nothing: what has no name in the store yet is not there. Its request is one JSON line on stdin; it
-answers with JSON lines on stdout: {"type": "image", …} while it works, {"type": "end", …} as the last. When stdin ends, the
-agent has died or has lost interest, and so does this process.
+answers with JSON lines on stdout: {"type": "image", …} while it works, {"type": "end", …} as the last. When stdin
+ends, the agent has died or has lost interest, and so does this process.
 """
 
 from __future__ import annotations

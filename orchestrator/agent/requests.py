@@ -8,10 +8,11 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
-from orchestrator.agent import clock
+from orchestrator.agent import clock, pulls
 from orchestrator.agent.circle import Circle
 from orchestrator.agent.watch import Progress, accepted, action_line, done, only, watch
 from orchestrator.errors import Conflict, Missing, Mistake
+from orchestrator.policy.pull import PullPolicy
 from orchestrator.reconcile import reconcile
 from orchestrator.reconcile.world import Wanted
 from orchestrator.stack import contents
@@ -40,6 +41,7 @@ class Up:
     no_deps: bool = False
     scale: Mapping[str, int] = field(default_factory=dict)
     grace: float | None = None
+    pull: Literal["always", "missing", "never"] | None = None  # instead of each service's pull_policy
 
 
 class Requests:
@@ -112,6 +114,15 @@ class Requests:
         """Make the stack of these files the wanted one, and watch until the goal is reached."""
         began = clock.now()
         stack = self._load(body)
+        failures: list[tuple[str, str]] = []
+        async for message in self._bring(stack, body):
+            yield [message]
+            if message.get("state") == "failed":
+                failures.append((message["image"], message["why"]))
+        if failures:  # nothing has been changed yet
+            yield [done(began, failures)]
+            return
+        stack = self._pinned(stack)
         async with self._lock(stack.name):
             await self._until_gone(stack.name, began, body.timeout)
             wish, warnings = self._wish(body, stack)
@@ -127,6 +138,21 @@ class Requests:
         async for lines in watch(self.circle, wish, body.goal, began, body.timeout, set(body.services), warnings):
             yield lines
 
+    async def _bring(self, stack: Stack, body: Up) -> pulls.Messages:
+        """The images of what is asked for, before anything old stops."""
+        _know(body.services, stack.services, stack.name)
+        chosen = frozenset(body.services or stack.services)
+        if not body.no_deps:
+            chosen = _with_dependencies(chosen, stack)
+        services = [service for name, service in stack.services.items() if name in chosen]
+        policy = PullPolicy(body.pull) if body.pull else None
+        async for message in pulls.bring(self.circle.root, services, body.environment, policy):
+            yield message
+
+    def _pinned(self, stack: Stack) -> Stack:
+        before = self.circle.wishes.get(stack.name)
+        return pulls.pinned(self.circle.root, stack, before.stack if before else None)
+
     async def _until_gone(self, name: str, began: float, timeout: float | None) -> None:
         """Where the stack is being taken down, that is finished first. Raises Conflict where the time is over."""
         circle = self.circle
@@ -139,7 +165,7 @@ class Requests:
 
     def plan(self, body: Up) -> dict[str, Any]:
         """What `up` would do, from the very same decider; nothing is changed."""
-        wish, _ = self._wish(body, self._load(body))
+        wish, _ = self._wish(body, self._pinned(self._load(body)))
         others = [other for other in self.circle.wishes.all() if other.stack.name != wish.stack.name]
         now = clock.now()
         world = replace(self.circle.observe(), failures={})

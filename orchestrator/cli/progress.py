@@ -32,7 +32,8 @@ DOING = {
 }
 BEFORE = {"starting": ("exited",), "stopping": ("running",), "removing": ("created", "exited")}
 DONE = {"running": "started"}  # the other states are said as they are
-FINAL = {"started", "healthy", "removed", "exited", "making network", "making volume"}
+FINAL = {"started", "healthy", "removed", "exited", "making network", "making volume", "pulled", "up to date"}
+BAR = 24  # characters
 COLOURS = {"unhealthy": "31", "failed": "31", "held": "33", "healthy": "32", "started": "32", "exited": "90"}
 SPARE = 0.04  # seconds between two drawings of the living lines
 
@@ -89,8 +90,20 @@ class Progress:
                     self.change(subject, state(message), message.get("why") or "")
             case {"type": "hold", "subject": subject, "why": why}:
                 self.change(subject, "held", why)
+            case {"type": "image", "image": image, "state": now}:
+                self.image(printable(image), now, message)
             case {"type": "done"}:
                 self.finish(message)
+
+    def image(self, image: str, now: str, message: dict[str, Any]) -> None:
+        """Once that it is pulled, once how that ended; a failure is told at the end."""
+        if now == "pulled":
+            self.change(image, "pulled" if message.get("fresh") else "up to date", "")
+        elif now == "kept":
+            self.change(image, "not asked for anew", message.get("why") or "")
+        elif now == "pulling" and message.get("total"):
+            self.told.setdefault(image, ("", ""))
+            self.change(image, "pulling", units(message["total"]))
 
     def begin_anew(self) -> None:
         """Another work begins (the stop of an `up`): it tells every subject's state from the start."""
@@ -137,6 +150,17 @@ class Live(Progress):
         if time.monotonic() >= self.due:
             self.draw(final=False)
 
+    def image(self, image: str, now: str, message: dict[str, Any]) -> None:
+        """A bar, as far as the bytes to come are known."""
+        if now in ("pulled", "kept"):
+            super().image(image, now, message)
+        elif now == "pulling" and (total := message.get("total")):
+            done = min(message.get("current", 0) / total, 1)
+            bar = ("=" * round(done * BAR)).ljust(BAR)
+            self.change(image, now, f"[{bar}] {units(message['current'])} of {units(total)}")
+        elif now != "failed":
+            self.change(image, now, "")
+
     def finish(self, done: dict[str, Any]) -> None:
         for failure in done["failures"]:
             self.told[failure["subject"]] = ("failed", "")
@@ -178,6 +202,16 @@ class Live(Progress):
             return plain
         head = width + 2
         return f"{plain[:head]}\x1b[{colour}m{plain[head : head + len(now)]}\x1b[0m{plain[head + len(now) :]}"
+
+
+def units(amount: int) -> str:
+    """Bytes as Docker writes them: powers of 1000, three digits."""
+    value, unit = float(amount), "B"
+    for unit in ("B", "kB", "MB", "GB", "TB"):
+        if value < 999.5 or unit == "TB":
+            break
+        value /= 1000
+    return f"{value:.3g}{unit}"
 
 
 def screen() -> os.terminal_size:

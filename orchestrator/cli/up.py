@@ -28,6 +28,13 @@ OPTIONS = (
     Option("--remove-orphans", help="Take away services that the file no longer names."),
     Option("--force-recreate", help="Replace containers even if nothing changed."),
     Option("--no-recreate", help="Leave existing containers even if something changed."),
+    Option(
+        "--pull",
+        kind="text",
+        choices=("always", "missing", "never"),
+        metavar="POLICY",
+        help="Ask registries for images: always, missing, never; instead of each service's pull_policy.",
+    ),
     Option("--no-deps", help="Not what the named services depend on."),
     Option("--scale", kind="many", metavar="SERVICE=N", help="So many replicas, whatever the file says."),
     Option("-t", "--timeout", kind="number", metavar="SECONDS", help="From the stop signal to SIGKILL."),
@@ -52,6 +59,7 @@ def run(given: Given) -> int:
         "goal": "ready" if given.wait else "started",
         "timeout": given.wait_timeout,
         "grace": given.timeout,
+        "pull": given.pull,
     }
     ensure_agent(root(given))
     client = agent(given)

@@ -250,6 +250,12 @@ class Store:
             self._write(f"{path}.json", json.dumps({"key": key, "boot": boot(), **notes}).encode(), sync=False)
         return path
 
+    def empty(self) -> str:
+        """A layer with nothing in it, for an image without any (FROM scratch)."""
+        path = os.path.join(self.layers, "empty")
+        os.makedirs(path, mode=0o755, exist_ok=True)
+        return path
+
     def notes(self, path: str) -> dict[str, Any]:
         """What is noted of an unpacked layer: "size" (bytes on the disk), "entries", "key"; {} where it is none."""
         try:
@@ -272,7 +278,8 @@ class Store:
 
     def _layer_paths(self) -> list[str]:
         try:
-            return [entry.path for entry in os.scandir(self.layers) if not entry.name.endswith((".json", ".new"))]
+            aside = (".json", ".new", "empty")
+            return [entry.path for entry in os.scandir(self.layers) if not entry.name.endswith(aside)]
         except FileNotFoundError:
             return []
 

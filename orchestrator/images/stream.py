@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import zlib
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import IO, Any, Protocol
 
 PIECE = 1 << 17  # bytes read at a time
 MOST = 1 << 20  # bytes that one step of a decompressor may give
@@ -113,3 +113,29 @@ def _unzstd() -> Any:
     except ImportError:
         from backports.zstd import ZstdDecompressor
     return ZstdDecompressor()
+
+
+def gzip_into(read: Read, target: IO[bytes]) -> tuple[str, int]:
+    """Compress everything that `read` gives into `target`; returns (digest, size) of what was written.
+
+    Fast rather than small: it is written once and read from a page cache. No time and no name in it: the same content
+    has the same digest, whenever it is compressed.
+    """
+    compressor = _gzip()
+    digest, size = hashlib.sha256(), 0
+    while True:
+        piece = read(1 << 18)
+        made = compressor.compress(piece) if piece else compressor.flush()
+        digest.update(made)
+        size += len(made)
+        target.write(made)
+        if not piece:
+            return f"sha256:{digest.hexdigest()}", size
+
+
+def _gzip() -> Any:
+    try:
+        from isal import isal_zlib
+    except ImportError:
+        return zlib.compressobj(1, zlib.DEFLATED, 31)
+    return isal_zlib.compressobj(1, isal_zlib.DEFLATED, 31)

@@ -119,7 +119,7 @@ class Reader:
             mtime,
             target.decode("utf-8", "surrogateescape"),
             (_number(header[329:337], "major", at), _number(header[337:345], "minor", at)),
-            {key[14:]: value for key, value in pax.items() if key.startswith("SCHILY.xattr.")},
+            {key[13:]: value for key, value in pax.items() if key.startswith("SCHILY.xattr.")},
             length=size,
         )
         if name.endswith(b"/") and kind == FILE and header[156:157] in (b"\0", b"0"):

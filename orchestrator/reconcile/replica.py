@@ -19,7 +19,7 @@ class Replica:
     """`meaning`: flattened key path → JSON text of everything that a running container was made from.
 
     Left out, because the agent obeys them on the living container: depends_on, replicas, restart, healthcheck,
-    stop_signal, stop_grace_period, ports (published by the agent), reservations, extensions.
+    stop_signal, stop_grace_period, pull_policy, ports (published by the agent), reservations, extensions.
     """
 
     stack: str
@@ -46,6 +46,8 @@ def meaning(service: Service, stack: Stack) -> dict[str, str]:
 def _parts(service: Service, stack: Stack) -> Iterator[tuple[str, Any]]:
     """Only what is set: a field that a later version adds does not change the digest of who does not use it."""
     yield "image", service.image
+    if service.image_digest:
+        yield "image.digest", service.image_digest
     for key in WHOLE:
         value = getattr(service, key)
         if value not in (None, False, {}) and (value != () or key in ("command", "entrypoint")):

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from orchestrator.health.check import Check
+from orchestrator.policy.pull import PullPolicy
 from orchestrator.policy.restart import RestartPolicy
 from orchestrator.policy.rollout import Rollout
 from orchestrator.scheduler.node import Request
@@ -211,6 +212,8 @@ class Service:
     reservations: Request = Request()
     container_name: str | None = None
     platform: str | None = None
+    pull_policy: PullPolicy = PullPolicy()
+    image_digest: str = ""  # the manifest that `image` stands for, pinned by `up`; "" where it is used as it stands
     attach: bool = True
     annotations: Mapping[str, str] = field(default_factory=dict)
     network_mode: str | None = None  # "none", "host", "service:X", "container:X": then `networks` is empty

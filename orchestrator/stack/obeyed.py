@@ -24,7 +24,6 @@ REFUSED: dict[str, str] = {
     "services.*.extends": "use a YAML anchor and `<<`, or a second file with -f",
     # images
     "services.*.build": "name an image: host:/ (programs of this machine) or dir:/path (a root directory)",
-    "services.*.pull_policy": "remove it; host:/ and dir:/path are never pulled",
     "services.*.pull_refresh_after": REMOVE,
     "services.*.volumes[].image": REMOVE,
     # its life

@@ -9,6 +9,8 @@ from typing import Any, get_args
 
 from orchestrator import units
 from orchestrator.health.check import Check
+from orchestrator.policy import pull
+from orchestrator.policy.pull import PullPolicy
 from orchestrator.policy.restart import Condition, RestartPolicy
 from orchestrator.stack import dotenv, grants, mounts, ports, resources, rollout
 from orchestrator.stack.context import Context, text, words
@@ -29,6 +31,7 @@ CAPABILITIES = frozenset(
     SYS_MODULE SYS_NICE SYS_PACCT SYS_PTRACE SYS_RAWIO SYS_RESOURCE SYS_TIME SYS_TTY_CONFIG SYSLOG WAKE_ALARM ALL
     """.split()
 )
+FILES = ("oci", "oci-archive", "docker-archive")  # transports of images in files of this machine
 _CONDITIONS: dict[str, Any] = {
     "service_started": "started",
     "service_healthy": "healthy",
@@ -75,6 +78,7 @@ def service(context: Context, name: str, data: dict[str, Any]) -> tuple[Service,
         reservations=reserved(context, data, path),
         container_name=context.read(data, path, "container_name", _container_name, None),
         platform=context.read(data, path, "platform", str, None),
+        pull_policy=context.read(data, path, "pull_policy", pull.parse, PullPolicy()),
         attach=bool(data.get("attach", True)),
         annotations=context.read(data, path, "annotations", _annotations, {}),
         logging=logging(context, data, path),
@@ -97,8 +101,10 @@ def service(context: Context, name: str, data: dict[str, Any]) -> tuple[Service,
 def _image(context: Context, data: dict[str, Any], path: Path) -> str:
     if data.get("image"):
         image = str(data["image"])
-        if image.startswith("dir:") and not image.startswith("dir:/"):
-            return "dir:" + os.path.normpath(os.path.join(context.directory, image[4:]))
+        transport, _, place = image.partition(":")
+        if transport == "dir" or (transport in FILES and place.startswith(".")):
+            file, colon, tag = place.partition(":") if transport in FILES else (place, "", "")
+            return f"{transport}:{os.path.normpath(os.path.join(context.directory, file))}{colon}{tag}"
         return image
     if not {(*path, "image"), (*path, "build"), (*path, "extends"), (*path, "provider")} & context.complaints.broken:
         context.complain(path, "'image' is missing; for programs of this machine write image: host:/", key=True)

@@ -110,7 +110,14 @@ def test_a_directory_is_a_root(pyorch: Pyorch) -> None:
 @pytest.mark.parametrize(
     ("image", "sentence"),
     [
-        ("nginx:1.27", "cannot use image 'nginx:1.27': registries are not supported yet; use host:/ or dir:/path"),
+        (
+            "Nginx:1.27",
+            "cannot use image 'Nginx:1.27': 'library/Nginx' is no repository's name; a repository's name is",
+        ),
+        (
+            "127.0.0.1:1/nginx",
+            "cannot pull image '127.0.0.1:1/nginx': 127.0.0.1:1 cannot be reached: Connection refused",
+        ),
         ("dir:/no/such", "cannot use image 'dir:/no/such': there is no such directory"),
     ],
 )

@@ -28,8 +28,13 @@ def test_a_link_to_a_directory_is_followed(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("reference", "sentence"),
     [
-        ("nginx", "cannot use image 'nginx': registries are not supported yet; use host:/ or dir:/path"),
-        ("nginx:1.27", "cannot use image 'nginx:1.27': registries are not supported yet; use host:/ or dir:/path"),
+        ("nginx", "cannot use image 'nginx': it is not here; pull it"),
+        ("nginx:1.27", "cannot use image 'nginx:1.27': it is not here; pull it"),
+        (
+            "NGINX",
+            "cannot use image 'NGINX': 'library/NGINX' is no repository's name; a repository's name is written "
+            "in lower case",
+        ),
         ("host:/usr", "cannot use image 'host:/usr': the machine's own programs are 'host:/', and no part of it"),
         ("dir:rootfs", "cannot use image 'dir:rootfs': the path must be absolute, as in dir:/srv/roots/debian"),
         ("dir:/no/such", "cannot use image 'dir:/no/such': there is no such directory"),
