@@ -69,6 +69,7 @@ SINCE: dict[str, str] = {
     "services.*.label_file": "0.2",
     "services.*.labels": "0.1",
     "services.*.platform": "0.2",
+    "services.*.pull_policy": "0.2",
     "services.*.profiles": "0.1",
     "services.*.user": "0.1",
     "services.*.working_dir": "0.1",
