@@ -43,14 +43,15 @@ class Exit:
     """One end of a container. `code` None: nobody could read it (the launcher was dead); it counts as a failure.
 
     `started` and `at` are seconds of CLOCK_MONOTONIC. `cause`: "exited", "oom", "unhealthy" (we killed it for failing
-    its check) or "asked" (stop, restart or replacement asked for: not a failure, spends no budget).
+    its check), "asked" (stop, restart or replacement asked for: not a failure, spends no budget) or "moved" (it had to
+    leave its node: its slot is filled anew, there or elsewhere).
     """
 
     started: float
     at: float
     code: int | None
     signal: int | None = None
-    cause: Literal["exited", "oom", "unhealthy", "asked"] = "exited"
+    cause: Literal["exited", "oom", "unhealthy", "asked", "moved"] = "exited"
 
     @property
     def good(self) -> bool:
@@ -110,7 +111,7 @@ def next_start(policy: RestartPolicy, exits: tuple[Exit, ...], now: float, *, pa
 def _since_asked(exits: tuple[Exit, ...]) -> tuple[Exit, ...]:
     """An end that was asked for is no failure, and what failed before it is forgotten: somebody saw to it."""
     for number in range(len(exits), 0, -1):
-        if exits[number - 1].cause == "asked":
+        if exits[number - 1].cause in ("asked", "moved"):
             return exits[number:]
     return exits
 

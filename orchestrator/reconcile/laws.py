@@ -179,7 +179,7 @@ def start(scene: Scene, slot: Slot, why: str) -> Line:
     if failure and (until := failure.at + setback(failure.count)) > turn.now:
         return Hold(replica.name, failure.why, until, outlook="failing")
     existing = slot.container
-    place = turn.room.find(replica.definition.reservations, stays=existing, leaves=existing)
+    place = turn.room.find(replica.definition.reservations, replica.name, stays=existing, leaves=existing)
     if isinstance(place, Refused):
         return Hold(replica.name, place.why, outlook="parked")
     remark = f"; {needs.remark}" if needs.remark else ""
@@ -196,7 +196,7 @@ def replace(scene: Scene, slot: Slot, container: Container, why: str) -> Line:
         return rollout.held(scene, slot, rolling)
     why += f"; {rolling.said}" if rolling.said else ""
     needs = check(scene, slot.replica.definition)
-    place = scene.turn.room.find(slot.replica.definition.reservations, leaves=container)
+    place = scene.turn.room.find(slot.replica.definition.reservations, container.name, leaves=container)
     if isinstance(needs, Met) and isinstance(place, Placed):
         if scene.unprepared(container.service):
             return unprepared(scene, slot)

@@ -25,7 +25,8 @@ class Start:
 @dataclass(frozen=True, slots=True)
 class Stop:
     """Ask it to end: its stop signal, then SIGKILL after `grace` seconds. `failure`: it is killed for its health.
-    `drain`: names and ports leave it first, and its connections have so many seconds to end."""
+    `drain`: names and ports leave it first, and its connections have so many seconds to end. `moved`: it leaves its
+    node, and its slot is filled anew."""
 
     subject: str
     container: str
@@ -34,6 +35,7 @@ class Stop:
     grace: float = 10.0
     failure: bool = False
     drain: float = 0.0
+    moved: bool = False
 
     def __str__(self) -> str:
         return f"stop  {self.subject}: {self.why}"

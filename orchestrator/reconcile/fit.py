@@ -1,0 +1,105 @@
+"""Would it fit? A stack placed on nodes that are only on paper, by the scheduler that places the real one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from orchestrator.reconcile.replica import named
+from orchestrator.scheduler import batch
+from orchestrator.scheduler.fleet import Fleet
+from orchestrator.scheduler.node import Node, Refused, Request
+from orchestrator.scheduler.refusal import refuse
+from orchestrator.stack.model import Service, Stack
+from orchestrator.stack.placement import asked
+
+
+@dataclass(frozen=True, slots=True)
+class One:
+    """A replica that looks for a place."""
+
+    service: str
+    slot: int
+    name: str
+    request: Request
+
+
+@dataclass(frozen=True, slots=True)
+class Fitting:
+    """`placed`: with the node of each. `bound`: no placement of all of it needs fewer nodes."""
+
+    placed: tuple[tuple[One, str], ...]
+    refused: tuple[tuple[One, Refused], ...]
+    nodes_used: int
+    bound: int
+
+
+def fit(stack: Stack, nodes: Sequence[Node], *, at_once: bool = False, fewest: bool = False) -> Fitting:
+    """Place every replica; services in the file's order, or all `at_once`. `fewest`: on as few equal nodes as found."""
+    ones = list(wanted(stack, nodes))
+    requests = {one.name: one.request for one in ones}
+    found = batch.fewest(requests, nodes) if fewest and nodes else None
+    if found is None:
+        found = _in_order(ones, requests, nodes, at_once)
+    fleet = Fleet(nodes, requests.values())
+    for one in ones:
+        if one.name in found:
+            fleet.put(one.request, found[one.name], one.name)
+    refused = tuple(_explained(fleet, [one for one in ones if one.name not in found]))
+    placed = tuple((one, found[one.name]) for one in ones if one.name in found)
+    least = batch.bound([one.request for one in ones], [node for node in nodes if node.takes])
+    return Fitting(placed, refused, len(set(found.values())), least)
+
+
+def wanted(stack: Stack, nodes: Sequence[Node]) -> Iterator[One]:
+    """Every replica of the stack, services in the order of the file, those of higher priority first."""
+    services = sorted(stack.services.values(), key=lambda service: _written(stack, service))
+    requests = {service.name: asked(service, stack) for service in services}
+    for service in sorted(services, key=lambda service: -requests[service.name].priority):
+        for slot in range(1, service.replicas + 1):
+            yield One(service.name, slot, named(stack.name, service.name, slot), requests[service.name])
+
+
+def _written(stack: Stack, service: Service) -> tuple[int, int, int]:
+    """Where the service stands in the stack's files."""
+    origin = stack.origins.get(f"services.{service.name}")
+    if origin is None:
+        return (len(stack.files), 0, 0)
+    return (stack.files.index(origin.file) if origin.file in stack.files else 0, origin.line, origin.column)
+
+
+def _in_order(
+    ones: Sequence[One], requests: dict[str, Request], nodes: Sequence[Node], at_once: bool
+) -> dict[str, str]:
+    """name → node. At once: of several orders the one that leaves least out, then the one that needs fewest nodes."""
+    written = [one.name for one in ones]
+    if not at_once:
+        return _one_by_one(written, requests, nodes)
+    orders = [*batch.largest_first(requests, nodes), written]
+    tried = [_one_by_one(order, requests, nodes) for order in orders]
+    return min(tried, key=lambda found: (len(requests) - len(found), len(set(found.values()))))
+
+
+def _one_by_one(order: Sequence[str], requests: dict[str, Request], nodes: Sequence[Node]) -> dict[str, str]:
+    fleet = Fleet(nodes, requests.values())
+    hopeless: set[Request] = set()  # room only shrinks: what was refused once is refused again
+    found = {}
+    for name in order:
+        request = requests[name]
+        if request in hopeless:
+            continue
+        node = fleet.place(request, name)
+        if node is not None:
+            found[name] = node
+        elif not request.affinities:
+            hopeless.add(request)
+    return found
+
+
+def _explained(fleet: Fleet, refused: Sequence[One]) -> Iterator[tuple[One, Refused]]:
+    """Why, in the end: with everything else in its place. Replicas of one service share the answer."""
+    answers: dict[str, Refused] = {}
+    for one in refused:
+        if one.service not in answers:
+            answers[one.service] = refuse(fleet, one.request, one.name)
+        yield one, answers[one.service]

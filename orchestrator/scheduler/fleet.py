@@ -1,0 +1,361 @@
+"""All nodes and what lies on them, indexed for the question "where does this go?": exact, over all nodes, no scan.
+
+`pick` answers, `put` and `drop` change. Nodes of one *class* differ in name and load only; nodes of one *state* are of
+one class and have the same room left. See `ranking` for how states are kept in order.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+from heapq import heappop, heappush
+
+from orchestrator.scheduler import scan
+from orchestrator.scheduler.classes import by_class, room
+from orchestrator.scheduler.filters import holds, value_of
+from orchestrator.scheduler.load import Load, Occupant, load
+from orchestrator.scheduler.node import HostPort, Node, Request
+from orchestrator.scheduler.ranking import ByNode, ByState
+from orchestrator.scheduler.score import CORE, Mix, mix
+from orchestrator.scheduler.want import SPREAD_WEIGHT, Domain, Want, want
+
+Rank = tuple[float, float, int]  # preferences against, score, number of the node: the smallest is best
+SKEW = 1.005  # the mean request is taken anew when cpus to memory differ by more than this factor
+KEPT = 2000  # rankings
+FAST_FROM = 100  # states: with fewer, numpy is no faster
+
+
+class Fleet:
+    """`nodes`: numbered by class, then name; that is the order among equals. `names`: node name → number.
+
+    `states`: (class, free millionths of a core, free bytes); `state`: that of each node; `counts`: nodes in each;
+    `live`: states that some node is in; `births`, `moves`: states that came to life, nodes that changed, in order.
+    """
+
+    def __init__(self, nodes: Iterable[Node], expected: Iterable[Request] | None = None, *, fast: bool = True) -> None:
+        """`expected`: the requests to come, as far as they are known; None: their mean is learnt from those that come.
+
+        `fast`: use numpy where it is installed; the answers are the same.
+        """
+        self.nodes, kinds = by_class(nodes)
+        self.names = {node.name: number for number, node in enumerate(self.nodes)}
+        self.classes = [self.nodes[kinds.index(kind)] for kind in range(kinds[-1] + 1)] if kinds else []
+        rooms = [room(node) for node in self.classes]
+        self.tightness = [scan.tightness(*room) for room in rooms]
+        self._largest = (max((r[0] for r in rooms), default=0), max((r[1] for r in rooms), default=0))
+        self.mix = Mix()
+        self.states: list[tuple[int, int, int]] = []
+        self.state: list[int] = []
+        self.counts: list[int] = []
+        self.live: dict[int, None] = {}
+        self.births: list[int] = []
+        self.moves: list[int] = []
+        self._ids: dict[tuple[int, int, int], int] = {}
+        self._members: list[list[int]] = []
+        self.occupants: list[dict[str, Request]] = [{} for _ in self.nodes]
+        self.where: dict[str, int] = {}
+        self.volumes: dict[str, int] = {}
+        self._groups: dict[str, dict[int, int]] = {}  # service → node → replicas
+        self._spreads: dict[str, dict[str, Counter[str]]] = {}  # service → label → value → replicas
+        self._ports: dict[tuple[int, str], dict[int, list[tuple[HostPort, str]]]] = {}
+        self._pids: dict[int, int] = {}
+        self._devices: dict[tuple[int, str], int] = {}
+        self._wants: dict[Request, Want] = {}
+        self._rankings: dict[object, ByState | ByNode] = {}
+        self._asked_once: set[object] = set()
+        self._fast = fast and len(self.nodes) >= FAST_FROM
+        self._columns: scan.Columns | None = None
+        for number, kind in enumerate(kinds):
+            self._enter(number, (kind, *rooms[kind]))
+        self._learns = expected is None
+        self._seen, self._sum_cpu, self._sum_memory = 0, 0.0, 0
+        self._look_at = 1
+        for request in expected or ():
+            self._sum_cpu += request.cpus
+            self._sum_memory += request.memory
+        if not self._learns:
+            self.mix = mix(self._sum_cpu * CORE, self._sum_memory, self._largest)
+
+    # asking
+
+    def pick(self, request: Request) -> int | None:
+        """The number of the best node for `request`; None where nothing fits."""
+        asked = self._want(request)
+        if len(asked.domains) == 1 and not asked.particular:
+            found = self._best(asked, asked.domains[0])
+            return found[1] if found else None
+        return self._pick_particular(asked)
+
+    def fits(self, request: Request, node: int) -> bool:
+        """Whether this very node can take it now."""
+        asked = self._want(request)
+        kind, cpu, memory = self.states[self.state[node]]
+        roomy = cpu >= asked.least_cpu and memory >= asked.least_memory
+        suits = roomy and any(kind in domain.classes for domain in asked.domains)
+        return suits and not (asked.particular and self._shut(asked, node))
+
+    def score(self, asked: Want, kind: int, cpu: int, memory: int) -> float:
+        """See `score`: the smaller the better. The very sums of `scan.Columns.best`, in the same order."""
+        mix, (cpu_tight, memory_tight) = self.mix, self.tightness[kind]
+        after_cpu, after_memory = cpu - asked.cpu, memory - asked.memory
+        excess = after_memory * mix.ratio - after_cpu
+        one, other = excess * mix.memory_weight, excess * mix.cpu_weight
+        before = memory * mix.ratio - cpu
+        old, older = before * mix.memory_weight, before * mix.cpu_weight
+        return (
+            (one if one > other else other)
+            - (old if old > older else older)
+            + (after_cpu * cpu_tight + after_memory * memory_tight)
+        )
+
+    def rank(self, request: Request, node: int) -> tuple[float, float]:
+        """(preferences against it, score) of a node that can take it: the smaller the better."""
+        asked = self._want(request)
+        place = self.states[self.state[node]]
+        domain = next(one for one in asked.domains if place[0] in one.classes)
+        return self._against(asked, domain) - self._wishes(asked, node), self.score(asked, *place)
+
+    def strands(self, request: Request, node: int) -> float:
+        """By how much what cannot be used any more grows, as a share of a largest node."""
+        asked = self._want(request)
+        _, cpu, memory = self.states[self.state[node]]
+        return self.mix.stranded(cpu - asked.cpu, memory - asked.memory) - self.mix.stranded(cpu, memory)
+
+    def load(self, node: int) -> Load:
+        return load(self.occupants[node].items())
+
+    def everyone(self) -> Iterable[Occupant]:
+        for number, there in enumerate(self.occupants):
+            yield from (Occupant(name, self.nodes[number].name, request) for name, request in there.items())
+
+    def first(self, state: int) -> int:
+        """The node with the lowest number in a live state."""
+        members = self._members[state]
+        while self.state[members[0]] != state:
+            heappop(members)
+        return members[0]
+
+    # changing
+
+    def place(self, request: Request, name: str) -> str | None:
+        """Pick and put; the node's name."""
+        self._learn(request)
+        node = self.pick(request)
+        if node is None:
+            return None
+        self._put(request, node, name)
+        return self.nodes[node].name
+
+    def put(self, request: Request, node: str, name: str) -> None:
+        """`name` lies on `node`, whether it fits there or not."""
+        self._put(request, self.names[node], name)
+
+    def _put(self, request: Request, node: int, name: str) -> None:
+        self.occupants[node][name] = request
+        self.where[name] = node
+        asked = self._want(request)
+        kind, cpu, memory = self.states[self.state[node]]
+        self._move(node, (kind, cpu - asked.cpu, memory - asked.memory))
+        if request.service:
+            group = self._groups.setdefault(request.service, {})
+            group[node] = group.get(node, 0) + 1
+            for key, found in self._spreads.get(request.service, {}).items():
+                found[value_of(key, self.nodes[node]) or ""] += 1
+        if asked.particular:
+            for volume in request.volumes:
+                self.volumes.setdefault(volume, node)
+            for port in request.ports:
+                self._ports.setdefault((port.port, port.protocol), {}).setdefault(node, []).append(
+                    (port, request.service)
+                )
+            self._pids[node] = self._pids.get(node, 0) + request.pids
+            for device, count in request.devices:
+                self._devices[node, device] = self._devices.get((node, device), 0) + count
+
+    def drop(self, name: str) -> tuple[Request, int]:
+        """Take it away; what it asked for, and where it lay."""
+        node = self.where.pop(name)
+        request = self.occupants[node].pop(name)
+        asked = self._want(request)
+        kind, cpu, memory = self.states[self.state[node]]
+        self._move(node, (kind, cpu + asked.cpu, memory + asked.memory))
+        if request.service:
+            group = self._groups[request.service]
+            group[node] -= 1
+            if not group[node]:
+                del group[node]
+            for key, found in self._spreads.get(request.service, {}).items():
+                found[value_of(key, self.nodes[node]) or ""] -= 1
+        if asked.particular:
+            for port in request.ports:
+                self._ports[port.port, port.protocol][node].remove((port, request.service))
+            self._pids[node] -= request.pids
+            for device, count in request.devices:
+                self._devices[node, device] -= count
+        # What ruled nodes out for others may be gone with it.
+        self._rankings = {key: one for key, one in self._rankings.items() if isinstance(one, ByState)}
+        return request, node
+
+    def block(self, node: str, cpus: float, memory: int) -> None:
+        """Reserve room on a node for somebody without a name."""
+        number = self.names[node]
+        kind, cpu, free = self.states[self.state[number]]
+        self._move(number, (kind, cpu - round(cpus * CORE), free - memory))
+
+    # inside
+
+    def _want(self, request: Request) -> Want:
+        found = self._wants.get(request)
+        if found is None:
+            found = self._wants[request] = want(request, self.classes)
+        return found
+
+    def _best(self, asked: Want, domain: Domain) -> tuple[float, int] | None:
+        """The best node of a domain. What is asked for the first time is looked up, the second time ranked."""
+        key = (asked.key, domain.values, domain.bonus)
+        ranking = self._rankings.get(key)
+        if ranking is None and key not in self._asked_once:
+            self._asked_once.add(key)
+            return self._look(asked, domain)
+        if ranking is None:
+            if len(self._rankings) >= KEPT:
+                self._rankings.clear()
+            ranking = self._rankings[key] = (
+                ByNode(self, asked, domain.classes, lambda node: self._passed_over(asked, node))
+                if asked.particular
+                else ByState(self, asked, domain.classes)
+            )
+        return ranking.best()
+
+    def _look(self, asked: Want, domain: Domain) -> tuple[float, int] | None:
+        shut = (lambda node: self._passed_over(asked, node)) if asked.particular else None
+        if self._fast and self._columns is None and len(self.live) >= FAST_FROM:
+            self._columns = scan.columns(self)
+            self._fast = self._columns is not None
+        if self._columns is None or len(self.live) < FAST_FROM:
+            return scan.plainly(self, asked, domain.classes, shut)
+        out = [node for node in range(len(self.nodes)) if shut(node)] if shut else ()
+        return self._columns.best(asked, domain.classes, out)
+
+    def _pick_particular(self, asked: Want) -> int | None:
+        """Volumes, required neighbours and wishes name nodes: those are looked at one by one, the rest as ever."""
+        request = asked.request
+        domain_of = {kind: domain for domain in asked.domains for kind in domain.classes}
+        against = {domain: self._against(asked, domain) for domain in asked.domains}
+        best: Rank | None = None
+        pinned = {self.volumes[volume] for volume in request.volumes if volume in self.volumes}
+        musts = [set(self._groups.get(one.service, ())) for one in asked.musts if one.weight >= 0]
+        near = set().union(*(self._groups.get(one.service, ()) for one in asked.wishes))
+        only = set.intersection(*([pinned] if pinned else []), *musts) if pinned or musts else None
+        for node in near if only is None else only:
+            domain = domain_of.get(self.states[self.state[node]][0])
+            if domain is not None and self.fits(request, node):
+                rank = (*self.rank(request, node), node)
+                best = rank if best is None else min(best, rank)
+        if only is None:
+            for domain in sorted(asked.domains, key=lambda one: (against[one], one.values)):
+                if best is not None and best[0] < against[domain]:
+                    break
+                found = self._best(asked, domain)
+                if found is not None:
+                    rank = (against[domain], *found)
+                    best = rank if best is None else min(best, rank)
+        return best[2] if best is not None else None
+
+    def _wishes(self, asked: Want, node: int) -> int:
+        """The weights of its affinities to services that are on the node."""
+        return sum(one.weight for one in asked.wishes if node in self._groups.get(one.service, ()))
+
+    def _against(self, asked: Want, domain: Domain) -> float:
+        """How many replicas of the service lie where the spread labels have the same values, less the label wishes.
+
+        The first preference counts before the second, as in Swarm.
+        """
+        counts = self._spreads.get(asked.request.service) or self._count_spread(asked.request)
+        against = float(-domain.bonus)
+        for place, (key, value) in enumerate(zip(asked.request.spread, domain.values, strict=True)):
+            against += SPREAD_WEIGHT * counts[key][value] / 1000.0**place
+        return against
+
+    def _count_spread(self, request: Request) -> dict[str, Counter[str]]:
+        counts: dict[str, Counter[str]] = {key: Counter() for key in request.spread}
+        for node, count in self._groups.get(request.service, {}).items():
+            for key, found in counts.items():
+                found[value_of(key, self.nodes[node]) or ""] += count
+        if request.spread:
+            self._spreads[request.service] = counts
+        return counts
+
+    def _shut(self, asked: Want, node: int) -> bool:
+        """Whether something besides its class and its room rules the node out for a particular request."""
+        request = asked.request
+        if request.per_node and self._groups.get(request.service, {}).get(node, 0) >= request.per_node:
+            return True
+        if any((node in self._groups.get(one.service, ())) != (one.weight >= 0) for one in asked.musts):
+            return True
+        for port in request.ports:
+            others = self._ports.get((port.port, port.protocol), {}).get(node, ())
+            if any(port.clashes(other) and (not owner or owner != request.service) for other, owner in others):
+                return True
+        if any(self.volumes.get(volume, node) != node for volume in request.volumes):
+            return True
+        there = self.nodes[node]
+        for kind, count in request.devices:
+            if self._devices.get((node, kind), 0) + count > there.devices.get(kind, 0):
+                return True
+        if request.pids and there.pids and self._pids.get(node, 0) + request.pids > there.pids:
+            return True
+        return asked.named and not all(holds(one, there) for one in request.constraints)
+
+    def _passed_over(self, asked: Want, node: int) -> bool:
+        """Shut, or looked at by itself because the request would rather not be there."""
+        unloved = any(one.weight < 0 and node in self._groups.get(one.service, ()) for one in asked.wishes)
+        return unloved or self._shut(asked, node)
+
+    # what is learnt, and bookkeeping
+
+    def _learn(self, request: Request) -> None:
+        if not self._learns:
+            return
+        self._seen += 1
+        self._sum_cpu += request.cpus
+        self._sum_memory += request.memory
+        if self._seen >= self._look_at:
+            self._look_at *= 2
+            now = mix(self._sum_cpu * CORE, self._sum_memory, self._largest)
+            if now.skew(self.mix) > SKEW:
+                self.mix = now
+                self._rankings.clear()
+                self._columns = None
+
+    def _enter(self, node: int, key: tuple[int, int, int]) -> None:
+        state = self._state_of(key)
+        self.state.append(state)
+        self._join(node, state)
+
+    def _move(self, node: int, key: tuple[int, int, int]) -> None:
+        old = self.state[node]
+        self.counts[old] -= 1
+        if not self.counts[old]:
+            del self.live[old]
+        state = self.state[node] = self._state_of(key)
+        self._join(node, state)
+        self.moves.append(node)
+        if self._columns is not None:
+            self._columns.update(node, key[1], key[2])
+
+    def _state_of(self, key: tuple[int, int, int]) -> int:
+        state = self._ids.get(key)
+        if state is None:
+            state = self._ids[key] = len(self.states)
+            self.states.append(key)
+            self.counts.append(0)
+            self._members.append([])
+        return state
+
+    def _join(self, node: int, state: int) -> None:
+        heappush(self._members[state], node)
+        if not self.counts[state]:
+            self.live[state] = None
+            self.births.append(state)
+        self.counts[state] += 1

@@ -1,0 +1,90 @@
+"""A request as a fleet counts it: whole numbers, the classes of nodes that may take it, what it must look out for."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from orchestrator.scheduler import filters
+from orchestrator.scheduler.load import Load
+from orchestrator.scheduler.node import Affinity, Node, Request
+from orchestrator.scheduler.score import micro
+
+NO_BOUND = -(1 << 62)  # who asks for nothing fits even where more is promised than there is
+SPREAD_WEIGHT = 10  # what one replica more in the same place weighs, beside the weights of affinities
+
+
+@dataclass(frozen=True, slots=True)
+class Domain:
+    """Classes of nodes that a request's preferences treat alike: the same values of its spread labels, and the same
+    sum of its label affinities."""
+
+    values: tuple[str, ...]
+    bonus: int
+    classes: frozenset[int]
+
+
+@dataclass(frozen=True, slots=True)
+class Want:
+    """`cpu` millionths of a core, `memory` bytes; `least_*`: what must be free. `key`: requests with the same one are
+    ranked alike. `particular`: more than free room tells nodes of one state apart."""
+
+    request: Request
+    key: object
+    cpu: int
+    memory: int
+    least_cpu: int
+    least_memory: int
+    domains: tuple[Domain, ...]
+    particular: bool
+    named: bool  # it asks for nodes by their names
+    wishes: tuple[Affinity, ...]  # soft, towards services
+    musts: tuple[Affinity, ...]  # required, towards services
+
+
+def want(request: Request, classes: Sequence[Node]) -> Want:
+    """`classes`: a node of each class."""
+    cpu, memory = micro(request.cpus), request.memory
+    least_cpu, least_memory = micro(request.cpus + request.spare_cpus), memory + request.spare_memory
+    towards = [one for one in request.affinities if one.service]
+    named = any(one.key in ("node.hostname", "node.id") for one in request.constraints)
+    particular = bool(
+        request.per_node or request.ports or request.devices or request.pids or request.volumes or towards or named
+    )
+    alike = (cpu, memory, least_cpu, least_memory, request.constraints, request.runtime, request.architecture)
+    return Want(
+        request,
+        request if particular or request.spread or request.affinities else alike,
+        cpu,
+        memory,
+        least_cpu if least_cpu else NO_BOUND,
+        least_memory if least_memory else NO_BOUND,
+        _domains(request, classes),
+        particular,
+        named,
+        tuple(one for one in towards if not one.required),
+        tuple(one for one in towards if one.required),
+    )
+
+
+def _domains(request: Request, classes: Sequence[Node]) -> tuple[Domain, ...]:
+    found: dict[tuple[tuple[str, ...], int], list[int]] = {}
+    for number, node in enumerate(classes):
+        if suits(request, node):
+            values = tuple(filters.value_of(key, node) or "" for key in request.spread)
+            bonus = sum(
+                one.weight
+                for one in request.affinities
+                if one.label and not one.required and node.labels.get(one.label[0]) == one.label[1]
+            )
+            found.setdefault((values, bonus), []).append(number)
+    return tuple(Domain(values, bonus, frozenset(members)) for (values, bonus), members in found.items())
+
+
+def suits(request: Request, node: Node) -> bool:
+    """Whether a node of this class can ever take it, whatever lies there. Names of nodes are looked at elsewhere."""
+    nothing = Load()
+    by_class = (one for one in request.constraints if one.key not in ("node.hostname", "node.id"))
+    return all(filters.holds(one, node) for one in by_class) and not any(
+        rule(request, node, nothing) for key, rule in filters.STATIC.items() if key != "constraint"
+    )

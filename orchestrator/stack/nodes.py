@@ -1,0 +1,172 @@
+"""A node file: the nodes that a stack is to be placed on, read with the same care as a stack file.
+
+nodes: [{name: n1, cpus: 4, memory: 8G, labels: {disk: ssd}}, …]     or
+shape: {cpus: 8, memory: 16G}
+count: 20
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from orchestrator import units
+from orchestrator.errors import Mistake
+from orchestrator.scheduler.filters import canonical
+from orchestrator.scheduler.node import Node
+from orchestrator.stack import text
+from orchestrator.stack.context import Context
+from orchestrator.stack.context import text as word
+from orchestrator.stack.places import Complaints, Path, did_you_mean, quoted, shown_name
+
+MOST = 100_000  # nodes that `count` may ask for
+# ruff: noqa: SIM905 (words in a row read better than a column of quotes)
+KEYS = (
+    "name cpus memory pids labels engine_labels role architecture os runtimes devices reserve oversubscribe ready"
+    " cordoned drained"
+).split()
+
+
+@dataclass(frozen=True, slots=True)
+class NodeFile:
+    """`alike`: the file gives one shape and a count, so that only the number of nodes in use matters."""
+
+    nodes: tuple[Node, ...]
+    alike: bool = False
+
+
+def read(path: str, directory: str, environment: Mapping[str, str]) -> NodeFile:
+    """The nodes in the file at `path`. Raises Mistake with every complaint, each with its place."""
+    complaints = Complaints()
+    where = os.path.normpath(os.path.join(directory, path))
+    try:
+        with open(where, "rb") as file:
+            raw = file.read(text.LARGEST + 1)
+    except OSError as error:
+        raise Mistake(f"cannot read {path}: {(error.strerror or str(error)).lower()}") from error
+    source, root = text.compose(raw, shown_name(where, directory), where, complaints)
+    complaints.raise_if_any()
+    assert root is not None
+    document = text.read(source, root, dict(environment), complaints)
+    context = Context("nodes", directory, environment, document.marks, complaints)
+    found = _file(context, document.data)
+    complaints.raise_if_any()
+    return found
+
+
+def _file(context: Context, data: dict[str, Any]) -> NodeFile:
+    for key in data:
+        if key not in ("nodes", "shape", "count") and not key.startswith("x-"):
+            hint = did_you_mean(key, ("nodes", "shape", "count"))
+            context.complain((key,), f"unknown key {quoted(key)}{hint}", key=True)
+    if "nodes" in data and "shape" in data:
+        context.complain(("shape",), "write either 'nodes' or 'shape' and 'count'", key=True)
+    if isinstance(data.get("shape"), dict):
+        return NodeFile(_alike(context, data), alike=True)
+    if not isinstance(data.get("nodes"), list) or not data["nodes"]:
+        context.complain(("nodes",), "expected a list of nodes, such as [{name: n1, cpus: 4, memory: 8G}]")
+        return NodeFile(())
+    nodes: list[Node] = []
+    lines: dict[str, int] = {}
+    for index, item in enumerate(data["nodes"]):
+        path: Path = ("nodes", index)
+        if not isinstance(item, dict):
+            context.complain(
+                path, f"expected a node such as {{name: n1, cpus: 4, memory: 8G}}, but found {quoted(item)}"
+            )
+            continue
+        node = _node(context, item, path, word(item.get("name")) or f"n{index + 1}")
+        line = context.marks[path][1].start_mark.line + 1
+        if node.name in lines:
+            place = (*path, "name") if "name" in item else path
+            context.complain(place, f"a node called {quoted(node.name)} stands on line {lines[node.name]} already")
+        lines.setdefault(node.name, line)
+        nodes.append(node)
+    return NodeFile(tuple(nodes))
+
+
+def _alike(context: Context, data: dict[str, Any]) -> tuple[Node, ...]:
+    one = _node(context, data["shape"], ("shape",), "n")
+    count = data.get("count", 1)
+    if not isinstance(count, int) or isinstance(count, bool) or not 0 < count <= MOST:
+        context.complain(("count",), f"expected a number of nodes from 1 to {MOST}, but found {quoted(count)}")
+        count = 1
+    return tuple(replace(one, name=f"n{number}") for number in range(1, count + 1))
+
+
+def _node(context: Context, item: dict[str, Any], path: Path, name: str) -> Node:
+    for key in item:
+        if key not in KEYS and not key.startswith("x-"):
+            context.complain((*path, key), f"unknown key {quoted(key)}{did_you_mean(key, KEYS)}", key=True)
+    cpus = _room(context, item, path, "cpus", units.cpus)
+    memory = int(_room(context, item, path, "memory", units.size))
+    reserve = _map(context, item, path, "reserve")
+    here = (*path, "reserve")
+    kept_cpus = context.read(reserve, here, "cpus", units.cpus, 0.0)
+    kept_memory = context.read(reserve, here, "memory", units.size, 0)
+    if (cpus and kept_cpus >= cpus) or (memory and kept_memory >= memory):
+        context.complain(here, "nothing is left: the reserve is as large as the node", key=True)
+    ratios = _map(context, item, path, "oversubscribe")
+    return Node(
+        name=name,
+        cpus=round(cpus - kept_cpus, 6),
+        memory=memory - kept_memory,
+        ready=bool(item.get("ready", True)),
+        labels=_words(_map(context, item, path, "labels")),
+        pids=_count(context, item, path, "pids"),
+        devices={
+            key: _count(context, devices, (*path, "devices"), key)
+            for devices in [_map(context, item, path, "devices")]
+            for key in devices
+        },
+        runtimes=tuple(map(str, item.get("runtimes") or ())),
+        architecture=canonical(word(item.get("architecture"))),
+        os=word(item.get("os")) or "linux",
+        role=word(item.get("role")) or "worker",
+        engine_labels=_words(_map(context, item, path, "engine_labels")),
+        cordoned=bool(item.get("cordoned", False)),
+        drained=bool(item.get("drained", False)),
+        cpu_ratio=_ratio(context, ratios, (*path, "oversubscribe"), "cpus"),
+        memory_ratio=_ratio(context, ratios, (*path, "oversubscribe"), "memory"),
+    )
+
+
+def _room(context: Context, item: Mapping[str, Any], path: Path, key: str, reader: Callable[[Any], float]) -> float:
+    """Cores or bytes; 0, with a complaint, where it is missing, none, or no amount."""
+    if item.get(key) is None:
+        context.complain(path, f"{key!r} is missing")
+        return 0.0
+    amount = context.read(item, path, key, reader, -1.0)
+    if amount == 0:
+        context.complain((*path, key), f"is {word(item[key])}: a node without {key} can take nothing")
+    return max(amount, 0.0)
+
+
+def _map(context: Context, item: Mapping[str, Any], path: Path, key: str) -> dict[str, Any]:
+    value = item.get(key)
+    if value is None or isinstance(value, dict):
+        return value or {}
+    context.complain((*path, key), f"expected a map, but found {quoted(value)}")
+    return {}
+
+
+def _words(written: Mapping[str, Any]) -> dict[str, str]:
+    return {key: word(value) for key, value in written.items()}
+
+
+def _count(context: Context, item: Mapping[str, Any], path: Path, key: str) -> int:
+    value = item.get(key, 0)
+    if isinstance(value, bool) or not isinstance(value, int) or value < 0:
+        context.complain((*path, key), f"expected a whole number, 0 or more, but found {quoted(value)}")
+        return 0
+    return value
+
+
+def _ratio(context: Context, item: Mapping[str, Any], path: Path, key: str) -> float:
+    value = item.get(key, 1.0)
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value <= 100:
+        context.complain((*path, key), f"expected a ratio such as 1.5 (at most 100), but found {quoted(value)}")
+        return 1.0
+    return float(value)
