@@ -33,6 +33,7 @@ COMMANDS = {
     "config": "Check the stack file and show it with everything filled in",
     "explain": "Explain a key of the stack file",
     "fit": "Say where everything would go on given nodes, or why it would not fit",
+    "simulate": "Run the decider on nodes that are only on paper, in virtual time",
     "graph": "Show which service waits for which",
     "events": "Show what happens, and why, as it happens",
     "ls": "List the stacks on this machine",

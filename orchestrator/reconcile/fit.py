@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -41,7 +42,7 @@ def fit(stack: Stack, nodes: Sequence[Node], *, at_once: bool = False, fewest: b
     found = batch.fewest(requests, nodes) if fewest and nodes else None
     if found is None:
         found = _in_order(ones, requests, nodes, at_once)
-    fleet = Fleet(nodes, requests.values())
+    fleet = Fleet(nodes, Counter(requests.values()).items())
     for one in ones:
         if one.name in found:
             fleet.put(one.request, found[one.name], one.name)
@@ -57,7 +58,7 @@ def wanted(stack: Stack, nodes: Sequence[Node]) -> Iterator[One]:
     requests = {service.name: asked(service, stack) for service in services}
     for service in sorted(services, key=lambda service: -requests[service.name].priority):
         for slot in range(1, service.replicas + 1):
-            yield One(service.name, slot, named(stack.name, service.name, slot), requests[service.name])
+            yield One(service.name, slot, named(stack.name, service, slot), requests[service.name])
 
 
 def _written(stack: Stack, service: Service) -> tuple[int, int, int]:
@@ -81,7 +82,7 @@ def _in_order(
 
 
 def _one_by_one(order: Sequence[str], requests: dict[str, Request], nodes: Sequence[Node]) -> dict[str, str]:
-    fleet = Fleet(nodes, requests.values())
+    fleet = Fleet(nodes, Counter(requests.values()).items())
     hopeless: set[Request] = set()  # room only shrinks: what was refused once is refused again
     found = {}
     for name in order:

@@ -104,7 +104,7 @@ def prepare(scene: Scene, service: str) -> Iterator[Line]:
     if failure and (until := failure.at + setback(failure.count)) > turn.now:
         yield Hold(subject, failure.why, until, outlook="failing")
     elif isinstance(check(scene, definition), Met):
-        place = turn.room.find(definition.reservations)
+        place = turn.room.find(scene.stack.name, definition, subject)
         if isinstance(place, Placed):
             replica = scene.blueprint.replica(definition, 0)
             yield Prepare(subject, replica, place.node, "its hooks have not run for this definition")
@@ -149,7 +149,9 @@ def keep(scene: Scene, slot: Slot) -> Iterator[Line]:
     container = slot.container
     if not scene.turn.world.busy.isdisjoint((slot.replica.name, container.name if container else "")):
         return
-    if container is None:
+    if container is not None and slot.left:
+        yield Remove(container.name, container.id, "it left its node")
+    elif container is None:
         if not slot.done:
             rolling = scene.rolling(slot.replica.service)
             yield start(scene, slot, rolling.why if rolling and rolling.order == "start-first" else "missing")
@@ -179,7 +181,7 @@ def start(scene: Scene, slot: Slot, why: str) -> Line:
     if failure and (until := failure.at + setback(failure.count)) > turn.now:
         return Hold(replica.name, failure.why, until, outlook="failing")
     existing = slot.container
-    place = turn.room.find(replica.definition.reservations, replica.name, stays=existing, leaves=existing)
+    place = turn.room.find(replica.stack, replica.definition, replica.name, stays=existing, leaves=existing)
     if isinstance(place, Refused):
         return Hold(replica.name, place.why, outlook="parked")
     remark = f"; {needs.remark}" if needs.remark else ""
@@ -196,7 +198,7 @@ def replace(scene: Scene, slot: Slot, container: Container, why: str) -> Line:
         return rollout.held(scene, slot, rolling)
     why += f"; {rolling.said}" if rolling.said else ""
     needs = check(scene, slot.replica.definition)
-    place = scene.turn.room.find(slot.replica.definition.reservations, container.name, leaves=container)
+    place = scene.turn.room.find(container.stack, slot.replica.definition, container.name, leaves=container)
     if isinstance(needs, Met) and isinstance(place, Placed):
         if scene.unprepared(container.service):
             return unprepared(scene, slot)

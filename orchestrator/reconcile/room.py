@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 
 from orchestrator.reconcile.world import Container, Wanted, World
 from orchestrator.scheduler.fleet import Fleet
 from orchestrator.scheduler.node import Placed, Refused, Request
-from orchestrator.scheduler.place import answer
 from orchestrator.scheduler.refusal import refuse
-from orchestrator.stack.model import Service
+from orchestrator.stack.model import Service, Stack
+from orchestrator.stack.placement import asked
+
+NOWHERE = -1  # a volume lies on a node that is not there
 
 
 class Room:
@@ -19,6 +21,7 @@ class Room:
         self._world = world
         self._wanted = wanted
         self._fleet: Fleet | None = None
+        self._asked: dict[int, tuple[Service, Request]] = {}
         # By stack: whether a container that does not run keeps its room. Else what waits for room would slip in while
         # a replica is being replaced, or waits for its next start.
         self.claims: dict[str, Callable[[Container], bool]] = {}
@@ -28,11 +31,16 @@ class Room:
         return self._fleet or self._count()
 
     def find(
-        self, request: Request, name: str, stays: Container | None = None, leaves: Container | None = None
+        self,
+        stack: str,
+        service: Service,
+        name: str,
+        stays: Container | None = None,
+        leaves: Container | None = None,
     ) -> Placed | Refused:
-        """A place for `request` of the replica `name`. `stays`: an existing container runs where it is. `leaves`: its
-        room counts as free."""
-        fleet = self.fleet
+        """A place for the replica `name`. `stays`: an existing container runs where it is. `leaves`: its room counts as
+        free."""
+        fleet, request = self.fleet, self.asked(stack, service)
         if stays is not None and stays.node not in fleet.names:
             return Refused(f"its node {stays.node} is gone")
         left = fleet.drop(leaves.name) if leaves is not None and leaves.name in fleet.where else None
@@ -40,52 +48,62 @@ class Room:
             if stays is not None:
                 fits = fleet.fits(request, fleet.names[stays.node])
                 return Placed(stays.node, "where it is") if fits else refuse(fleet, request, name, stays.node)
-            return answer(fleet, request, name)
+            number = fleet.pick(request)
+            return Placed(fleet.nodes[number].name, "") if number is not None else refuse(fleet, request, name)
         finally:
             if left is not None and leaves is not None:
                 fleet.put(left[0], fleet.nodes[left[1]].name, leaves.name)
 
-    def take(self, node: str, request: Request, name: str) -> None:
+    def take(self, node: str, stack: str, service: Service, name: str) -> None:
         fleet = self.fleet
         if node in fleet.names and name not in fleet.where:
-            fleet.put(request, node, name)
+            fleet.put(self.asked(stack, service), node, name)
+
+    def asked(self, stack: str, service: Service) -> Request:
+        """What a replica asks for; worked out once a turn for each definition."""
+        found = self._asked.get(id(service))
+        if found is None:
+            wanted = self._wanted.get(stack)
+            home = wanted.stack if wanted is not None else Stack(stack, "/", (), {})
+            found = self._asked[id(service)] = (service, asked(service, home))
+        return found[1]
 
     def _count(self) -> Fleet:
         self._fleet = fleet = Fleet(self._world.nodes, self._expected())
+        for volume, home in self._world.volume_nodes.items():
+            fleet.volumes[volume] = fleet.names.get(home, NOWHERE)
         busy = set(self._world.busy)
         for container in self._world.containers:
             claims = self.claims.get(container.stack)
             if container.phase == "running" or container.name in busy or (claims and claims(container)):
-                self.take(container.node, self._reserved(container), container.name)
+                service = self._definition(container.stack, container.service) or container.service_definition
+                if service is not None:
+                    self.take(container.node, container.stack, service, container.name)
             busy.discard(container.name)
         for name in busy:  # being created: nobody has seen yet on which node, so it counts on each
-            request = self._reserved_by_name(name)
-            for node in self._world.nodes if request else ():
-                fleet.block(node.name, request.cpus, request.memory) if request else None
+            stack, service = self._named(name)
+            request = self.asked(stack, service) if service is not None else Request()
+            if request.cpus or request.memory:
+                for node in self._world.nodes:
+                    fleet.block(node.name, request.cpus, request.memory)
         return fleet
 
-    def _expected(self) -> list[Request]:
-        """What all that is wanted asks for: its mean tells which room on a node can be used."""
-        return [
-            service.reservations
-            for wanted in self._wanted.values()
-            for service in wanted.stack.services.values()
-            for _ in range(wanted.scale.get(service.name, service.replicas))
-        ]
+    def _expected(self) -> Iterator[tuple[Request, int]]:
+        """What all that is wanted asks for, and how often: its mean tells which room on a node can be used."""
+        for name, wanted in self._wanted.items():
+            for service in wanted.stack.services.values():
+                yield self.asked(name, service), wanted.scale.get(service.name, service.replicas)
 
-    def _reserved(self, container: Container) -> Request:
-        """As the file says now: reservations are no part of what a container is made from."""
-        definition = self._definition(container.stack, container.service) or container.service_definition
-        return definition.reservations if definition else Request()
-
-    def _reserved_by_name(self, name: str) -> Request | None:
+    def _named(self, name: str) -> tuple[str, Service | None]:
+        """The stack and service of a container's name."""
         for stack in self._wanted:
             if name.startswith(f"{stack}-"):
                 definition = self._definition(stack, name[len(stack) + 1 :].rpartition("-")[0])
                 if definition:
-                    return definition.reservations
-        return None
+                    return stack, definition
+        return "", None
 
     def _definition(self, stack: str, service: str) -> Service | None:
+        """As the file says now: reservations are no part of what a container is made from."""
         wanted = self._wanted.get(stack)
         return (wanted.stack.services.get(service) or wanted.orphans.get(service)) if wanted else None

@@ -99,8 +99,7 @@ class Virtual:
             case Remove(subject=name):
                 self.containers.pop(name, None)
             case Stop(subject=name) if name in self.containers:
-                cause = "moved" if action.moved else "unhealthy" if action.failure else "asked"
-                self.end(name, 143, cause)
+                self.end(name, 143, "moved" if action.moved else "unhealthy" if action.failure else "asked")
             case Start():
                 self.start(action)
 

@@ -36,10 +36,16 @@ class Slot:
         return None if self.outdated or self.restart else self.container
 
     @property
+    def left(self) -> bool:
+        """It had to leave its node (drained, or for one of higher priority): its slot is to be filled anew."""
+        there = self.container
+        return there is not None and there.phase == "exited" and bool(there.exits) and there.exits[-1].cause == "moved"
+
+    @property
     def comes_back(self) -> bool:
         """It has ended, or never ran, and will run again (or its successor will): it keeps its room meanwhile."""
         there = self.container
-        if there is None or there.phase == "running":
+        if there is None or there.phase == "running" or self.left:
             return False
         return bool(self.outdated or self.restart) or there.phase == "created" or isinstance(self.next, Again)
 

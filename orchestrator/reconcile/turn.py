@@ -44,7 +44,7 @@ class Turn:
                 self.holds[line.subject] = line
                 continue
             if isinstance(line, Start) and line.container is None:  # one that exists has its room
-                self.room.take(line.node, line.replica.definition.reservations, line.replica.name)
+                self.room.take(line.node, line.replica.stack, line.replica.definition, line.replica.name)
             self._actions.append(line)
 
     def _not_at_once(self, line: Line) -> Line:

@@ -64,11 +64,8 @@ class World:
     volumes: frozenset[str] = frozenset()
     busy: frozenset[str] = frozenset()
     failures: Mapping[str, Failure] = field(default_factory=dict)
-<<<<<<< HEAD
     done: frozenset[tuple[str, str, int, str]] = frozenset()
-=======
     volume_nodes: Mapping[str, str] = field(default_factory=dict)  # where each volume lies, as far as it is known
->>>>>>> 7627f2f (The scheduler: a fleet with an index, refusals that say what would help, fit and simulate)
 
 
 @dataclass(frozen=True, slots=True)

@@ -112,13 +112,13 @@ def _by_fleet(asked: Mapping[str, Request], nodes: Sequence[Node]) -> dict[str, 
 
 
 def _placed(order: Sequence[str], asked: Mapping[str, Request], nodes: Sequence[Node]) -> dict[str, str]:
-    fleet = Fleet(nodes, asked.values())
+    fleet = Fleet(nodes, Counter(asked.values()).items())
     found = ((name, fleet.place(asked[name], name)) for name in order)
     return {name: node for name, node in found if node is not None}
 
 
 def _fits(request: Request, node: Node) -> bool:
-    return Fleet([node], [request]).pick(request) is not None
+    return Fleet([node], [(request, 1)]).pick(request) is not None
 
 
 def _plain(request: Request) -> bool:

@@ -49,7 +49,9 @@ def faults(fleet: Fleet, request: Request) -> list[Faults]:
                     found[name] = text
             for volume in request.volumes:
                 if fleet.volumes.get(volume, number) != number:
-                    found["volume"] = f"without volume {volume} (on {fleet.nodes[fleet.volumes[volume]].name})"
+                    there = fleet.volumes[volume]
+                    where = f"on {fleet.nodes[there].name}" if there >= 0 else "its node is gone"
+                    found["volume"] = f"without volume {volume} ({where})"
         cpu_short = max(least_cpu - cpu, 0) if least_cpu else 0
         memory_short = max(least_memory - memory, 0) if least_memory else 0
         if cpu_short:

@@ -32,10 +32,11 @@ class Fleet:
     `live`: states that some node is in; `births`, `moves`: states that came to life, nodes that changed, in order.
     """
 
-    def __init__(self, nodes: Iterable[Node], expected: Iterable[Request] | None = None, *, fast: bool = True) -> None:
-        """`expected`: the requests to come, as far as they are known; None: their mean is learnt from those that come.
-
-        `fast`: use numpy where it is installed; the answers are the same.
+    def __init__(
+        self, nodes: Iterable[Node], expected: Iterable[tuple[Request, int]] | None = None, *, fast: bool = True
+    ) -> None:
+        """`expected`: the requests to come and how many of each, as far as they are known; None: their mean is learnt
+        from those that come. `fast`: use numpy where it is installed; the answers are the same.
         """
         self.nodes, kinds = by_class(nodes)
         self.names = {node.name: number for number, node in enumerate(self.nodes)}
@@ -70,9 +71,9 @@ class Fleet:
         self._learns = expected is None
         self._seen, self._sum_cpu, self._sum_memory = 0, 0.0, 0
         self._look_at = 1
-        for request in expected or ():
-            self._sum_cpu += request.cpus
-            self._sum_memory += request.memory
+        for request, count in expected or ():
+            self._sum_cpu += request.cpus * count
+            self._sum_memory += request.memory * count
         if not self._learns:
             self.mix = mix(self._sum_cpu * CORE, self._sum_memory, self._largest)
 

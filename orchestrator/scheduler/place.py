@@ -79,7 +79,7 @@ def table(fleet: Fleet, request: Request) -> tuple[Row, ...]:
 def fleet_of(nodes: Sequence[Node], occupants: Iterable[Occupant], asked: Iterable[Request] = ()) -> Fleet:
     """The nodes with what lies on them. The mean request is that of all who are there and those who ask."""
     there = list(occupants)
-    fleet = Fleet(nodes, [*(one.request for one in there), *asked])
+    fleet = Fleet(nodes, [*((one.request, 1) for one in there), *((request, 1) for request in asked)])
     for one in there:
         if one.node in fleet.names:
             fleet.put(one.request, one.node, one.name)

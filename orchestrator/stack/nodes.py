@@ -20,6 +20,7 @@ from orchestrator.stack import text
 from orchestrator.stack.context import Context
 from orchestrator.stack.context import text as word
 from orchestrator.stack.places import Complaints, Path, did_you_mean, quoted, shown_name
+from orchestrator.stack.reading import Reader
 
 MOST = 100_000  # nodes that `count` may ask for
 # ruff: noqa: SIM905 (words in a row read better than a column of quotes)
@@ -40,17 +41,17 @@ class NodeFile:
 def read(path: str, directory: str, environment: Mapping[str, str]) -> NodeFile:
     """The nodes in the file at `path`. Raises Mistake with every complaint, each with its place."""
     complaints = Complaints()
+    reader = Reader()
     where = os.path.normpath(os.path.join(directory, path))
     try:
-        with open(where, "rb") as file:
-            raw = file.read(text.LARGEST + 1)
+        raw = reader.read(where, text.LARGEST + 1)
     except OSError as error:
         raise Mistake(f"cannot read {path}: {(error.strerror or str(error)).lower()}") from error
     source, root = text.compose(raw, shown_name(where, directory), where, complaints)
     complaints.raise_if_any()
     assert root is not None
     document = text.read(source, root, dict(environment), complaints)
-    context = Context("nodes", directory, environment, document.marks, complaints)
+    context = Context("nodes", directory, environment, document.marks, complaints, reader)
     found = _file(context, document.data)
     complaints.raise_if_any()
     return found
