@@ -39,7 +39,7 @@ class Record:
     """One container. Times are CLOCK_MONOTONIC seconds, `*_wall` seconds since the epoch.
 
     `ending`: why we are taking it down just now, None while nobody does. `addresses` and `network_keys` (the key in
-    the stack file): by host-side network name, the one with the default route first.
+    the stack file): by host-side network name, in the order of its interfaces.
     """
 
     id: str

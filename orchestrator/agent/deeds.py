@@ -155,7 +155,7 @@ class Hands:
         try:
             for attached, key in _networks_of(service, wish.stack):
                 wanted_address = service.networks[key].ipv4_address
-                record.addresses[attached] = self.wiring.lease(attached, record.name, wanted_address)
+                record.addresses[attached] = self.wiring.lease(wish.stack.networks[key], record.name, wanted_address)
                 record.network_keys[attached] = key
             os.mkdir(bundle, 0o700)
             os.mkdir(f"{bundle}/etc", 0o700)
@@ -401,7 +401,7 @@ def _command(service: Service, image: images.Image) -> list[str]:
 
 
 def _networks_of(service: Service, stack: Stack) -> list[tuple[str, str]]:
-    """(host-side name, key) of a service's networks: the highest priority first, it gets the default route."""
+    """(host-side name, key) of a service's networks: the highest priority first."""
     keys = sorted(service.networks, key=lambda key: (-service.networks[key].priority, stack.networks[key].internal))
     return [(stack.networks[key].name, key) for key in keys]
 

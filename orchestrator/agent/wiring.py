@@ -18,7 +18,7 @@ from orchestrator.errors import Conflict, Missing
 from orchestrator.network import attach, bridges, firewall, pool, ports, zones
 from orchestrator.reconcile.world import Wanted
 from orchestrator.root import Root
-from orchestrator.stack.model import Network, Port, Service
+from orchestrator.stack.model import Attachment, Network, Port, Service
 
 Held = tuple[str, int, str]  # host address, port, protocol
 
@@ -82,7 +82,7 @@ class Wiring:
             self._addresses[network.name] = {}
         name = self._root.bridge(lease.number)
         prefix = lease.subnet.rpartition("/")[2]
-        self._bridges[name] = bridges.make(name, f"{lease.gateway}/{prefix}")
+        self._bridges[name] = bridges.make(name, f"{lease.gateway}/{prefix}", network.mtu, network.interface)
         for record in self._containers:  # none, unless a bridge that was in use is made again
             if record.phase == "running" and network.name in record.addresses:
                 attach.join(self._host_name(record, list(record.addresses).index(network.name)), self._bridges[name])
@@ -102,15 +102,15 @@ class Wiring:
 
     # addresses
 
-    def lease(self, network: str, container: str, wanted: str | None) -> str:
+    def lease(self, written: Network, container: str, wanted: str | None) -> str:
         """The address of a container in a network: the one it had, else the one written, else a free one."""
-        lease = self.leases.get(network)
+        network, lease = written.name, self.leases.get(written.name)
         if lease is None:
             raise Missing(f"cannot attach {container} to network {network!r}: it does not exist")
         mine = self._addresses[network]
         address = mine.get(container)
         if address is None or (wanted is not None and address != wanted):
-            address = self._free_address(lease, container, wanted)
+            address = self._free_address(lease, container, wanted, written)
             mine[container] = address
             self._latest[network] = address
             self._store.put_address(network, container, address)
@@ -125,7 +125,7 @@ class Wiring:
                     leased[record.name] = address
                     self._store.put_address(network, record.name, address)
 
-    def _free_address(self, lease: NetworkLease, container: str, wanted: str | None) -> str:
+    def _free_address(self, lease: NetworkLease, container: str, wanted: str | None, written: Network) -> str:
         mine = self._addresses[lease.name]
         others = {address: who for who, address in mine.items() if who != container}
         if wanted is not None:
@@ -133,8 +133,9 @@ class Wiring:
             if holder is not None and self._containers.named(holder) is not None:
                 raise Conflict(f"cannot give {container} the address {wanted}: {holder} has it")
             return wanted
+        latest, kept = self._latest.get(lease.name), {lease.gateway, *written.reserved}
         try:
-            return pool.choose_address(lease.subnet, {*others, lease.gateway}, self._latest.get(lease.name))
+            return pool.choose_address(lease.subnet, {*others, *kept}, latest, written.ip_range)
         except Conflict:
             # Only now do slots that are gone give their address back: a replaced container keeps its own.
             gone = [who for who in mine if who != container and self._containers.named(who) is None]
@@ -143,7 +144,7 @@ class Wiring:
             for who in gone:
                 del mine[who]
                 self._store.drop_address(lease.name, who)
-            return pool.choose_address(lease.subnet, {*mine.values(), lease.gateway}, self._latest.get(lease.name))
+            return pool.choose_address(lease.subnet, {*mine.values(), *kept}, latest, written.ip_range)
 
     def connect(self, record: Record) -> None:
         """Wire a created container to its networks. Raises HostRefused.
@@ -157,14 +158,16 @@ class Wiring:
             lease = self.leases[name]
             bridge = self._root.bridge(lease.number)
             prefix = lease.subnet.rpartition("/")[2]
+            attached = record.definition.networks.get(record.network_keys[name], Attachment())
             attach.attach(
                 record.pid or 0,
                 host_name=self._host_name(record, number),
                 bridge_index=self._bridges[bridge],
                 address=f"{address}/{prefix}",
                 gateway=lease.gateway if name == outward else None,
-                inside=f"eth{number}",
-                mac=pool.mac(address),
+                inside=attached.interface_name or f"eth{number}",
+                mac=attached.mac_address or pool.mac(address),
+                mtu=bridges.mtu(bridge),
             )
 
     def _host_name(self, record: Record, number: int) -> str:
@@ -287,8 +290,10 @@ class Wiring:
 
     def _outward(self, record: Record) -> str | None:
         """The network through which a container meets the world; None where all of its networks are internal."""
-        known = (name for name in record.addresses if name in self.leases)
-        return next((name for name in known if not self.leases[name].internal), None)
+        open_ = [name for name in record.addresses if name in self.leases and not self.leases[name].internal]
+        attached, keys = record.definition.networks, record.network_keys
+        chosen = {name: attached[keys[name]].gw_priority if keys[name] in attached else 0 for name in open_}
+        return max(open_, key=lambda name: chosen[name]) if open_ else None
 
     def _release_ports(self, published: set[Held], services: Mapping[tuple[str, str], Service]) -> None:
         wanted = {(p.host_ip, n, p.protocol) for (s, _), svc in services.items() for p, n in self.published(s, svc)}

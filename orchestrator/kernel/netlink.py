@@ -21,9 +21,10 @@ NLM_F_REPLACE, NLM_F_EXCL, NLM_F_CREATE, NLM_F_APPEND = 0x100, 0x200, 0x400, 0x8
 NLMSG_ERROR, NLMSG_DONE = 2, 3
 
 RTM_NEWLINK, RTM_DELLINK, RTM_GETLINK, RTM_NEWADDR, RTM_DELADDR, RTM_GETADDR = 16, 17, 18, 20, 21, 22
-RTM_NEWROUTE, RTM_GETROUTE = 24, 26
+RTM_NEWROUTE, RTM_GETROUTE, RTM_NEWLINKPROP = 24, 26, 108
 IFLA_ADDRESS, IFLA_IFNAME, IFLA_MASTER, IFLA_LINKINFO, IFLA_NET_NS_PID = 1, 3, 10, 18, 19
 IFLA_NUM_TX_QUEUES, IFLA_NUM_RX_QUEUES = 31, 32
+IFLA_MTU, IFLA_PROP_LIST, IFLA_ALT_IFNAME = 4, 52, 53
 IFLA_INFO_KIND, IFLA_INFO_DATA, IFLA_INFO_SLAVE_KIND, IFLA_INFO_SLAVE_DATA, VETH_INFO_PEER = 1, 2, 4, 5, 1
 IFLA_BR_MCAST_SNOOPING, IFLA_BRPORT_MODE = 23, 4
 IFA_ADDRESS, IFA_LOCAL, IFA_BROADCAST = 1, 2, 4
@@ -151,17 +152,28 @@ def new_bridge(name: str, mac: bytes) -> bytes:
     )
 
 
-def new_veth(name: str, master: int, pid: int, peer: str, mac: bytes) -> bytes:
+def set_mtu(index: int, mtu: int) -> bytes:
+    return _change_link(RTM_NEWLINK, 0, number(IFLA_MTU, mtu), index=index)
+
+
+def further_name(index: int, name: str) -> bytes:
+    """One more name that the link is found by (`ip link property add`, Linux 5.5)."""
+    names = nested(IFLA_PROP_LIST, text(IFLA_ALT_IFNAME, name))
+    return _change_link(RTM_NEWLINKPROP, NLM_F_CREATE | NLM_F_EXCL | NLM_F_APPEND, names, index=index)
+
+
+def new_veth(name: str, master: int, pid: int, peer: str, mac: bytes, mtu: int = 0) -> bytes:
     """A veth: the host's end up and in bridge `master`, the other end, still down, in the network namespace of `pid`.
 
     The peer cannot be brought up here: with IFF_UP in its header the kernel answers ENOTCONN.
     """
     one_queue = number(IFLA_NUM_TX_QUEUES, 1) + number(IFLA_NUM_RX_QUEUES, 1)
     other = _LINK.pack(0, 0, 0, 0, 0) + text(IFLA_IFNAME, peer) + attribute(IFLA_ADDRESS, mac)
-    other += number(IFLA_NET_NS_PID, pid) + one_queue
+    size = number(IFLA_MTU, mtu) if mtu else b""
+    other += number(IFLA_NET_NS_PID, pid) + one_queue + size
     data = nested(IFLA_INFO_DATA, attribute(VETH_INFO_PEER, other))
     info = nested(IFLA_LINKINFO, text(IFLA_INFO_KIND, "veth"), data)
-    attached = text(IFLA_IFNAME, name) + number(IFLA_MASTER, master) + one_queue
+    attached = text(IFLA_IFNAME, name) + number(IFLA_MASTER, master) + one_queue + size
     return _change_link(RTM_NEWLINK, NLM_F_CREATE | NLM_F_EXCL, attached, info, up=True)
 
 

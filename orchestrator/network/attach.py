@@ -20,8 +20,9 @@ _LOOPBACK = 1  # index of lo in every network namespace
 
 
 def attach(
-    pid: int, *, host_name: str, bridge_index: int, address: str, gateway: str | None, inside: str = "eth0", mac: str
-) -> None:
+    pid: int, *, host_name: str, bridge_index: int, address: str, gateway: str | None, inside: str = "eth0", mac: str,
+    mtu: int = 0,
+) -> None:  # fmt: skip
     """Give the network namespace of `pid` the interface `inside` with `address` ("10.1.0.5/24"), up, and lo up too.
 
     `gateway` becomes its default route; None: it speaks to its own network only, or has its default elsewhere.
@@ -30,7 +31,8 @@ def attach(
     hardware = bytes.fromhex(mac.replace(":", ""))
     try:
         with Netlink() as kernel:
-            kernel.run(netlink.new_veth(host_name, bridge_index, pid, inside, hardware), netlink.hairpin(host_name))
+            veth = netlink.new_veth(host_name, bridge_index, pid, inside, hardware, mtu)
+            kernel.run(veth, netlink.hairpin(host_name))
         try:
             switch("ipv6", host_name, "disable_ipv6", True)
             _furnish(pid, inside, address, gateway)

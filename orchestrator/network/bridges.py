@@ -16,9 +16,13 @@ from orchestrator.errors import HostRefused
 from orchestrator.kernel import netlink
 from orchestrator.kernel.netlink import Netlink
 
+USUAL_MTU = 1500
 
-def make(ifname: str, gateway: str) -> int:
+
+def make(ifname: str, gateway: str, mtu: int | None = None, further_name: str | None = None) -> int:
     """The bridge `ifname` with the address `gateway` ("10.1.0.1/24"), up; returns its index.
+
+    `mtu`: what its ports get too; `further_name`: one more that people find it by.
 
     What is there already is kept, what is missing or wrong is put right. Raises HostRefused.
     """
@@ -34,6 +38,11 @@ def make(ifname: str, gateway: str) -> int:
                 netlink.new_address(index, gateway),
                 netlink.link_up(index),
             )
+            if mtu is not None:
+                kernel.run(netlink.set_mtu(index, mtu))
+            if further_name is not None:
+                with _unless(errno.EEXIST):
+                    kernel.run(netlink.further_name(index, further_name))
         # A connection to 127.0.0.1 of the host that is sent to a container leaves with 127.0.0.1 as its source and
         # its answers arrive for it: both are martians unless allowed here. The firewall keeps everything else out.
         switch("ipv4", ifname, "route_localnet", True)
@@ -41,6 +50,16 @@ def make(ifname: str, gateway: str) -> int:
     except OSError as error:
         raise HostRefused(f"cannot make bridge '{ifname}' with address {gateway}: {error.strerror}") from error
     return index
+
+
+def mtu(ifname: str) -> int:
+    """What its ports are to have; 0 where it is the usual one."""
+    try:
+        with open(f"/sys/class/net/{ifname}/mtu") as file:
+            found = int(file.read())
+    except FileNotFoundError:
+        return 0
+    return 0 if found == USUAL_MTU else found
 
 
 def drop(ifname: str) -> None:

@@ -33,20 +33,26 @@ def choose_subnet(wanted: str | None, taken: Iterable[str]) -> str:
     raise Conflict(f"cannot choose a subnet: address pool exhausted, no free /{LENGTH} in {pools}; remove networks")
 
 
-def choose_address(subnet: str, taken: Set[str], after: str | None) -> str:
+def choose_address(subnet: str, taken: Set[str], after: str | None, within: str | None = None) -> str:
     """The first free address behind `after` (the last one leased), round the subnet; network, gateway, broadcast not.
+
+    `within`: a part of the subnet, from which alone is chosen.
 
     So an address that was just freed is the last to be given away again. Raises Conflict "address pool exhausted".
     """
     network = IPv4Network(subnet)
     low, high = int(network.network_address) + 2, int(network.broadcast_address) - 1
+    if within is not None:
+        part = IPv4Network(within)
+        low, high = max(low, int(part.network_address)), min(high, int(part.broadcast_address))
     start = min(max(int(IPv4Address(after)) + 1, low), high + 1) if after else low
     for value in itertools.chain(range(start, high + 1), range(low, start)):
         address = str(IPv4Address(value))
         if address not in taken:
             return address
+    count, place = max(high - low + 1, 0), within or subnet
     raise Conflict(
-        f"cannot choose an address: address pool exhausted, all {max(high - low + 1, 0)} of {subnet} are taken; "
+        f"cannot choose an address: address pool exhausted, all {count} of {place} are taken; "
         "write a larger subnet under ipam.config"
     )
 

@@ -10,8 +10,8 @@ from orchestrator import units
 from orchestrator.stack import grants, graph
 from orchestrator.stack.context import Context
 from orchestrator.stack.model import Network, Port, Service
+from orchestrator.stack.networks import BRIDGE
 from orchestrator.stack.places import Path, did_you_mean
-from orchestrator.stack.resources import BRIDGE
 
 WITHOUT_CHECK = ("host:/", "dir:/")  # images of these kinds carry no health check of their own
 

@@ -10,6 +10,7 @@ from typing import Any
 
 from orchestrator.errors import Mistake
 from orchestrator.stack import check, dotenv, grants, merge, obeyed, resources, schema, text
+from orchestrator.stack import networks as stack_networks
 from orchestrator.stack.context import Context
 from orchestrator.stack.files import NAMES, find
 from orchestrator.stack.interpolation import Malformed, interpolate
@@ -92,7 +93,9 @@ def _typed(
         made[key], ports = service(context, key, data["services"][key])
         published += [(key, port, where) for port, where in ports]
     made = {key: _without_absent(one, made) for key, one in made.items()}
-    networks = resources.networks(context, data.get("networks") or {}, (n for s in made.values() for n in s.networks))
+    networks = stack_networks.networks(
+        context, data.get("networks") or {}, (n for s in made.values() for n in s.networks)
+    )
     mounted = (mount.source for one in made.values() for mount in one.mounts if mount.kind == "volume" and mount.source)
     volumes = resources.volumes(context, data.get("volumes") or {}, mounted)
     granted = {

@@ -247,6 +247,10 @@ class Network:
     internal: bool = False
     external: bool = False
     labels: Mapping[str, str] = field(default_factory=dict)
+    ip_range: str | None = None  # addresses of containers are chosen from here
+    reserved: tuple[str, ...] = ()  # ipam.config[0].aux_addresses: never given to a container
+    mtu: int | None = None
+    interface: str | None = None  # a further name of its bridge on the host
 
 
 @dataclass(frozen=True, slots=True)

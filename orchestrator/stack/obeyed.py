@@ -48,16 +48,9 @@ REFUSED: dict[str, str] = {
     "services.*.runtime": REMOVE,
     "services.*.storage_opt": REMOVE,
     # its network
-    "services.*.mac_address": REMOVE,
     "services.*.networks.*.driver_opts": REMOVE,
-    "services.*.networks.*.gw_priority": REMOVE,
-    "services.*.networks.*.interface_name": REMOVE,
     "services.*.networks.*.ipv6_address": REMOVE,
     "services.*.networks.*.link_local_ips": REMOVE,
-    "services.*.networks.*.mac_address": REMOVE,
-    "networks.*.driver_opts": REMOVE,
-    "networks.*.ipam.config[].aux_addresses": REMOVE,
-    "networks.*.ipam.config[].ip_range": REMOVE,
     "networks.*.ipam.options": REMOVE,
     # its files
     "configs.*.template_driver": "write the content as it is to be",

@@ -12,7 +12,7 @@ from orchestrator.health.check import Check
 from orchestrator.policy import pull
 from orchestrator.policy.pull import PullPolicy
 from orchestrator.policy.restart import Condition, RestartPolicy
-from orchestrator.stack import dotenv, grants, mounts, ports, resources, rollout
+from orchestrator.stack import dotenv, grants, mounts, networks, ports, resources, rollout
 from orchestrator.stack.context import Context, text, words
 from orchestrator.stack.forms import listed, paired
 from orchestrator.stack.limits import limits, reserved
@@ -62,7 +62,7 @@ def service(context: Context, name: str, data: dict[str, Any]) -> tuple[Service,
         healthcheck_disabled=disabled,
         restart=restart(context, data, deploy, path),
         ports=tuple(port for port, _ in published),
-        networks=resources.attachments(context, data, path),
+        networks=networks.attachments(context, data, path),
         network_mode=data.get("network_mode") or None,
         mounts=mounts.mounts(context, data, path),
         grants=grants.grants(context, data, path),

@@ -55,9 +55,24 @@ STACK = f"""
         shm_size: 2m
         group_add: [mail, "4711"]
         security_opt: ["no-new-privileges:false", "seccomp:unconfined", systempaths=unconfined]
+      wired:
+        image: host:/
+        command: {WAITS}
+        networks:
+          lan: {{interface_name: lan0, mac_address: "02:42:ac:11:65:43"}}
+          out: {{gw_priority: 1}}
       alone: {{image: "host:/", command: {WAITS}, network_mode: none}}
       bridged: {{image: "host:/", command: {WAITS}, network_mode: bridge}}
       silent: {{image: "host:/", command: [sh, -c, "echo heard; exec sleep 3600"], logging: {{driver: none}}}}
+    networks:
+      lan:
+        driver_opts: {{com.docker.network.driver.mtu: "1380", com.docker.network.bridge.name: po-test-lan}}
+        ipam:
+          config:
+            - subnet: 10.213.7.0/24
+              ip_range: 10.213.7.128/30
+              aux_addresses: {{printer: 10.213.7.128, router: 10.213.7.129}}
+      out: {{}}
 """
 
 
@@ -148,6 +163,18 @@ def test_security_options_lift_what_they_say(stack: Pyorch) -> None:
     assert inside(stack, "walls", "grep -c ' /proc/[a-z]' /proc/self/mounts || true").strip() == "0", (
         "nothing is masked"
     )
+
+
+def test_interfaces_have_the_names_addresses_and_sizes_that_are_written(stack: Pyorch) -> None:
+    own = stack.ps()["words-wired-1"]["Addresses"]
+    assert own["words_lan"] == "10.213.7.130", "the first of its range that is not reserved"
+    lan = "/sys/class/net/lan0"
+    assert inside(stack, "wired", f"cat {lan}/address {lan}/mtu").split() == ["02:42:ac:11:65:43", "1380"]
+    default = inside(stack, "wired", "awk '$2 == \"00000000\" {print $1}' /proc/net/route").split()
+    assert default == ["eth1"], "the highest gw_priority has the default route"
+    index, mine = socket.if_nametoindex("po-test-lan"), Path("/sys/class/net").glob(f"po{stack.root.instance}b*")
+    (bridge,) = [link for link in mine if int((link / "ifindex").read_text()) == index]
+    assert (bridge / "mtu").read_text() == "1380\n"
 
 
 def test_a_range_of_host_ports_gives_a_free_one_of_it(stack: Pyorch) -> None:

@@ -28,6 +28,17 @@ def web(tmp_path: pathlib.Path, words: str) -> Service:
     return stack(tmp_path, words).services["web"]
 
 
+NETWORK = """
+name: s
+services: {web: {image: host:/, networks: [n]}}
+networks:
+  n:
+    driver_opts:
+      com.docker.network.driver.mtu: "1400"
+      com.docker.network.bridge.name: br-shop
+      com.docker.network.bridge.enable_icc: "true"
+    ipam: {config: [{subnet: 10.5.0.0/24, ip_range: 10.5.0.128/25, aux_addresses: {router: 10.5.0.9}}]}
+"""
 HOSTS = {"a": ("10.0.0.1",), "host.docker.internal": ("host-gateway",)}
 
 
@@ -63,6 +74,12 @@ HOSTS = {"a": ("10.0.0.1",), "host.docker.internal": ("host-gateway",)}
         ("external_links: ['other-db-1:old']", "lookup", Lookup(external_links={"old": "other-db-1"})),
         ("network_mode: none", "networks", {}),
         ("network_mode: bridge", "networks", {"(bridge)": Attachment()}),
+        ("mac_address: 02-42-AC-11-65-43", "networks", {"default": Attachment(mac_address="02:42:ac:11:65:43")}),
+        (
+            "networks: {default: {interface_name: lan0, gw_priority: 3, priority: 1}}",
+            "networks",
+            {"default": Attachment((), None, 1, 3, None, "lan0")},
+        ),
         ("ulimits: {nofile: 9}", "sandbox", Sandbox(ulimits={"nofile": (9, 9)})),
         ("ulimits: {memlock: {soft: 0, hard: -1}}", "sandbox", Sandbox(ulimits={"memlock": (0, -1)})),
         ("sysctls: {net.core.somaxconn: 99}", "sandbox", Sandbox(sysctls={"net.core.somaxconn": "99"})),
@@ -81,6 +98,31 @@ def test_a_word_becomes_its_value(tmp_path: pathlib.Path, words: str, field: str
 
 def test_the_bridge_of_network_mode_is_shared_by_all_stacks(tmp_path: pathlib.Path) -> None:
     assert stack(tmp_path, "network_mode: bridge").networks["(bridge)"].name == "bridge"
+
+
+def test_words_of_a_network(tmp_path: pathlib.Path) -> None:
+    (tmp_path / "stack.yaml").write_text(NETWORK)
+    found = load(["stack.yaml"], directory=str(tmp_path), environment={}).networks["n"]
+    assert (found.mtu, found.interface, found.ip_range) == (1400, "br-shop", "10.5.0.128/25")
+    assert found.reserved == ("10.5.0.9",)
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "said"),
+    [
+        ('mtu: "1400"', 'mtu: "12"', "a number from 68 to 65535"),
+        ("bridge.name: br-shop", "bridge.name: a-name-too-long-for-it", "at most 15 characters"),
+        ("bridge.name", "bridge.nam", "is not obeyed; remove it; did you mean"),
+        ("bridge.name: br-shop", "bridge.enable_icc: 'false'", "only 'true' is obeyed"),
+        ("10.5.0.128/25", "10.6.0.0/25", "is not in the subnet"),
+        ("10.5.0.9", "10.6.0.9", "is not in the subnet"),
+    ],
+)
+def test_a_wrong_word_of_a_network_is_a_mistake(tmp_path: pathlib.Path, before: str, after: str, said: str) -> None:
+    (tmp_path / "stack.yaml").write_text(NETWORK.replace(before, after))
+    with pytest.raises(Mistake) as caught:
+        load(["stack.yaml"], directory=str(tmp_path), environment={})
+    assert said in str(caught.value)
 
 
 def test_labels_of_a_file_are_lower_in_rank_than_labels(tmp_path: pathlib.Path) -> None:
@@ -110,6 +152,9 @@ def test_labels_of_a_file_are_lower_in_rank_than_labels(tmp_path: pathlib.Path) 
         ("network_mode: none\nports: [80]", "cannot be published"),
         ("annotations: {org.pyorch.layers: /}", "pyorch's own"),
         ("label_file: missing", "does not exist"),
+        ("mac_address: 02:42", "expected a hardware address"),
+        ("mac_address: '03:42:ac:11:65:43'", "an address of a group"),
+        ("networks: {default: {interface_name: eth0/1}}", "expected the name of an interface"),
         ("ulimits: {nofil: 9}", "did you mean 'nofile'"),
         ("ulimits: {nofile: {soft: 9, hard: 8}}", "the soft limit 9 is above the hard limit 8"),
         ("sysctls: {vm.swappiness: 1}", "belongs to the whole machine"),
