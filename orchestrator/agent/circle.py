@@ -7,9 +7,9 @@ import contextlib
 import os
 from collections.abc import AsyncIterator, Iterator, Mapping
 from dataclasses import replace
-from typing import Any
+from typing import Any, Literal
 
-from orchestrator.agent import clock, taking_back, upkeep
+from orchestrator.agent import bounds, clock, taking_back, upkeep
 from orchestrator.agent.containers import Containers, Record, read, scrap
 from orchestrator.agent.deeds import Hands
 from orchestrator.agent.events import Bell, Events
@@ -24,7 +24,8 @@ from orchestrator.agent.wishes import Wishes
 from orchestrator.errors import Conflict, HostRefused, OrchestratorError, Unreachable
 from orchestrator.kernel import cgroups
 from orchestrator.reconcile import reconcile, replica, settled
-from orchestrator.reconcile.plan import Action, Plan, Prepare, Start, TakeBack
+from orchestrator.reconcile.plan import Action, Plan, Prepare, Start, Stop, TakeBack
+from orchestrator.reconcile.rollout import YOUNG
 from orchestrator.reconcile.world import Failure, Wanted, World
 from orchestrator.root import Root
 from orchestrator.scheduler.node import Node
@@ -59,7 +60,7 @@ class Circle:
             self.trash,
             self,
         )
-        self.prober = Prober(self.containers, self.events, self.launcher_or_fail)
+        self.prober = Prober(self.containers, self.events, self.launcher_or_fail, self.took)
         self.plan = Plan()
         self.world = World(nodes=(node,))
         self.turns = 0
@@ -144,12 +145,20 @@ class Circle:
         for wish in wanted:
             if wish.proven or wish.down or not wish.active or self.closing:
                 continue
+            if any(self._young(record) for record in self.containers.of(wish.stack.name)):
+                asyncio.get_running_loop().call_later(YOUNG, self.bell.ring)
+                continue
             result = settled(wish, self.world, self.plan, "ready")
             if result.done and not result.failures:
                 try:
                     self.wishes.ended(wish.stack.name, "good")
                 except HostRefused as error:
                     self.events.trouble = str(error)
+
+    def _young(self, record: Record) -> bool:
+        """It has no check, and has not run for long enough to be believed to be well."""
+        unchecked = record.phase == "running" and record.verdict is None
+        return unchecked and clock.now() - (record.started or 0.0) < YOUNG
 
     def _down_and_gone(self, wish: Wanted) -> str | None:
         """The name of a stack that is down to the last network; whoever asked for it may have left long ago."""
@@ -199,6 +208,7 @@ class Circle:
         )
 
     async def _act(self, action: Action, wish: Wanted | None) -> None:
+        began = clock.now()
         try:
             if isinstance(action, TakeBack):
                 taking_back.take_back(self, action)
@@ -215,6 +225,10 @@ class Circle:
                 record = self.containers.named(action.subject)
                 if record is not None:
                     self.prober.watch(record)
+                    if not record.definition.checked:
+                        self.took(record, "start", clock.now() - began)
+            elif isinstance(action, Stop) and (record := self.containers.named(action.subject)):
+                self.took(record, "stop", clock.now() - began)
         finally:
             self._busy.pop(action.subject, None)
             self.bell.ring()
@@ -230,6 +244,11 @@ class Circle:
         finally:
             self._busy.pop(action.subject, None)
             self.bell.ring()
+
+    def took(self, record: Record, kind: Literal["start", "stop"], seconds: float) -> None:
+        """This machine's own experience, for the next plan. A history that cannot be written is told elsewhere."""
+        with contextlib.suppress(HostRefused):
+            self.wishes.history.put_span(record.stack, record.service, kind, seconds)
 
     def _failed(self, action: Action, why: str) -> None:
         before = self._failures.get(action.subject)
@@ -285,6 +304,7 @@ class Circle:
             if replica.digest(replica.meaning(service, wish.stack)) == record.digest:
                 checked_otherwise = service.healthcheck != record.definition.healthcheck
                 record.change(definition=service, revision=wish.revision)
+                record.change(bounds_off=bounds.off(self.root, record, self.hands.memory_ceiling))
                 self.containers.write_identity(record)
                 if checked_otherwise:
                     record.change(verdict=None)
@@ -303,6 +323,7 @@ class Circle:
             self.events.note("trouble", f"{stack}-{service}", why, stack=stack, service=service)
         for record in self.containers:
             record.paused = record.phase == "running" and cgroups.Group(f"/{self.root.cgroup}/{record.id}").paused()
+            record.change(bounds_off=bounds.off(self.root, record, self.hands.memory_ceiling))
             self.prober.watch(record)
 
     async def _meet_launcher(self) -> None:

@@ -67,6 +67,7 @@ class Record:
     draining: bool = False  # it is on its way out: no name and no port leads to it any more
     runs: int = 0
     paused: bool = False
+    bounds_off: str | None = None  # how its control group differs from the definition, see `bounds`
     _view: Container | None = None
 
     def change(self, **fields: Any) -> None:
@@ -96,6 +97,7 @@ class Record:
                 started=self.started,
                 verdict=self.verdict,
                 exits=self.exits,
+                bounds_off=self.bounds_off,
                 stop_signal=self.stop_signal,
                 stop_grace_period=self.definition.stop_grace_period,
                 service_definition=self.definition,

@@ -14,7 +14,7 @@ from contextlib import AbstractAsyncContextManager
 from typing import Any, Protocol
 
 from orchestrator import images
-from orchestrator.agent import clock, hooks, pulls
+from orchestrator.agent import bounds, clock, hooks, pulls
 from orchestrator.agent.containers import Containers, Record, exit_of, scrap, write_text
 from orchestrator.agent.events import Events
 from orchestrator.agent.launcher_client import LauncherClient
@@ -25,6 +25,7 @@ from orchestrator.network import connections, etc
 from orchestrator.policy.restart import describe
 from orchestrator.reconcile.plan import (
     Action,
+    Adjust,
     DropNetwork,
     DropVolume,
     MakeNetwork,
@@ -73,7 +74,7 @@ class Hands:
         self._trash = trash
         self._around = surroundings
         self.root = root
-        self._memory_ceiling = int(memory * MEMORY_CEILING)
+        self.memory_ceiling = int(memory * MEMORY_CEILING)
         self.containers = containers
         self.wiring = wiring
         self.events = events
@@ -103,6 +104,8 @@ class Hands:
                 await self._pre_start(action, wish)
             case Stop():
                 await self._stop(action)
+            case Adjust():
+                self._adjust(action)
             case Remove():
                 await self._remove(action)
             case MakeNetwork():
@@ -176,7 +179,7 @@ class Hands:
                 root=self.root,
                 hostname=service.hostname or record.id,
                 mounts=mounts,
-                memory_ceiling=self._memory_ceiling,
+                memory_ceiling=self.memory_ceiling,
                 ulimits=granted,
             )
             os.mkdir(own := self.root.container(record.id), 0o700)
@@ -316,6 +319,14 @@ class Hands:
             title = hooks.titled("pre_stop", number, len(made))
             if complaint := await hooks.run(self._around.exec, record, hook, title, timeout=grace):
                 self._note("trouble", record.name, complaint, "container", record.stack, service=record.service)
+
+    def _adjust(self, action: Adjust) -> None:
+        record = self.containers.get(action.container)
+        if record is None:
+            return
+        bounds.adjust(self.root, record, self.memory_ceiling)
+        record.change(bounds_off=None)
+        self._note("adjust", record.name, action.why, "container", record.stack, service=record.service)
 
     def ended(self, message: Mapping[str, Any]) -> None:
         """The launcher says that a container is over."""

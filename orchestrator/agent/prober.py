@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, Literal
 
 from orchestrator import health
 from orchestrator.agent import clock
@@ -14,13 +14,17 @@ from orchestrator.agent.launcher_client import LauncherClient
 from orchestrator.errors import OrchestratorError
 from orchestrator.health.check import Check, Result, Verdict
 
+Took = Callable[[Record, Literal["start", "stop"], float], None]
 OUTPUT_KEPT = 4096  # bytes, as Docker keeps
 
 
 class Prober:
     """One timer per running container that has a check; a check never overlaps itself."""
 
-    def __init__(self, containers: Containers, events: Events, launcher: Callable[[], LauncherClient]) -> None:
+    def __init__(
+        self, containers: Containers, events: Events, launcher: Callable[[], LauncherClient], took: Took
+    ) -> None:
+        self._took = took
         self._containers = containers
         self._events = events
         self._launcher = launcher
@@ -99,6 +103,8 @@ class Prober:
         record.change(verdict=after)
         if before is None or after.status != before.status:
             self._containers.write_history(record)
+            if after.status == "healthy" and (before is None or before.status == "starting") and record.started:
+                self._took(record, "start", result.at - record.started)
             words = result.output.strip().splitlines()
             self._events.note(
                 f"health_status: {after.status}",

@@ -8,12 +8,11 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
-from orchestrator.agent import clock, pulls
+from orchestrator.agent import clock, planning, pulls
 from orchestrator.agent.circle import Circle
-from orchestrator.agent.watch import Progress, accepted, action_line, done, only, watch
+from orchestrator.agent.watch import Progress, accepted, done, watch
 from orchestrator.errors import Conflict, Missing, Mistake
 from orchestrator.policy.pull import PullPolicy
-from orchestrator.reconcile import reconcile
 from orchestrator.reconcile.world import Wanted
 from orchestrator.stack import contents
 from orchestrator.stack.load import load
@@ -42,6 +41,8 @@ class Up:
     scale: Mapping[str, int] = field(default_factory=dict)
     grace: float | None = None
     pull: Literal["always", "missing", "never"] | None = None  # instead of each service's pull_policy
+    document: bool = False  # of a plan: with the document that `up --plan` applies
+    plan: Mapping[str, Any] | None = None  # of an up: apply this plan, if nothing has come between
 
 
 class Requests:
@@ -54,6 +55,8 @@ class Requests:
     # up and plan
 
     def _load(self, body: Up) -> Stack:
+        if body.plan is not None:
+            return planning.planned(body.plan)
         stack = load(
             body.files,
             directory=body.directory,
@@ -125,6 +128,8 @@ class Requests:
         stack = self._pinned(stack)
         async with self._lock(stack.name):
             await self._until_gone(stack.name, began, body.timeout)
+            if body.plan is not None:
+                planning.still_true(self.circle, body.plan, stack.name)
             wish, warnings = self._wish(body, stack)
             if body.force_recreate:
                 self.circle.wishes.repeat_jobs(stack.name, body.services or stack.services)
@@ -164,18 +169,9 @@ class Requests:
                 raise Conflict(f"cannot bring up {name!r}: it is still being taken down after {timeout:g}s") from None
 
     def plan(self, body: Up) -> dict[str, Any]:
-        """What `up` would do, from the very same decider; nothing is changed."""
+        """What `up` would do; nothing is changed."""
         wish, _ = self._wish(body, self._pinned(self._load(body)))
-        others = [other for other in self.circle.wishes.all() if other.stack.name != wish.stack.name]
-        now = clock.now()
-        world = replace(self.circle.observe(), failures={})
-        plan = only(reconcile([*others, wish], world, now), wish)
-        return {
-            "stack": wish.stack.name,
-            "actions": [action_line(action) for action in plan.actions],
-            "holds": [{"subject": h.subject, "why": h.why, "text": h.text(now)} for h in plan.holds],
-            "text": plan.text(now),
-        }
+        return planning.plan(self.circle, wish, body.document)
 
     # down, stop, start, restart
 
@@ -287,5 +283,7 @@ def _with_dependencies(names: frozenset[str], stack: Stack) -> frozenset[str]:
 
 def _cause(body: Up) -> str:
     """What the history says of a revision made by `up`."""
+    if body.plan is not None:
+        return "up --plan"
     names = [os.path.basename(file) for file in body.files or ()]
     return " ".join(["up", *names, *body.services])

@@ -121,7 +121,9 @@ class Wishes:
         """Jobs that have come to a good end are remembered: past their containers, and past a reboot."""
         for one in containers:
             wish = self._wanted.get(one.stack) if one.phase == "exited" and one.exits and one.exits[-1].good else None
-            if wish is not None and one.service in blueprint(wish.stack).jobs:
+            if wish is None or one.exits[-1].started < wish.recreate.get(one.service, 0.0):
+                continue  # the latter is to be made anew, and to do its work again
+            if one.service in blueprint(wish.stack).jobs:
                 self._job_done(one.stack, one.service, one.slot, one.digest)
 
     def job_done(self, replica: Replica) -> None:

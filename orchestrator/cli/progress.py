@@ -25,6 +25,7 @@ DOING = {
     "remove": "removing",
     "makenetwork": "making network",
     "makevolume": "making volume",
+    "adjust": "adjusting",
     "prepare": "running pre_start hooks",
     "takeback": "taking back",
     "dropnetwork": "dropping network",

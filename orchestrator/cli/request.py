@@ -25,6 +25,25 @@ def request(given: Given) -> dict[str, Any]:
     }
 
 
+def planned(path: str) -> dict[str, Any]:
+    """The body of an `up` that applies a plan file: what was asked when it was made, and the plan itself."""
+    import json
+    import os
+
+    from orchestrator.errors import Mistake
+
+    try:
+        with open(path, encoding="utf-8") as file:
+            plan = json.load(file)
+        asked = dict(plan.pop("request"))
+    except OSError as error:
+        raise Mistake(f"cannot read plan '{path}': {(error.strerror or str(error)).lower()}") from None
+    except (ValueError, KeyError, TypeError, AttributeError):
+        raise Mistake(f"cannot read plan '{path}': it was not written by 'pyorch plan --out FILE'") from None
+    kept = {key: plan.get(key) for key in ("form", "stack", "base", "document")}
+    return {**asked, "directory": os.getcwd(), "plan": kept}
+
+
 def scaled(text: str) -> tuple[str, int]:
     service, _, count = text.partition("=")
     if not service or not count.isdigit():

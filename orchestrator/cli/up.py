@@ -23,6 +23,7 @@ EXAMPLES = """
 """
 OPTIONS = (
     Option("-d", "--detach", help="Return when everything is started."),
+    Option("--plan", kind="text", metavar="FILE", help="Apply just this plan, unless another revision came since."),
     Option("--wait", help="Return when everything is healthy (implies -d)."),
     Option("--wait-timeout", kind="number", metavar="SECONDS", help="Give up waiting after so long."),
     Option("--remove-orphans", help="Take away services that the file no longer names."),
@@ -50,12 +51,12 @@ ARGUMENTS = (Argument("services", many=True, required=False, metavar="[FILE] SER
 def run(given: Given) -> int:
     from orchestrator.api.start import ensure_agent
     from orchestrator.cli.progress import progress
-    from orchestrator.cli.request import request
+    from orchestrator.cli.request import planned, request
     from orchestrator.cli.where import agent, root
 
     detached = given.detach or given.wait
     body = {
-        **request(given),
+        **(planned(given.plan) if given.plan else request(given)),
         "goal": "ready" if given.wait else "started",
         "timeout": given.wait_timeout,
         "grace": given.timeout,

@@ -107,6 +107,40 @@ class Group:
             if value is not None:
                 self._set(self.directories.get("unified") or self._v1(file.partition(".")[0]), file, value)
 
+    def limit(self, resources: Mapping[str, Any]) -> None:
+        """Rewrite the limits of a living group; what is not named has no limit any more. Raises OSError.
+
+        The order matters on the way up as on the way down (memory and swap bound each other): what is refused is
+        written again after the rest.
+        """
+        table = limits.v2 if self.version == 2 else limits.v1
+        pairs = [(file, value if value is not None else limits.UNSET.get(file)) for file, value in table(resources)]
+        again = []
+        for file, value in pairs:
+            if value is not None:
+                try:
+                    self._set(self.directories.get("unified") or self._v1(file.partition(".")[0]), file, value)
+                except OSError as error:
+                    if error.errno not in (errno.EINVAL, errno.EBUSY):
+                        raise
+                    again.append((file, value))
+        for file, value in again:
+            self._set(self.directories.get("unified") or self._v1(file.partition(".")[0]), file, value)
+
+    def differs(self, resources: Mapping[str, Any]) -> str | None:
+        """The first limit that is not as `resources` say, in words; None where all are, or the group is gone."""
+        for file, value in (limits.v2 if self.version == 2 else limits.v1)(resources):
+            directory = self.directories.get("unified") or self._v1(file.partition(".")[0])
+            if value is None or directory is None or file == "memory.oom_control":
+                continue
+            try:
+                found = read(f"{directory}/{file}").strip()
+            except OSError:
+                continue
+            if found != value and not limits.as_rounded(found, value):
+                return f"{file} is {found} instead of {value}"
+        return None
+
     def _v1(self, controller: str) -> str | None:
         point = hierarchy().v1.get(controller)
         return point + self.path if point else None

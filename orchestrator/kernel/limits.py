@@ -43,6 +43,27 @@ def v2(resources: Mapping[str, Any]) -> list[tuple[str, str | None]]:
     ]
 
 
+# What says "no limit" in each file, for a limit that is taken away from a living group.
+UNSET = {
+    "cpu.cfs_quota_us": "-1",
+    "cpu.max": "max",
+    "memory.limit_in_bytes": "-1",
+    "memory.memsw.limit_in_bytes": "-1",
+    "memory.soft_limit_in_bytes": "-1",
+    "memory.max": "max",
+    "memory.low": "0",
+    "memory.swap.max": "max",
+}
+_PAGE = 4096
+
+
+def as_rounded(found: str, written: str) -> bool:
+    """The kernel keeps bytes in whole pages."""
+    if not (found.isdigit() and written.isdigit()):
+        return False
+    return int(found) == int(written) // _PAGE * _PAGE
+
+
 def _swap(limit: int | None, swap: int | None) -> str | None:
     """v2 counts swap alone."""
     if swap is None or limit is None:

@@ -13,7 +13,7 @@ from typing import Any, Literal, TypeAlias
 
 from orchestrator.reconcile.replica import meaning
 from orchestrator.stack.model import Network, Origin, Service, Stack, Volume
-from orchestrator.stack.secrecy import masked
+from orchestrator.stack.secrecy import HIDDEN, masked
 
 Kind: TypeAlias = Literal["none", "in place", "reload", "restart", "recreate"]
 KINDS: tuple[Kind, ...] = ("none", "in place", "reload", "restart", "recreate")  # the later one takes the more
@@ -120,6 +120,8 @@ def shown(path: str, value: Any) -> str | None:
     """A value in a line of text; None where there is none."""
     if value is None:
         return None
+    if path.startswith("secrets.") and path.endswith(".content"):
+        return HIDDEN
     if isinstance(value, str):
         text = value
     elif isinstance(value, list | tuple) and all(isinstance(part, str) for part in value):

@@ -16,7 +16,7 @@ from orchestrator.reconcile.gates import all_or_nothing
 from orchestrator.reconcile.ground import lay
 from orchestrator.reconcile.leaving import drain, leave, stop, take_down
 from orchestrator.reconcile.needs import check
-from orchestrator.reconcile.plan import Hold, Plan, Prepare, Remove, Start, Stop
+from orchestrator.reconcile.plan import Adjust, Hold, Plan, Prepare, Remove, Start, Stop
 from orchestrator.reconcile.replica import count
 from orchestrator.reconcile.scene import Met, Scene, Unmet
 from orchestrator.reconcile.slot import Slot
@@ -130,6 +130,7 @@ def calm(scene: Scene, service: str) -> bool:
         c.phase == "running"
         and (c.digest == digest or digest is None)
         and (c.verdict is None or c.verdict.status != "unhealthy")
+        and not c.bounds_off
         for c in there.values()
     )
 
@@ -192,6 +193,8 @@ def replace(scene: Scene, slot: Slot, container: Container, why: str) -> Line:
     """Take it away, so that the next turn finds its slot empty. What runs goes on until its successor could start."""
     if container.phase != "running":
         return Remove(container.name, container.id, why)
+    if follow := scene.shaken.get(container.service):  # what it follows makes way: it has to stop before that anyway
+        return make_way(scene, container, f"{why}; {follow}", f"{container.service} is being replaced")
     rolling = scene.rolling(container.service)
     assert rolling is not None, "an old replica runs, so its service is being rolled out"
     if rolling.order == "start-first" or (rolling.free <= 0 and (not slot.ill or rollout.stands_still(rolling))):
@@ -213,7 +216,9 @@ def replace(scene: Scene, slot: Slot, container: Container, why: str) -> Line:
 
 
 def keep_running(scene: Scene, slot: Slot, container: Container) -> Iterator[Line]:
-    """It is what it should be, and runs: should it go on running?"""
+    """It is what it should be, and runs: is it held to its limits, and should it go on running?"""
+    if container.bounds_off:
+        yield adjust(scene, container, container.bounds_off)
     definition, verdict = slot.replica.definition, container.verdict
     if why := scene.shaken.get(container.service):
         yield make_way(scene, container, why, f"{container.service} is being restarted")
@@ -227,10 +232,16 @@ def keep_running(scene: Scene, slot: Slot, container: Container) -> Iterator[Lin
         else:
             yield stop(container, reason, None, failure=True)
     elif rollout.watched(scene, definition):
-        policy = rollout.policy_of(scene, definition)
-        until = (container.started or 0.0) + policy.monitor if policy else 0.0
-        if until > scene.turn.now and policy:
-            yield Hold(container.name, f"watched for {policy.monitor:g}s after its start", until)
+        seconds = rollout.watch_time(scene, definition)
+        if (until := (container.started or 0.0) + seconds) > scene.turn.now:
+            yield Hold(container.name, f"watched for {seconds:g}s after its start", until)
+
+
+def adjust(scene: Scene, container: Container, why: str) -> Line:
+    failure = scene.turn.world.failures.get(container.name)
+    if failure and (until := failure.at + setback(failure.count)) > scene.turn.now:
+        return Hold(container.name, failure.why, until, outlook="failing")
+    return Adjust(container.name, container.id, why)
 
 
 def _leader_restarted(scene: Scene, container: Container) -> str | None:

@@ -42,6 +42,18 @@ class Stop:
 
 
 @dataclass(frozen=True, slots=True)
+class Adjust:
+    """Hold the living container to what its definition says now: its control group is rewritten."""
+
+    subject: str
+    container: str
+    why: str
+
+    def __str__(self) -> str:
+        return f"adjust {self.subject}: {self.why}"
+
+
+@dataclass(frozen=True, slots=True)
 class Remove:
     """Remove an ended container with its writable layer and its log."""
 
@@ -121,7 +133,9 @@ class TakeBack:
         return f"back  {self.subject.rstrip('/')}: {self.why}"
 
 
-Action: TypeAlias = Start | Stop | Remove | MakeNetwork | DropNetwork | MakeVolume | DropVolume | Prepare | TakeBack
+Action: TypeAlias = (
+    Start | Stop | Adjust | Remove | MakeNetwork | DropNetwork | MakeVolume | DropVolume | Prepare | TakeBack
+)
 
 
 Outlook: TypeAlias = Literal["soon", "parked", "failing", "asked"]

@@ -19,7 +19,8 @@ class Replica:
     """`meaning`: flattened key path → JSON text of everything that a running container was made from.
 
     Left out, because the agent obeys them on the living container: depends_on, replicas, restart, healthcheck,
-    stop_signal, stop_grace_period, pull_policy, ports (published by the agent), reservations, extensions.
+    stop_signal, stop_grace_period, pull_policy, ports (published by the agent), labels, extensions, limits and
+    reservations (the control group is rewritten live).
     """
 
     stack: str
@@ -35,7 +36,6 @@ WHOLE = (
     *("command", "entrypoint", "working_dir", "user", "hostname", "init", "read_only", "cap_add", "cap_drop"),
     *("container_name", "platform", "annotations", "network_mode"),
 )
-IN_DEPLOY = ("cpus", "memory", "pids")
 
 
 def meaning(service: Service, stack: Stack) -> dict[str, str]:
@@ -54,8 +54,6 @@ def _parts(service: Service, stack: Stack) -> Iterator[tuple[str, Any]]:
             yield key, value
     for key, text in service.environment.items():
         yield f"environment.{key}", text
-    for key, text in service.labels.items():
-        yield f"labels.{key}", text
     for key, attachment in service.networks.items():
         network = stack.networks.get(key)
         yield f"networks.{key}", {"name": network.name if network else key, **_set_fields(attachment)}
@@ -64,8 +62,6 @@ def _parts(service: Service, stack: Stack) -> Iterator[tuple[str, Any]]:
     if service.pre_start:
         yield "pre_start", [_set_fields(hook) for hook in service.pre_start]
     yield from _granted(service, stack)
-    for key, limit in _set_fields(service.limits).items():
-        yield f"deploy.resources.limits.{key}" if key in IN_DEPLOY else key, limit
     for part in (service.lookup, service.sandbox):
         yield from _set_fields(part).items()
     if service.logging != Logging():

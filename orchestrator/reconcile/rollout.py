@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from orchestrator.reconcile.scene import Scene
 
 UNWRITTEN = Rollout()
+YOUNG = 1.0  # seconds; what has no check is believed to be well when it has run for so long
 
 
 @dataclass(slots=True)
@@ -86,7 +87,8 @@ def begin(scene: Scene, service: Service, slots: Mapping[int, Slot]) -> Rolling 
     rest = [slot for slot in slots.values() if slot not in old and not slot.finished]
     if order == "start-first":
         rest = [slot for slot in rest if not slot.outdated]
-    new = [renewed(slot, world.busy, _trouble(scene, slot), policy, forgiven) for slot in rest]
+    watch = None if policy is None else watch_time(scene, service)
+    new = [renewed(slot, world.busy, _trouble(scene, slot), watch, forgiven) for slot in rest]
     step = next_step(chosen, new, len(old), now, canaries=limit)
     if not old:
         return Rolling(order, said, step, chosen.delay, "") if isinstance(step, Back) else None
@@ -100,9 +102,17 @@ def begin(scene: Scene, service: Service, slots: Mapping[int, Slot]) -> Rolling 
 
 def watched(scene: Scene, service: Service) -> bool:
     """The new version may still turn out to be bad, though no old replica is left: its revision was never ready as a
-    whole, or the time of `monitor` is not over."""
-    policy, wanted = policy_of(scene, service), scene.wanted
-    return policy is not None and not wanted.proven and wanted.revision > 1
+    whole, and there is something to be done if it is."""
+    wanted = scene.wanted
+    if wanted.proven or service.name in scene.blueprint.jobs:
+        return False
+    return scene.stack.atomic or (wanted.revision > 1 and policy_of(scene, service) is not None)
+
+
+def watch_time(scene: Scene, service: Service) -> float:
+    """Seconds from a start in which an end counts against the new version."""
+    policy = policy_of(scene, service) or UNWRITTEN
+    return max(policy.monitor, 0.0 if service.checked else YOUNG)
 
 
 def surge(scene: Scene, rolling: Rolling | None, wanted: int, slots: Mapping[int, Slot]) -> list[int]:

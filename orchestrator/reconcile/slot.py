@@ -8,7 +8,7 @@ from typing import Literal
 
 from orchestrator.health.judge import symptom
 from orchestrator.policy.restart import Again, Finished, GaveUp, Next, describe
-from orchestrator.policy.rollout import Renewed, Rollout
+from orchestrator.policy.rollout import Renewed
 from orchestrator.reconcile.replica import Replica
 from orchestrator.reconcile.world import Container
 
@@ -85,24 +85,24 @@ def up(slot: Slot) -> bool:
     return reached(slot, "healthy" if slot.replica.definition.checked else "started")
 
 
-def renewed(slot: Slot, away: Set[str], trouble: str | None, policy: Rollout | None, forgiven: float | None) -> Renewed:
+def renewed(slot: Slot, away: Set[str], trouble: str | None, watch: float | None, forgiven: float | None) -> Renewed:
     """How a replica of the new version does. `away`: names that a deed is under way for. `trouble`: why it could not be
-    brought up. `forgiven`: failures before this time do not count (somebody asked again). Without a `policy` of its
-    own, a service has no failures to count: its roll-out waits for as long as it takes."""
+    brought up. `forgiven`: failures before this time do not count (somebody asked again). `watch`: seconds from a
+    start in which an end counts; None: no failure counts, the roll-out waits for as long as it takes."""
     name, container = slot.replica.name, slot.present
-    failure = None if policy is None else trouble or (container and _failure(slot, container, policy, forgiven)) or None
+    failure = None if watch is None else trouble or (container and _failure(slot, container, watch, forgiven)) or None
     if container is None or name in away or not up(slot):
         return Renewed(name, None, failure)
     return Renewed(name, container.verdict.since if container.verdict else container.started, failure)
 
 
-def _failure(slot: Slot, container: Container, policy: Rollout, forgiven: float | None) -> str | None:
+def _failure(slot: Slot, container: Container, watch: float, forgiven: float | None) -> str | None:
     if isinstance(slot.next, GaveUp):
         return slot.next.why
     if slot.ill and container.verdict is not None:
         return f"is unhealthy: {symptom(container.verdict)}"
     for number, exit in enumerate(container.exits, 1):
-        young = exit.at - exit.started < policy.monitor
+        young = exit.at - exit.started < watch
         last = number == len(container.exits) and container.phase == "exited"
         counts = exit.cause != "asked" and not exit.good and (forgiven is None or exit.at >= forgiven)
         if counts and (young or last or exit.cause == "unhealthy"):

@@ -36,6 +36,7 @@ class Container:
     exits: tuple[Exit, ...] = ()
     stop_signal: str = "SIGTERM"
     stop_grace_period: float = 10.0
+    bounds_off: str | None = None  # how its control group differs from what its definition says
     service_definition: Service | None = (
         None  # what it was made from: order and networks when the stack no longer has it
     )

@@ -15,11 +15,13 @@ from orchestrator.policy.restart import Exit
 from orchestrator.reconcile.laws import reconcile
 from orchestrator.reconcile.plan import (
     Action,
+    Adjust,
     DropNetwork,
     DropVolume,
     MakeNetwork,
     MakeVolume,
     Plan,
+    Prepare,
     Remove,
     Start,
     Stop,
@@ -71,6 +73,7 @@ class Toy:
     deeds: list[tuple[float, Action]] = field(default_factory=list)  # under way: when it is done, what
     lived: dict[str, int] = field(default_factory=dict)  # by container name; a removed container's lives count on
     failed: dict[str, int] = field(default_factory=dict)
+    done: frozenset[tuple[str, str, int, str]] = frozenset()
     ids: int = 0
     history: list[str] = field(default_factory=list)
 
@@ -82,6 +85,7 @@ class Toy:
             frozenset(self.volumes),
             frozenset(action.subject for _, action in self.deeds),
             dict(self.failures),
+            self.done,
         )
 
     # --- time
@@ -162,6 +166,11 @@ class Toy:
             case Stop():
                 if self.beings[action.subject].container.phase == "running":  # else it ended by itself meanwhile
                     self._end(action.subject, 143, "unhealthy" if action.failure else "asked")
+            case Adjust():
+                self._become(action.subject, bounds_off=None)
+            case Prepare():
+                replica = action.replica
+                self.done = self.done | {(replica.stack, replica.service, 0, replica.digest)}
             case Start():
                 self._start(action)
 

@@ -125,8 +125,12 @@ def test_a_failed_up_names_each_failure(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("plan", "code", "text"),
     [
-        ({"stack": "shop", "actions": [], "holds": [], "text": ""}, 0, "shop: nothing to do\n"),
-        ({"stack": "shop", "actions": [{}], "holds": [], "text": "start shop-db-1 on n: missing"}, 2, None),
+        ({"stack": "shop", "changes": False, "summary": "", "text": ""}, 0, "shop: nothing to do\n"),
+        (
+            {"stack": "shop", "changes": True, "summary": "+ db: start", "text": "start shop-db-1 on n: missing"},
+            2,
+            "+ db: start\n\nstart shop-db-1 on n: missing\n",
+        ),
     ],
 )
 def test_plan_says_by_its_exit_code_whether_there_is_something_to_do(

@@ -1,0 +1,58 @@
+"""What a container's control group holds it to, compared with what its definition says: one is made like the other.
+
+The definition may have changed (limits are obeyed on the living container), or somebody wrote into the control group.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from typing import Any
+
+from orchestrator.agent.containers import Record, read, write_text
+from orchestrator.kernel import cgroups
+from orchestrator.root import Root
+from orchestrator.runtime.spec import resources
+
+
+def wanted(record: Record, ceiling: int) -> dict[str, Any]:
+    return resources(record.definition, ceiling)
+
+
+def off(root: Root, record: Record, ceiling: int) -> str | None:
+    """What is otherwise than the definition says, in words; None where nothing is."""
+    spec = read(root.bundle(record.id), "config.json")
+    if spec is None or record.phase == "created":
+        return None
+    due = wanted(record, ceiling)
+    if spec["linux"]["resources"] != due:
+        return f"its limits changed: {_told(spec['linux']['resources'], due)}"
+    return edited(root, record, ceiling) if record.phase == "running" else None
+
+
+def edited(root: Root, record: Record, ceiling: int) -> str | None:
+    """A limit of the living control group that somebody has changed by hand."""
+    return cgroups.Group(f"/{root.cgroup}/{record.id}").differs(wanted(record, ceiling))
+
+
+def adjust(root: Root, record: Record, ceiling: int) -> None:
+    """Rewrite the limits of the living container, and of its next start. Raises OSError: then nothing is promised."""
+    due = wanted(record, ceiling)
+    if record.phase == "running":
+        cgroups.Group(f"/{root.cgroup}/{record.id}").limit(due)
+    bundle = root.bundle(record.id)
+    spec = read(bundle, "config.json")
+    assert spec is not None, "a container that was made has its spec"
+    spec["linux"]["resources"] = due
+    write_text(os.path.join(bundle, "config.json.new"), json.dumps(spec), 0o600)
+    os.replace(os.path.join(bundle, "config.json.new"), os.path.join(bundle, "config.json"))
+
+
+def _told(old: dict[str, Any], new: dict[str, Any]) -> str:
+    words = []
+    for controller in sorted(old.keys() | new.keys()):
+        was, now = old.get(controller) or {}, new.get(controller) or {}
+        for key in sorted(was.keys() | now.keys()):
+            if was.get(key) != now.get(key):
+                words.append(f"{controller}.{key} {was.get(key, 'unset')} → {now.get(key, 'unset')}")
+    return ", ".join(words)

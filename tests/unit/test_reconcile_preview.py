@@ -1,0 +1,94 @@
+"""What a plan says of each service: the class of the change, who follows, how long nobody answers, whether it fits."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from orchestrator.policy.rollout import Rollout
+from orchestrator.reconcile.preview import Times, preview, text
+from orchestrator.reconcile.replica import digest, meaning
+from orchestrator.reconcile.world import Container, Wanted, World
+from orchestrator.scheduler.node import Node, Request
+from orchestrator.stack.model import Dependency, Origin, Service, Stack
+
+NODE = Node("n1", 2.0, 1 << 30)
+
+
+def running(stack: Stack) -> World:
+    """Every service of it, one container a replica."""
+    found = []
+    for name, service in stack.services.items():
+        made = meaning(service, stack)
+        for slot in range(1, service.replicas + 1):
+            of = f"{stack.name}-{name}-{slot}"
+            found.append(
+                Container(
+                    of, of, stack.name, name, slot, digest(made), "n1", "running", made, service_definition=service
+                )
+            )
+    return World((NODE,), tuple(found))
+
+
+def said(old: Stack, new: Stack, times: dict[str, Times] | None = None) -> list[str]:
+    before = Wanted(old, 3, active=frozenset(old.services))
+    after = Wanted(new, 4, active=frozenset(new.services))
+    return text("shop", (3, 4), preview(before, after, [], running(old), times or {}), ()).split("\n")
+
+
+def shop(**web: object) -> Stack:
+    services = {
+        "db": Service("db", "host:/"),
+        "web": replace(Service("web", "host:/", depends_on={"db": Dependency(restart=True)}), **web),  # type: ignore[arg-type]
+    }
+    origins = {"services.db.image": Origin("/srv/stack.yaml", 4, 1), "services.web": Origin("/srv/stack.yaml", 7, 1)}
+    return Stack("shop", "/srv", (), services, origins=origins)
+
+
+def test_nothing_is_said_where_nothing_changes() -> None:
+    assert said(shop(), shop()) == [""]
+
+
+def test_a_recreated_service_names_its_followers_and_its_downtime() -> None:
+    old = shop()
+    new = replace(old, services={**old.services, "db": Service("db", "dir:/new")})
+    times = {"db": Times(starts=(0.2, 0.3, 2.0), stops=(0.1, 0.1, 0.5))}
+    assert said(old, new, times) == [
+        "shop: revision 3 → 4",
+        "~ db: recreate (stop-first)",
+        "    image: host:/ → dir:/new (stack.yaml:4)",
+        "    then web is restarted: it follows db (stack.yaml:7)",
+        "    downtime: about 400 ms (p95 2.5 s): stop-first, 3 starts seen here",
+        "    room: fits",
+    ]
+
+
+def test_what_can_be_obeyed_on_the_living_container_stops_nobody() -> None:
+    assert said(shop(), shop(stop_grace_period=3.0)) == [
+        "shop: revision 3 → 4",
+        "~ web: in place",
+        "    stop_grace_period: 10.0 → 3.0 (stack.yaml:7)",
+    ]
+
+
+def test_start_first_needs_room_for_one_more() -> None:
+    old = shop(reservations=Request(1.5, 0), update=Rollout(order="start-first"))
+    new = shop(image="dir:/new", reservations=Request(1.5, 0), update=Rollout(order="start-first"))
+    lines = said(old, new)
+    assert "    downtime: none: old replicas serve until new ones are ready (no start seen here yet)" in lines
+    assert lines[-1].startswith("    room: needs 1.5 cpus; n1 has 0.5 cpus")
+    assert lines[-1].endswith("(start-first needs one more for a while)")
+
+
+def test_what_was_never_started_here_has_an_unknown_downtime() -> None:
+    assert "    downtime: unknown: it has not been started here before" in said(shop(), shop(image="dir:/new"))
+
+
+def test_with_several_replicas_some_go_on_serving() -> None:
+    lines = said(shop(replicas=3), shop(replicas=3, image="dir:/new"))
+    assert "    downtime: none: 2 of 3 replicas serve meanwhile (no start seen here yet)" in lines
+
+
+def test_a_service_gone_from_the_file_is_named() -> None:
+    old = shop()
+    new = replace(old, services={"db": old.services["db"]})
+    assert said(old, new)[1:] == ["- web: remove (no longer in the file)"]
