@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
+from functools import partial
 from typing import Any, Literal
 
 from orchestrator import health
@@ -11,7 +12,7 @@ from orchestrator.agent import clock
 from orchestrator.agent.containers import Containers, Record
 from orchestrator.agent.events import Events
 from orchestrator.agent.launcher_client import LauncherClient
-from orchestrator.errors import OrchestratorError
+from orchestrator.errors import OrchestratorError, Unreachable
 from orchestrator.health.check import Check, Result, Verdict
 
 Took = Callable[[Record, Literal["start", "stop"], float], None]
@@ -29,8 +30,6 @@ class Prober:
         self._events = events
         self._launcher = launcher
         self._timers: dict[str, asyncio.TimerHandle] = {}  # container id → its next probe
-        self._probing: dict[str, Record] = {}  # exec id → whose probe it is
-        self._asking: set[asyncio.Task[None]] = set()
 
     def watch(self, record: Record) -> None:
         """The container has just started, or was found running: its first probe is due at once."""
@@ -57,39 +56,25 @@ class Prober:
             timer.cancel()
 
     def _begin(self, record: Record, check: Check) -> None:
-        task = asyncio.get_running_loop().create_task(self._ask(record, check))
-        self._asking.add(task)
-        task.add_done_callback(self._asking.discard)
-
-    async def _ask(self, record: Record, check: Check) -> None:
         if record.phase != "running" or record.paused:
             return
-        try:
-            reply = await self._launcher().request(
-                "exec",
-                container=record.id,
-                args=command_of(check),
-                env={},
-                cwd=None,
-                user=None,
-                tty=False,
-                stdin=False,
-                capture=OUTPUT_KEPT,
-                timeout=check.timeout,
-            )
-        except OrchestratorError as error:
-            self._judge(record, check, Result(clock.now(), None, str(error)))
-        else:
-            self._probing[reply["exec"]] = record
+        answer = self._launcher().begin(
+            "check", container=record.id, args=command_of(check), capture=OUTPUT_KEPT, timeout=check.timeout
+        )
+        answer.add_done_callback(partial(self._answered, record, check))
 
-    def answered(self, message: Mapping[str, Any]) -> None:
-        """The launcher says that an exec is over; content with one that is not a probe."""
-        record = self._probing.pop(message["exec"], None)
-        check = record.definition.healthcheck if record is not None else None
-        if record is None or check is None:
+    def _answered(self, record: Record, check: Check, answer: asyncio.Future[tuple[dict[str, Any], list[int]]]) -> None:
+        if answer.cancelled():
             return
-        output = message.get("output") or ""
-        if message.get("timeout"):
+        error = answer.exception()
+        if isinstance(error, Unreachable):
+            return  # it says nothing of the container; the next launcher is asked again, see `adopt`
+        if isinstance(error, OrchestratorError):
+            self._judge(record, check, Result(clock.now(), None, str(error)))
+            return
+        message, _ = answer.result()
+        output = message["output"]
+        if message["timeout"]:
             result = Result(clock.now(), None, output or f"no answer within {check.timeout:g} s")
         else:
             result = Result(clock.now(), message["code"], output)
@@ -118,7 +103,6 @@ class Prober:
 
     def adopt(self) -> None:
         """A new connection to the launcher: answers to earlier probes may be lost, so every check is due again."""
-        self._probing.clear()
         for record in self._containers:
             self.watch(record)
 
