@@ -385,6 +385,7 @@ class Circle:
         match message.get("event"):
             case "exit":
                 self._ended(message)
+            case "exec-exit":
                 waiting = self._exec_endings.pop(message["exec"], None)
                 if waiting is not None and not waiting.done():
                     waiting.set_result(message)
