@@ -27,6 +27,7 @@ _V1_SHARED = "devices"  # one list for all: every container is in the parent's g
 _V2_USED = ("cpu", "memory", "pids")
 # In the v1 cpu hierarchy a child competes as one task of weight 1024 with every single task of the root group.
 _PARENT_SHARES = 20480
+_OF_SWAP = ("memory.memsw.limit_in_bytes", "memory.swap.max")
 _FILE = 243  # a register for the time of one write
 
 
@@ -168,7 +169,7 @@ class Group:
     def _target(self, directory: str | None, file: str, value: str) -> str | None:
         if directory is None:
             raise OSError(errno.ENOSYS, f"cannot set {file} to {value}: this kernel has no such cgroup controller")
-        if ("memsw" in file or "swap" in file) and not hierarchy().counts_swap(os.path.dirname(directory), file):
+        if file in _OF_SWAP and not hierarchy().counts_swap(os.path.dirname(directory), file):
             return None  # swapaccount=0: then there is nothing to bound either
         return os.path.join(directory, file)
 
