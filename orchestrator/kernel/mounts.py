@@ -29,7 +29,7 @@ _PROPAGATIONS = {"private", "rprivate", "slave", "rslave", "shared", "rshared", 
 _CLOEXEC = 1
 _SET_FLAG, _SET_STRING, _CREATE = 0, 1, 6
 _BOTH_EMPTY = 0x4 | 0x40  # move_mount: both sides are given by descriptor
-_NO_MAGICLINKS, _NO_SYMLINKS, _IN_ROOT = 0x02, 0x04, 0x10
+_NO_MAGICLINKS, _NO_SYMLINKS, _BENEATH, _IN_ROOT = 0x02, 0x04, 0x08, 0x10
 PAGE = 4096
 
 
@@ -63,6 +63,12 @@ def open_in(root: int, path: str, flags: int = os.O_PATH, links: bool = True) ->
     """Open `path` as a process would whose root directory is `root`; with `links` False every symlink is ELOOP."""
     how = how_in(flags, links)
     return syscalls.call(f"open {path!r}", "openat2", root, path.encode(), how, ctypes.c_long(len(how)))
+
+
+def open_beneath(directory: int, path: str, flags: int) -> int:
+    """Open `path` below `directory`, without leaving it and without any symlink."""
+    how = struct.pack("=3Q", flags | os.O_CLOEXEC, 0, _BENEATH | _NO_MAGICLINKS | _NO_SYMLINKS)
+    return syscalls.call(f"open {path!r}", "openat2", directory, path.encode(), how, ctypes.c_long(len(how)))
 
 
 def how_in(flags: int, links: bool) -> bytes:

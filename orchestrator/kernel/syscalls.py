@@ -21,8 +21,8 @@ _X86_64 = {
     "setsid": 112, "setgroups": 116, "setresuid": 117, "setresgid": 119, "capget": 125, "capset": 126,
     "pivot_root": 155, "prctl": 157, "chroot": 161, "mount": 165, "umount2": 166, "sethostname": 170, "futex": 202,
     "keyctl": 250, "openat": 257, "mkdirat": 258, "mknodat": 259, "unlinkat": 263, "symlinkat": 266, "faccessat": 269,
-    "ppoll": 271, "unshare": 272, "splice": 275, "dup3": 292, "prlimit64": 302, "syncfs": 306, "setns": 308, "seccomp": 317,
-    "bpf": 321, "statx": 332,
+    "ppoll": 271, "unshare": 272, "splice": 275, "dup3": 292, "prlimit64": 302, "syncfs": 306, "setns": 308,
+    "seccomp": 317, "bpf": 321, "statx": 332,
 }  # fmt: skip
 _GENERIC = {
     "getcwd": 17, "dup3": 24, "ioctl": 29, "mknodat": 33, "mkdirat": 34, "unlinkat": 35, "symlinkat": 36,
@@ -30,8 +30,8 @@ _GENERIC = {
     "openat": 56, "close": 57, "read": 63, "write": 64, "ppoll": 73, "splice": 76, "capget": 90, "capset": 91,
     "exit": 93, "unshare": 97, "futex": 98, "rt_sigaction": 134, "rt_sigprocmask": 135, "setresuid": 147,
     "setresgid": 149, "setsid": 157, "setgroups": 159, "sethostname": 161, "umask": 166, "prctl": 167, "getpid": 172,
-    "keyctl": 219, "clone": 220, "execve": 221, "mprotect": 226, "prlimit64": 261, "syncfs": 267, "setns": 268, "seccomp": 277,
-    "bpf": 280, "statx": 291,
+    "keyctl": 219, "clone": 220, "execve": 221, "mprotect": 226, "prlimit64": 261, "syncfs": 267, "setns": 268,
+    "seccomp": 277, "bpf": 280, "statx": 291,
 }  # fmt: skip
 _EVERYWHERE = {
     "pidfd_send_signal": 424, "open_tree": 428, "move_mount": 429, "fsopen": 430, "fsconfig": 431, "fsmount": 432,
