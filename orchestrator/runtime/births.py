@@ -28,17 +28,26 @@ class End:
     def __init__(self, process: dict[str, Any], might: sandbox.Powers, reaped: bool = False) -> None:
         self.process, self.might, self.reaped = process, might, reaped
 
-    def strip(self, pid: int | None) -> Strip:
-        """Give everything up, become the program. `pid`: a process in the container's root; None: we are one."""
-        user = _user(self.process.get("user") or {}, pid)
+    def strip(self, pid: int) -> Strip:
+        """Give everything up, become the program. `pid`: a process in the container's root."""
         tape = Tape()
+        user = _user(self.process.get("user") or {}, pid)
         sandbox.confine(tape, self.process, self.might, user)
         sandbox.run(tape, self.process["args"], _environment(self.process, user))
         return tape.cut()
 
+    def strips(self) -> tuple[Strip, Strip]:
+        """The same in two, for a walker in Python that lives in the container's root already."""
+        confined, program = Tape(), Tape()
+        user = accounts.resolve(self.process.get("user") or {})
+        sandbox.confine(confined, self.process, self.might, user)
+        confined.jump(0)
+        sandbox.run(program, self.process["args"], _environment(self.process, user))
+        return confined.cut(), program.cut()
 
-def _user(user: dict[str, Any], pid: int | None) -> accounts.Account:
-    if pid is None or not accounts.needed(user):
+
+def _user(user: dict[str, Any], pid: int) -> accounts.Account:
+    if not accounts.needed(user):
         return accounts.resolve(user)
     root = os.open(f"/proc/{pid}/root", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
@@ -176,10 +185,11 @@ def _live(cgroup: cgroups.Group, outside: bool, page: walker.Page, strip: Strip,
             tape.jump(0)
             walker.walk(page, tape.cut())
         walker.walk(page, strip)
-        strip = end.strip(None)
+        confined, its_program = end.strips()
+        walker.walk(page, confined)  # a pid 1 of ours, too
         if end.reaped:
-            os._exit(init.reap(lambda: _start(page, strip)))
-        walker.walk(page, strip)
+            os._exit(init.reap(lambda: _start(page, its_program)))
+        walker.walk(page, its_program)
     except OSError as error:
         page.say(error.strerror or str(error))
     except BaseException as error:  # a bug of ours: it must not run on as a second launcher

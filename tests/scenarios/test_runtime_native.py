@@ -319,6 +319,11 @@ def test_init_reaps_orphans_hands_signals_on_and_ends_with_the_programs_code(hos
     assert host.run("nonesuch", init=True).report.startswith("cannot start: command 'nonesuch' not found")
 
 
+def test_our_own_pid_1_is_as_confined_as_the_program(host: Host) -> None:
+    status = host.run("grep", "-E", "^(CapEff|NoNewPrivs|Seccomp):", "/proc/1/status", init=True).output
+    assert status.split() == ["CapEff:", "00000000a80425fb", "NoNewPrivs:", "1", "Seccomp:", "2"]
+
+
 def test_an_exec_is_inside_and_as_confined_as_the_container(host: Host) -> None:
     bundle, spec = host.spec("sleep", "60")
     born, output = host.start(bundle, spec)
