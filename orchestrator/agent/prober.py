@@ -58,13 +58,19 @@ class Prober:
     def _begin(self, record: Record, check: Check) -> None:
         if record.phase != "running" or record.paused:
             return
-        answer = self._launcher().begin(
+        try:
+            launcher = self._launcher()
+        except OrchestratorError:
+            return  # the next launcher is asked again, see `adopt`
+        answer = launcher.begin(
             "check", container=record.id, args=command_of(check), capture=OUTPUT_KEPT, timeout=check.timeout
         )
-        answer.add_done_callback(partial(self._answered, record, check))
+        answer.add_done_callback(partial(self._answered, record, check, record.runs))
 
-    def _answered(self, record: Record, check: Check, answer: asyncio.Future[tuple[dict[str, Any], list[int]]]) -> None:
-        if answer.cancelled():
+    def _answered(
+        self, record: Record, check: Check, run: int, answer: asyncio.Future[tuple[dict[str, Any], list[int]]]
+    ) -> None:
+        if answer.cancelled() or record.runs != run:  # it says nothing of the run that there is now
             return
         error = answer.exception()
         if isinstance(error, Unreachable):
