@@ -124,9 +124,7 @@ class Group:
                 os.mkdir(directory, 0o755)
         for file, value in (limits.v2 if self.version == 2 else limits.v1)(resources):
             if value is not None:
-                place = self.directories.get("unified") or self._v1(file.partition(".")[0])
-                if path := self._target(place, file, value):
-                    write(path, value)
+                self._set(file, value)
 
     def limit(self, resources: Mapping[str, Any]) -> None:
         """Rewrite the limits of a living group; what is not named has no limit any more. Raises OSError.
@@ -140,13 +138,13 @@ class Group:
         for file, value in pairs:
             if value is not None:
                 try:
-                    self._set(self.directories.get("unified") or self._v1(file.partition(".")[0]), file, value)
+                    self._set(file, value)
                 except OSError as error:
                     if error.errno not in (errno.EINVAL, errno.EBUSY):
                         raise
                     again.append((file, value))
         for file, value in again:
-            self._set(self.directories.get("unified") or self._v1(file.partition(".")[0]), file, value)
+            self._set(file, value)
 
     def differs(self, resources: Mapping[str, Any]) -> str | None:
         """The first limit that is not as `resources` say, in words; None where all are, or the group is gone."""
@@ -166,7 +164,12 @@ class Group:
         point = hierarchy().v1.get(controller)
         return point + self.path if point else None
 
-    def _target(self, directory: str | None, file: str, value: str) -> str | None:
+    def _set(self, file: str, value: str) -> None:
+        if path := self._target(file, value):
+            write(path, value)
+
+    def _target(self, file: str, value: str) -> str | None:
+        directory = self.directories.get("unified") or self._v1(file.partition(".")[0])
         if directory is None:
             raise OSError(errno.ENOSYS, f"cannot set {file} to {value}: this kernel has no such cgroup controller")
         if file in _OF_SWAP and not hierarchy().counts_swap(os.path.dirname(directory), file):
@@ -179,7 +182,7 @@ class Group:
             what = f"make the control group {directory}"
             tape.call(what, "mkdirat", syscalls.AT_FDCWD, text(directory), 0o755, on={errno.EEXIST: None})
         for file, value in limits.v1(resources):
-            if value is not None and (path := self._target(self._v1(file.partition(".")[0]), file, value)):
+            if value is not None and (path := self._target(file, value)):
                 _steps_to_write(tape, path, value)
         self.enter(tape)
 
