@@ -24,12 +24,12 @@ from orchestrator.agent.wishes import Wishes
 from orchestrator.errors import Conflict, HostRefused, OrchestratorError, Unreachable
 from orchestrator.kernel import cgroups
 from orchestrator.reconcile import reconcile, replica, settled
-from orchestrator.reconcile.plan import Action, Plan, Prepare, Start, Stop, TakeBack
+from orchestrator.reconcile.plan import Action, Plan, Prepare, Remove, Start, Stop, TakeBack
 from orchestrator.reconcile.rollout import YOUNG
 from orchestrator.reconcile.world import Failure, Wanted, World
 from orchestrator.root import Root
 from orchestrator.scheduler.node import Node
-from orchestrator.storage import materials, volumes
+from orchestrator.storage import materials, prepared, volumes
 
 PATIENCE = 3  # more attempts to reach a launcher, after which its absence is trouble and no longer a moment
 PACE = 1.0  # a turn begins no sooner after the last one than that one took, times this: the circle never eats a core
@@ -136,9 +136,13 @@ class Circle:
             if action.subject not in self._busy:
                 for heard in self._listeners:
                     heard.append(action)
-                wish = self.wishes.get(stack_of(action))
+                wish = self.wishes.get(self._stack_of(action))
                 self._busy[action.subject] = tasks.create_task(self._act(action, wish), name=str(action))
         self.events.commit()
+
+    def _stack_of(self, action: Action) -> str:
+        record = self.containers.get(action.container) if isinstance(action, Remove) else None
+        return record.stack if record is not None else stack_of(action)
 
     def _prove(self, wanted: tuple[Wanted, ...]) -> None:
         """A revision that has become ready as a whole is good: it is what one can go back to."""
@@ -318,6 +322,7 @@ class Circle:
             await self.launcher_or_fail().request("delete", container=id)
         scrap(self.containers.unclaimed())
         materials.collect(self.root, self.store.documents())
+        prepared.release_others(self.root, {record.id for record in self.containers})
         self.wiring.recall()
         for stack, service, why in self.wiring.hold_again(self.wishes.all()):
             self.events.note("trouble", f"{stack}-{service}", why, stack=stack, service=service)

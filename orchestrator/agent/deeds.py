@@ -20,7 +20,7 @@ from orchestrator.agent.events import Events
 from orchestrator.agent.launcher_client import LauncherClient
 from orchestrator.agent.trash import Trash
 from orchestrator.agent.wiring import Wiring
-from orchestrator.errors import Conflict, HostRefused, OrchestratorError
+from orchestrator.errors import Conflict, HostRefused, Missing, OrchestratorError
 from orchestrator.network import connections, etc
 from orchestrator.policy.restart import describe
 from orchestrator.reconcile.plan import (
@@ -35,13 +35,13 @@ from orchestrator.reconcile.plan import (
     Start,
     Stop,
 )
-from orchestrator.reconcile.replica import Replica
+from orchestrator.reconcile.replica import Replica, count, named
 from orchestrator.reconcile.world import Wanted
 from orchestrator.root import Root
 from orchestrator.runtime import ulimits
 from orchestrator.runtime.spec import container_spec
-from orchestrator.stack.model import Service, Stack
-from orchestrator.storage import materials, volumes
+from orchestrator.stack.model import Service, Stack, Volume
+from orchestrator.storage import materials, prepared, volumes
 from orchestrator.storage import mounts as storage_mounts
 
 QUIET = 0.1  # seconds without a connection, after which nobody is on the way any more
@@ -107,7 +107,7 @@ class Hands:
             case Adjust():
                 self._adjust(action)
             case Remove():
-                await self._remove(action)
+                await self._remove(action, wish)
             case MakeNetwork():
                 assert wish is not None
                 made = self.wiring.make(action.stack, wish.stack.networks[action.key])
@@ -117,7 +117,8 @@ class Hands:
                 self._note("destroy", action.subject, action.why, "network", action.stack)
             case MakeVolume():
                 assert wish is not None
-                volumes.make(self.root, action.subject, wish.stack.volumes[action.key].labels)
+                wanted = wish.stack.volumes[action.key]
+                volumes.make(self.root, action.subject, _labels(wish.stack, wanted), wanted.options, wanted.protect)
                 self._note("create", action.subject, action.why, "volume", action.stack)
             case DropVolume():
                 volumes.drop(self.root, action.subject)
@@ -133,6 +134,7 @@ class Hands:
         self.wiring.hold(replica.stack, replica.definition)
         if record is None:
             try:
+                await self._ground(replica, wish)
                 record = self._prepare(replica, wish, action.node)
             finally:
                 self._tidy_images()  # where it failed and nobody else needs them
@@ -145,6 +147,30 @@ class Hands:
         self._note(
             "start", record.name, action.why, "container", record.stack, {"id": record.id}, service=record.service
         )
+
+    async def _ground(self, replica: Replica, wish: Wanted) -> None:
+        """Its volumes are there and filled. In a thread: what an image has for a volume may be large."""
+        place = self._place(replica, wish)
+        if storage_mounts.has_volumes(place):
+            await asyncio.to_thread(storage_mounts.ground, self.root, place)
+
+    def _place(self, replica: Replica, wish: Wanted) -> storage_mounts.Place:
+        image = self.image(replica.definition)
+        return storage_mounts.Place(replica.definition, wish.stack, replica.slot, image.volumes, image.layers)
+
+    def _lent(self, service: Service, stack: Stack) -> list[dict[str, Any]]:
+        """What others have mounted that it takes over (`volumes_from`). Raises Missing where one is not there."""
+        lent: list[dict[str, Any]] = []
+        for words in service.volumes_from:
+            whose = stack.services.get(words.source)
+            name = named(stack.name, whose, 1) if whose is not None and not words.container else words.source
+            lender = self.containers.named(name)
+            if lender is None and words.container:
+                raise Missing(f"cannot take the volumes of container '{words.source}': there is none of that name here")
+            for mount in storage_mounts.of_bundle(self.root.bundle(lender.id)) if lender else ():
+                access = ["ro"] if words.read_only else []
+                lent.append({**mount, "options": [*mount["options"], *access]})
+        return lent
 
     def _prepare(self, replica: Replica, wish: Wanted, node: str) -> Record:
         """Everything of a new container that is files: identity first, so that a scan can name what it finds."""
@@ -165,7 +191,7 @@ class Hands:
             self.containers.write_identity(record)
             self._write_names(record, bundle)
             mounts = [
-                *storage_mounts.container_mounts(self.root, service, wish.stack, record.id),
+                *storage_mounts.oci(self.root, self._place(replica, wish), record.id, self._lent(service, wish.stack)),
                 *materials.mounts(self.root, service, wish.stack, f"{bundle}/materials"),
                 *_etc_mounts(bundle),
             ]
@@ -187,12 +213,16 @@ class Hands:
                 os.mkdir(f"{own}/{part}", 0o755)
             write_text(f"{bundle}/config.json", json.dumps(spec), 0o600)
         except OSError as error:
-            scrap(self.containers.forget(record))
+            self._take_back(record)
             raise HostRefused(f"cannot prepare {record.name}: {error}") from error
         except BaseException:
-            scrap(self.containers.forget(record))
+            self._take_back(record)
             raise
         return record
+
+    def _take_back(self, record: Record) -> None:
+        prepared.release(self.root, record.id)
+        scrap(self.containers.forget(record))
 
     def _write_names(self, record: Record, bundle: str) -> None:
         hostname = record.definition.hostname or record.id
@@ -232,6 +262,7 @@ class Hands:
         made = action.replica.definition.pre_start
         for number, hook in enumerate(made):
             title = hooks.titled("pre_start", number, len(made))
+            await self._ground(action.replica, wish)
             record = self._prepare(hooks.helper(action.replica, hook, action.subject), wish, action.node)
             ended = self.ends.setdefault(record.id, asyncio.get_running_loop().create_future())
             try:
@@ -260,6 +291,7 @@ class Hands:
             self._note("trouble", record.name, why, "container", record.stack)
             directories = []
         if forget:
+            prepared.release(self.root, record.id)
             scrap(directories)
             self._tidy_images()
         elif record.phase != "exited":
@@ -348,16 +380,29 @@ class Hands:
         if waiting is not None and not waiting.done():
             waiting.set_result(None)
 
-    async def _remove(self, action: Remove) -> None:
+    async def _remove(self, action: Remove, wish: Wanted | None) -> None:
         record = self.containers.get(action.container)
         if record is None:
             return
         await self.launcher().request("delete", container=record.id)
+        had = storage_mounts.of_bundle(self.root.bundle(record.id))
         directories = self.containers.forget(record)
-        storage_mounts.drop_anonymous(self.root, record.id)
+        prepared.release(self.root, record.id)
         await self._trash.take(directories)
+        self._leave_volumes(record, had, wish)
         self._tidy_images()
         self._note("destroy", record.name, action.why, "container", record.stack, service=record.service)
+
+    def _leave_volumes(self, record: Record, had: list[dict[str, Any]], wish: Wanted | None) -> None:
+        """Anonymous ones wait for the next container in the slot where one is wanted. After a plain `down` they are
+        nobody's and stay, as with Compose; in all other cases they go with the container."""
+        service = wish.stack.services.get(record.service) if wish is not None and not wish.down else None
+        if wish is None or service is None or record.service not in wish.active or record.slot > count(wish, service):
+            drop = wish is None or not wish.down or wish.remove_volumes
+            storage_mounts.leave(self.root, (record.stack, record.service, record.slot), had, drop=drop)
+        if any(mount["volume"] for mount in had):
+            used = storage_mounts.users(self.root, [other.id for other in self.containers])
+            volumes.unmount_unused(self.root, used)
 
     def _tidy_images(self) -> None:
         """Without any container, only what the next one would use is kept of what images have made."""
@@ -415,6 +460,15 @@ def _networks_of(service: Service, stack: Stack) -> list[tuple[str, str]]:
     """(host-side name, key) of a service's networks: the highest priority first."""
     keys = sorted(service.networks, key=lambda key: (-service.networks[key].priority, stack.networks[key].internal))
     return [(stack.networks[key].name, key) for key in keys]
+
+
+def _labels(stack: Stack, volume: Volume) -> dict[str, str]:
+    """Compose's own beside the user's: by these, its tools find what belongs to a project."""
+    return {
+        "com.docker.compose.project": stack.name,
+        "com.docker.compose.volume": volume.key,
+        **volume.labels,
+    }
 
 
 def _etc_mounts(bundle: str) -> list[dict[str, Any]]:

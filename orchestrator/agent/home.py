@@ -17,6 +17,7 @@ from orchestrator.agent.containers import scrap
 from orchestrator.errors import Conflict, HostRefused
 from orchestrator.kernel import mounts
 from orchestrator.root import Root
+from orchestrator.storage import prepared, volumes
 
 # linux/fs.h: FS_IOC_GETFLAGS, FS_IOC_SETFLAGS (of a long), FS_TOPDIR_FL
 _GETFLAGS, _SETFLAGS, _TOPDIR = 0x80086601, 0x40086602, 0x00020000
@@ -94,6 +95,8 @@ def _forget_other_boot(root: Root) -> None:
 
 def leave(root: Root) -> None:
     """Nothing of ours runs any more: RUN goes, and with it the memory it lay in."""
+    prepared.release_others(root, set())  # before anything is emptied: it holds what is somebody else's
+    volumes.unmount_unused(root, ())
     if os.path.ismount(root.run):
         mounts.detach(root.run)  # a launcher that has just said goodbye may still be ending
     scrap([root.run, trash.directory(root)])

@@ -200,7 +200,12 @@ class Requests:
         self.circle.forgive(wish)
         self.circle.wishes.put(replace(wish, down=True, remove_volumes=volumes or wish.remove_volumes, grace=grace))
         self.circle.events.note("down", name, "asked", kind="stack", stack=name)
-        async for lines in watch(self.circle, wish, "down", began, timeout, set()):
+        warnings = [
+            f"volume {volume.name} is protected and stays; 'pyorch volume rm --force {volume.name}' removes it"
+            for volume in (wish.stack.volumes.values() if volumes else ())
+            if volume.protect
+        ]
+        async for lines in watch(self.circle, wish, "down", began, timeout, set(), warnings):
             yield lines
 
     async def stop(self, name: str, services: list[str], grace: float | None) -> Progress:

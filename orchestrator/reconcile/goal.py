@@ -60,7 +60,7 @@ def _down(scene: Scene) -> Iterator[_Answer]:
         yield from (_Answer(c.name, "pending", "still there") for c in slots.values())
     names = {n.name for n in stack.networks.values() if not n.external} & world.networks
     if scene.wanted.remove_volumes:
-        names |= {v.name for v in stack.volumes.values() if not v.external} & world.volumes
+        names |= {v.name for v in stack.volumes.values() if not v.external and not v.protect} & world.volumes
     for name in sorted(names):
         failure = world.failures.get(name)
         yield _Answer(name, "failed", failure.why) if failure else _Answer(name, "pending", "still there")

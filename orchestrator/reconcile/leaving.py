@@ -22,7 +22,12 @@ def take_down(turn: Turn, wanted: Wanted) -> Iterator[Line]:
         if not network.external and network.name in turn.world.networks and not _shared(turn, wanted, network.name):
             yield DropNetwork(network.name, stack.name, "down")
     for volume in stack.volumes.values():
-        ours = wanted.remove_volumes and not volume.external and not _shared(turn, wanted, volume.name)
+        ours = (
+            wanted.remove_volumes
+            and not volume.external
+            and not volume.protect
+            and not _shared(turn, wanted, volume.name)
+        )
         if ours and volume.name in turn.world.volumes:
             yield DropVolume(volume.name, stack.name, "down, with its volumes")
 

@@ -61,6 +61,8 @@ def _parts(service: Service, stack: Stack) -> Iterator[tuple[str, Any]]:
         yield f"{'tmpfs' if mount.kind == 'tmpfs' else 'volumes'}.{mount.target}", _set_fields(_named(mount, stack))
     if service.pre_start:
         yield "pre_start", [_set_fields(hook) for hook in service.pre_start]
+    if service.volumes_from:
+        yield "volumes_from", [_set_fields(words) for words in service.volumes_from]
     yield from _granted(service, stack)
     for part in (service.lookup, service.sandbox):
         yield from _set_fields(part).items()

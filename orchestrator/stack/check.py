@@ -29,6 +29,7 @@ def check(
         resources(context, service, ("services", name, "deploy", "resources", "reservations"))
         places(context, service, written)
         ports(context, service)
+        lenders(context, service, services)
         grants.check(context, service, written)
     container_names(context, services)
     circle(context, services)
@@ -115,6 +116,7 @@ def places(context: Context, service: Service, written: Mapping[str, Any]) -> No
     for mount in service.mounts:
         if (
             mount.kind == "volume"
+            and not service.volumes_from
             and mount.source
             and mount.source not in volumes
             and not _unknowable(context, "volumes", mount.source)
@@ -124,6 +126,15 @@ def places(context: Context, service: Service, written: Mapping[str, Any]) -> No
             context.complain(
                 (*path, "volumes", index), f"volume '{mount.source}' is not defined{hint} (a path begins with ./ or /)"
             )
+
+
+def lenders(context: Context, service: Service, services: Mapping[str, Service]) -> None:
+    """`volumes_from` names services that are there. (Who takes from whom in a circle, waits in one.)"""
+    for index, words in enumerate(service.volumes_from):
+        if not words.container and words.source not in services:
+            hint = did_you_mean(words.source, services)
+            path = ("services", service.name, "volumes_from", index)
+            context.complain(path, f"takes the volumes of '{words.source}', which is no service{hint}")
 
 
 def _names(item: Any, source: str) -> bool:

@@ -147,9 +147,15 @@ def _mount(mount: Mount) -> dict[str, Any]:
     kind: dict[str, Any] = {}
     if mount.kind == "bind":
         selinux = next((option for option in mount.options if option in ("z", "Z")), None)
-        kind = _kept(create_host_path=mount.create_host_path, selinux=selinux)
+        recursive = mount.recursive or None
+        kind = _kept(
+            create_host_path=mount.create_host_path,
+            selinux=selinux,
+            propagation=mount.propagation,
+            recursive=recursive,
+        )
     elif mount.kind == "volume":
-        kind = _kept(nocopy="nocopy" in mount.options)
+        kind = _kept(nocopy="nocopy" in mount.options, subpath=mount.subpath)
     else:
         kind = _kept(size=mount.size and str(mount.size), mode=mount.mode)
     return {
@@ -178,7 +184,12 @@ def _network(network: Network) -> dict[str, Any]:
 
 
 def _volume(volume: Volume) -> dict[str, Any]:
-    return {"name": volume.name, **_kept(external=volume.external, labels=dict(volume.labels))}
+    words = _kept(protect=volume.protect, writers=volume.writers)
+    return {
+        "name": volume.name,
+        **_kept(external=volume.external, driver_opts=dict(volume.options), labels=dict(volume.labels)),
+        **({"x-pyorch": words} if words else {}),
+    }
 
 
 def _material(thing: Material, stack: Stack) -> dict[str, Any]:

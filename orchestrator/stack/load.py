@@ -9,7 +9,7 @@ from dataclasses import replace
 from typing import Any
 
 from orchestrator.errors import Mistake
-from orchestrator.stack import check, dotenv, grants, merge, obeyed, resources, schema, text
+from orchestrator.stack import check, dotenv, grants, merge, mounts, obeyed, resources, schema, text
 from orchestrator.stack import networks as stack_networks
 from orchestrator.stack.context import Context
 from orchestrator.stack.files import NAMES, find
@@ -92,6 +92,7 @@ def _typed(
     for key in _chosen(data["services"], active, named):
         made[key], ports = service(context, key, data["services"][key])
         published += [(key, port, where) for port, where in ports]
+    made = mounts.borrowed(made)
     made = {key: _without_absent(one, made) for key, one in made.items()}
     networks = stack_networks.networks(
         context, data.get("networks") or {}, (n for s in made.values() for n in s.networks)

@@ -66,7 +66,12 @@ class Attachment:
 
 @dataclass(frozen=True, slots=True)
 class Mount:
-    """`source`: an absolute path (bind), the volume's key in the file (volume; None: anonymous), None (tmpfs)."""
+    """`source`: an absolute path (bind), the volume's key in the file (volume; None: anonymous), None (tmpfs).
+
+    `recursive`: what becomes of mounts below a bind's source ("": they come along, and are as read-only as it is).
+    `idmap`: "uid:gid", whose the files are on the host that belong to the service's user inside. `service`: whose
+    anonymous volume it is, where not the service's own (`volumes_from`).
+    """
 
     kind: Literal["bind", "volume", "tmpfs"]
     target: str
@@ -76,6 +81,20 @@ class Mount:
     mode: int | None = None
     create_host_path: bool = False
     options: tuple[str, ...] = ()
+    propagation: str = ""
+    recursive: Literal["", "disabled", "writable"] = ""
+    subpath: str = ""
+    idmap: str = ""
+    service: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class VolumesFrom:
+    """Everything that a service (or, by its name, any container) has mounted is mounted here too."""
+
+    source: str
+    container: bool = False
+    read_only: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,6 +218,7 @@ class Service:
     ports: tuple[Port, ...] = ()
     networks: Mapping[str, Attachment] = field(default_factory=dict)  # "default" is written out
     mounts: tuple[Mount, ...] = ()  # volumes and tmpfs together
+    volumes_from: tuple[VolumesFrom, ...] = ()
     grants: tuple[Grant, ...] = ()  # configs and secrets together
     labels: Mapping[str, str] = field(default_factory=dict)
     stop_signal: str | None = None  # None: the image's, else SIGTERM
@@ -255,11 +275,15 @@ class Network:
 
 @dataclass(frozen=True, slots=True)
 class Volume:
+    """`options`: the local driver's `type`, `o` and `device`, as for mount(8). `protect`: removed only by force."""
+
     key: str
     name: str
     external: bool = False
     labels: Mapping[str, str] = field(default_factory=dict)
     writers: int | None = None  # replicas that may have it mounted for writing at once; None: any number
+    options: Mapping[str, str] = field(default_factory=dict)
+    protect: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import os
 import posixpath
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from typing import Any
 
 from orchestrator import units
 from orchestrator.stack.context import Context
 from orchestrator.stack.grants import permissions
-from orchestrator.stack.model import Mount
+from orchestrator.stack.model import Dependency, Mount, Service, VolumesFrom
 from orchestrator.stack.places import Path, did_you_mean, quoted
 
 _ACCEPTED = {"z", "Z", "nocopy", "cached", "delegated", "consistent"}
 _PROPAGATION = {"shared", "rshared", "slave", "rslave", "private", "rprivate"}
+_TMPFS_NUMBERS = {"uid", "gid", "nr_inodes", "nr_blocks"}
 _TMPFS_FLAGS = {"rw", "ro", "exec", "noexec", "suid", "nosuid", "dev", "nodev"}
 
 
@@ -60,21 +63,33 @@ def _short(context: Context, item: str) -> Mount:
     target, _, words = rest.partition(":")
     options = [word for word in words.split(",") if word]
     for word in options:
-        if word in _PROPAGATION:
-            raise ValueError(
-                f"mount option {word!r} is part of the Compose Specification but pyorch does not obey it yet"
-            )
-        if word not in _ACCEPTED | {"ro", "rw"}:
+        if word not in _ACCEPTED | _PROPAGATION | {"ro", "rw"}:
             raise ValueError(
                 f"expected mount options ro, rw, z, Z or nocopy, but found {word!r}"
-                + did_you_mean(word, _ACCEPTED | {"ro", "rw"})
+                + did_you_mean(word, _ACCEPTED | _PROPAGATION | {"ro", "rw"})
             )
-    kept, read_only = tuple(word for word in options if word not in ("ro", "rw")), "ro" in options
+    kept, read_only = tuple(word for word in options if word in _ACCEPTED), "ro" in options
+    propagation = next((word for word in options if word in _PROPAGATION), "")
     if not source:
         raise ValueError(f"the source before ':' is missing in {item!r}")
     if source[0] in "./~":
-        return Mount("bind", _target(target), context.host_path(source), read_only, options=kept)
+        path = context.host_path(source)
+        return Mount("bind", _target(target), path, read_only, options=kept, propagation=_passed_on(propagation))
+    if propagation:
+        raise ValueError(f"a volume has no propagation, but found {propagation!r}; it is for bind mounts")
     return Mount("volume", _target(target), source, read_only, options=kept)
+
+
+def _passed_on(propagation: str) -> str:
+    """What is private is what is done anyway."""
+    if propagation and propagation not in _PROPAGATION:
+        hint = did_you_mean(propagation, _PROPAGATION)
+        raise ValueError(f"expected propagation {', '.join(sorted(_PROPAGATION))}, but found {propagation!r}{hint}")
+    if propagation not in ("", "private", "rprivate"):
+        raise ValueError(
+            f"mount option {propagation!r} is part of the Compose Specification but pyorch does not obey it yet"
+        )
+    return ""
 
 
 def _long(context: Context, item: dict[str, Any], path: Path) -> Mount:
@@ -84,15 +99,12 @@ def _long(context: Context, item: dict[str, Any], path: Path) -> Mount:
         if other in item:
             context.complain((*path, other), f"'{other}' says nothing about a mount of type {kind}", key=True)
     if kind == "bind":
-        bind = item.get("bind", {})
-        if not source:
-            raise ValueError("'source' is missing: a bind mount needs the path on the host")
-        options = (bind["selinux"],) if "selinux" in bind else ()
-        create = bool(bind.get("create_host_path", False))
-        return Mount("bind", target, context.host_path(source), read_only, create_host_path=create, options=options)
+        return _bind(context, item.get("bind") or {}, (*path, "bind"), source, target, read_only)
     if kind == "volume":
-        options = ("nocopy",) if item.get("volume", {}).get("nocopy") else ()
-        return Mount("volume", target, source or None, read_only, options=options)
+        volume = item.get("volume") or {}
+        options = ("nocopy",) if volume.get("nocopy") else ()
+        subpath = context.read(volume, (*path, "volume"), "subpath", _subpath, "")
+        return Mount("volume", target, source or None, read_only, options=options, subpath=subpath)
     if source:
         context.complain((*path, "source"), "a tmpfs has no source", key=True)
     tmpfs = item.get("tmpfs", {})
@@ -101,8 +113,38 @@ def _long(context: Context, item: dict[str, Any], path: Path) -> Mount:
     return Mount("tmpfs", target, None, read_only, size, mode)
 
 
+def _bind(
+    context: Context, bind: dict[str, Any], path: Path, source: str | None, target: str, read_only: bool
+) -> Mount:
+    if not source:
+        raise ValueError("'source' is missing: a bind mount needs the path on the host")
+    propagation = context.read(bind, path, "propagation", _passed_on, "")
+    recursive = bind.get("recursive") or ""
+    if recursive in ("writable", "readonly") and not read_only:
+        context.complain((*path, "recursive"), f"'{recursive}' says something about read_only mounts only")
+    if recursive == "readonly" and propagation:
+        context.complain((*path, "propagation"), "recursive: readonly needs the propagation rprivate")
+    return Mount(
+        "bind",
+        target,
+        context.host_path(source),
+        read_only,
+        create_host_path=bool(bind.get("create_host_path", False)),
+        options=(bind["selinux"],) if "selinux" in bind else (),
+        propagation=propagation,
+        recursive="disabled" if recursive == "disabled" else "writable" if recursive == "writable" else "",
+    )
+
+
+def _subpath(word: str) -> str:
+    clean = posixpath.normpath(word)
+    if word.startswith("/") or clean.startswith("..") or "\0" in word:
+        raise ValueError(f"expected a path inside of the volume, but found {quoted(word)}")
+    return "" if clean == "." else clean
+
+
 def _tmpfs(context: Context, item: str, path: Path) -> Mount:
-    """ "/run" or "/run:size=64m,mode=1777,noexec"."""
+    """ "/run" or "/run:size=64m,mode=1777,exec"."""
     target, _, words = item.partition(":")
     size = mode = None
     options: list[str] = []
@@ -112,7 +154,7 @@ def _tmpfs(context: Context, item: str, path: Path) -> Mount:
             size = units.size(value)
         elif name == "mode":
             mode = permissions(value)
-        elif word in _TMPFS_FLAGS or (name in ("uid", "gid") and value.isdecimal()):
+        elif word in _TMPFS_FLAGS or (name in _TMPFS_NUMBERS and value.isdecimal()):
             options.append(word)
         else:
             raise ValueError(
@@ -120,15 +162,59 @@ def _tmpfs(context: Context, item: str, path: Path) -> Mount:
                 + ", ".join(sorted(_TMPFS_FLAGS))
                 + f", but found {word!r}"
             )
-    return Mount(
-        "tmpfs",
-        _target(target),
-        None,
-        "ro" in options,
-        size,
-        mode,
-        options=tuple(o for o in options if o not in ("ro", "rw")),
-    )
+    kept = tuple(option for option in options if option not in ("ro", "rw"))
+    return Mount("tmpfs", _target(target), None, "ro" in options, size, mode, options=kept)
+
+
+def owner(context: Context, service: dict[str, Any], made: Iterable[Mount]) -> tuple[Mount, ...]:
+    """`x-pyorch.idmap: caller`: the files of bind mounts are those of the user who calls; sudo(8) says who that is."""
+    if (service.get("x-pyorch") or {}).get("idmap") != "caller":
+        return tuple(made)
+    uid, gid = (context.environment.get(name, "0") for name in ("SUDO_UID", "SUDO_GID"))
+    return tuple(replace(mount, idmap=f"{uid}:{gid}") if mount.kind == "bind" else mount for mount in made)
+
+
+def volumes_from(context: Context, service: dict[str, Any], path: Path) -> tuple[VolumesFrom, ...]:
+    """ "service", "service:ro", "container:name:ro"."""
+    found = []
+    for index, item in enumerate(service.get("volumes_from") or ()):
+        if item is None:
+            continue
+        words = str(item).split(":")
+        container = words[0] == "container" and len(words) > 1
+        name, *access = words[1:] if container else words
+        if not name or len(access) > 1 or access not in ([], ["ro"], ["rw"]):
+            context.complain(
+                (*path, "volumes_from", index),
+                f"expected SERVICE or container:NAME, with :ro or :rw, but found {item!r}",
+            )
+            continue
+        found.append(VolumesFrom(name, container, access == ["ro"]))
+    return tuple(found)
+
+
+def borrowed(services: Mapping[str, Service]) -> dict[str, Service]:
+    """Each service with the mounts of those it takes `volumes_from`, and after them in starting order. What it mounts
+    itself at a place counts there."""
+    return {name: _borrow(service, services, ()) for name, service in services.items()}
+
+
+def _borrow(service: Service, services: Mapping[str, Service], above: tuple[str, ...]) -> Service:
+    if not service.volumes_from or service.name in above:
+        return service
+    found = {mount.target: mount for mount in service.mounts}
+    needs = dict(service.depends_on)
+    for words in service.volumes_from:
+        if words.container or words.source not in services:
+            continue
+        needs.setdefault(words.source, Dependency())
+        for mount in _borrow(services[words.source], services, (*above, service.name)).mounts:
+            anonymous = mount.kind == "volume" and mount.source is None
+            whose = (mount.service or words.source) if anonymous else ""
+            shared = replace(mount, service=whose, read_only=mount.read_only or words.read_only)
+            if mount.kind != "tmpfs":
+                found.setdefault(mount.target, shared)
+    return replace(service, mounts=tuple(found.values()), depends_on=needs)
 
 
 def _target(word: str) -> str:

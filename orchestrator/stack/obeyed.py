@@ -57,12 +57,8 @@ REFUSED: dict[str, str] = {
     "secrets.*.template_driver": "write the content as it is to be",
     "secrets.*.driver": "write file:, environment: or external: true",
     "secrets.*.driver_opts": "write file:, environment: or external: true",
-    "services.*.volumes_from": "write the volumes of both services",
     "services.*.volumes[].bind.propagation": REMOVE,
-    "services.*.volumes[].bind.recursive": REMOVE,
     "services.*.volumes[].volume.labels": REMOVE,
-    "services.*.volumes[].volume.subpath": REMOVE,
-    "volumes.*.driver_opts": "remove it, or use a bind mount",
     # words of pyorch: the whole stack
     "x-pyorch.drift": REMOVE,
     "x-pyorch.gang": REMOVE,
@@ -74,7 +70,6 @@ REFUSED: dict[str, str] = {
     "services.*.x-pyorch.drift": REMOVE,
     "services.*.x-pyorch.export": REMOVE,
     "services.*.x-pyorch.idle": REMOVE,
-    "services.*.x-pyorch.idmap": REMOVE,
     "services.*.x-pyorch.memory_high": REMOVE,
     "services.*.x-pyorch.on_change": REMOVE,
     "services.*.x-pyorch.on_dependency": REMOVE,
@@ -82,8 +77,6 @@ REFUSED: dict[str, str] = {
     "services.*.x-pyorch.probes": REMOVE,
     "services.*.x-pyorch.reload": REMOVE,
     "services.*.x-pyorch.schedule": REMOVE,
-    # words of pyorch: a volume
-    "volumes.*.x-pyorch.protect": REMOVE,
 }
 
 # key → the only values that are obeyed, or that change nothing here; any other is refused
@@ -108,6 +101,7 @@ ALLOWED: dict[str, tuple[object, ...]] = {
     "networks.*.enable_ipv6": (False,),
     "networks.*.ipam.driver": ("default",),
     # its files
+    "services.*.volumes[].bind.recursive": ("enabled", "disabled", "readonly"),
     "services.*.volumes[].type": ("bind", "volume", "tmpfs"),
     "volumes.*.driver": ("local",),
 }

@@ -17,8 +17,26 @@ def volumes(context: Context, written: dict[str, Any], used: Iterable[str]) -> d
         external, name = name_of(context, data or {}, ("volumes", key), key)
         if external:
             only(context, data or {}, ("volumes", key))
-        made[key] = Volume(key, name, external, labels((data or {}).get("labels")), _writers(context, data or {}, key))
+        made[key] = _volume(context, key, data or {}, external, name)
     return {key: made[key] for key in sorted(set(used)) if key in made}
+
+
+def _volume(context: Context, key: str, data: dict[str, Any], external: bool, name: str) -> Volume:
+    words = data.get("x-pyorch") or {}
+    options = {option: text(value) for option, value in (data.get("driver_opts") or {}).items()}
+    path: Path = ("volumes", key, "driver_opts")
+    for option in options:
+        if option not in ("type", "o", "device"):
+            context.complain((*path, option), f"expected type, o or device, but found {option!r}", key=True)
+    binds = {"bind", "rbind"} & {*options.get("o", "").split(",")}
+    if binds and options.get("device"):
+        options |= {"device": context.read(options, path, "device", context.host_path, "")}
+    if options and not options.get("device") and options.get("type") != "tmpfs":
+        context.complain(path, "'device' is missing: what is to be mounted?", key=True)
+    elif options and not options.get("type") and not binds:
+        context.complain(path, "'type' is missing: what kind of file system is it?", key=True)
+    writers, protect = _writers(context, data, key), bool(words.get("protect", False))
+    return Volume(key, name, external, labels(data.get("labels")), writers, options, protect)
 
 
 def _writers(context: Context, data: dict[str, Any], key: str) -> int | None:

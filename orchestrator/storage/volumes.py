@@ -2,32 +2,47 @@
 
 The parents are 0700: what a container leaves there (setuid files, devices) is out of reach of the host's other users.
 A volume exists once its meta.json does; a directory without one is a half made volume and is completed or dropped.
+A volume with driver options is what they name: a directory of the host, or a file system that is mounted on _data while
+containers use it.
 """
 
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import json
 import os
 import re
 import shutil
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
-from orchestrator.errors import HostRefused, Mistake
+from orchestrator.errors import Conflict, HostRefused, Missing, Mistake
+from orchestrator.kernel import binding
 from orchestrator.root import Root
 
 # Docker's own rule for volume names; without '/' and a leading '.', no name can point out of the directory.
 _NAME = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]{0,253}")
+ANONYMOUS = "com.docker.volume.anonymous"
 
 
 def path(root: Root, name: str) -> str:
-    """The directory to mount. Raises Mistake where `name` cannot be a volume's."""
+    """The volume's own directory. Raises Mistake where `name` cannot be a volume's."""
     return os.path.join(_home(root, name), "_data")
 
 
-def make(root: Root, name: str, labels: Mapping[str, str]) -> str:
-    """The volume exists afterwards, with its data where it had some; returns the directory to mount."""
+def anonymous(stack: str, service: str, slot: int, target: str) -> str:
+    """The name of the volume that nobody named: the same for whatever container is in the slot."""
+    return hashlib.sha256(json.dumps([stack, service, slot, target]).encode()).hexdigest()
+
+
+def make(
+    root: Root, name: str, labels: Mapping[str, str], options: Mapping[str, str] | None = None, protect: bool = False
+) -> str:
+    """The volume exists afterwards, with its data where it had some; returns its own directory.
+
+    Raises Conflict where it exists and is another (other driver options), HostRefused.
+    """
     home = _home(root, name)
     data = os.path.join(home, "_data")
     try:
@@ -37,11 +52,41 @@ def make(root: Root, name: str, labels: Mapping[str, str]) -> str:
         with contextlib.suppress(FileExistsError):
             os.mkdir(data)
             os.chmod(data, 0o755)  # whatever our umask is: services run as any user
-        if not os.path.exists(os.path.join(home, "meta.json")):
-            _write(os.path.join(home, "meta.json"), {"name": name, "labels": dict(labels)})
+        known = _meta(home)
+        if known is None:
+            _write(os.path.join(home, "meta.json"), _described(name, labels, options or {}, protect))
+        elif options is not None:
+            same(known, options)
     except OSError as error:
         raise HostRefused(f"cannot make volume '{name}': {error}") from error
     return data
+
+
+def _described(
+    name: str, labels: Mapping[str, str], options: Mapping[str, str], protect: bool = False
+) -> dict[str, Any]:
+    more = {"options": dict(options)} if options else {}
+    return {"name": name, "labels": dict(labels), **more, **({"protect": True} if protect else {})}
+
+
+def same(known: Mapping[str, Any], options: Mapping[str, str]) -> None:
+    """Raises Conflict where the volume that exists is not the one the stack file means."""
+    if dict(known.get("options", {})) != dict(options):
+        raise Conflict(
+            f"cannot use volume '{known['name']}': it was made with other driver_opts; 'pyorch volume rm "
+            f"{known['name']}' removes it and what it holds"
+        )
+
+
+def rename(root: Root, name: str, new: str) -> None:
+    """The volume gets another name; with all that it holds. Content with one that is not there."""
+    home, labels = _home(root, name), (listing(root).get(name) or {}).get("labels", {})
+    try:
+        if _meta(home) is not None:
+            _write(os.path.join(home, "meta.json"), _described(new, labels, {}))
+            os.rename(home, _home(root, new))
+    except OSError as error:
+        raise HostRefused(f"cannot rename volume '{name}': {error}") from error
 
 
 def drop(root: Root, name: str) -> None:
@@ -52,18 +97,74 @@ def drop(root: Root, name: str) -> None:
             # Without its meta.json it is no volume any more, however far the rest gets.
             os.unlink(os.path.join(home, "meta.json"))
         if os.path.lexists(home):
+            binding.detach(os.path.join(home, "_data"))  # what it mounted is not its own, and stays
             shutil.rmtree(home)
     except OSError as error:
         raise HostRefused(f"cannot drop volume '{name}': {error}") from error
 
 
 def listing(root: Root) -> dict[str, dict[str, Any]]:
-    """Volumes that exist, by name: what their meta.json says ("name", "labels")."""
+    """Volumes that exist, by name: what their meta.json says ("name", "labels", "options")."""
     try:
         names = sorted(os.listdir(root.volumes))
     except FileNotFoundError:
         return {}
     return {name: meta for name in names if (meta := _meta(os.path.join(root.volumes, name))) is not None}
+
+
+def made_at(root: Root, name: str) -> float:
+    """When it was made, in seconds since the epoch."""
+    return os.stat(os.path.join(_home(root, name), "meta.json")).st_mtime
+
+
+# what is in it
+
+
+def data(root: Root, name: str) -> str:
+    """The directory that holds what the volume holds, mounted where it has driver options.
+
+    Raises Missing where there is no such volume or device, HostRefused where it cannot be mounted.
+    """
+    meta = _meta(_home(root, name))
+    if meta is None:
+        raise Missing(f"cannot use volume '{name}': there is none; 'pyorch volume create {name}' makes one")
+    options: Mapping[str, str] = meta.get("options", {})
+    if not options:
+        return path(root, name)
+    device, words = options.get("device", ""), [word for word in options.get("o", "").split(",") if word]
+    if {"bind", "rbind"} & {*words}:
+        if not os.path.isdir(device):
+            raise Missing(f"cannot use volume '{name}': its device {device} is no directory; make it first")
+        return device
+    if not os.path.ismount(path(root, name)):
+        _mount(name, options["type"], device, words, path(root, name))
+    return path(root, name)
+
+
+def _mount(name: str, kind: str, device: str, options: list[str], target: str) -> None:
+    try:
+        binding.mount(device or kind, target, kind, options)
+    except OSError as error:
+        unknown = f"this kernel knows no file system '{kind}'" if error.errno == 19 else os.strerror(error.errno or 0)
+        raise HostRefused(f"cannot mount {device or kind} for volume '{name}': {unknown}") from error
+
+
+def read_only(root: Root, name: str) -> bool:
+    """Whether its driver options say so."""
+    return "ro" in (listing(root).get(name) or {}).get("options", {}).get("o", "").split(",")
+
+
+def unmount_unused(root: Root, used: Collection[str]) -> None:
+    """What driver options had mounted goes when no container uses it. Raises HostRefused."""
+    for name, meta in listing(root).items():
+        if meta.get("options") and name not in used and os.path.ismount(path(root, name)):
+            try:
+                binding.detach(path(root, name))
+            except OSError as error:
+                raise HostRefused(f"cannot unmount volume '{name}': {error}") from error
+
+
+# files
 
 
 def _home(root: Root, name: str) -> str:
