@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
-from functools import partial
+from collections.abc import Callable, Mapping
 from typing import Any, Literal
 
 from orchestrator import health
@@ -12,7 +11,7 @@ from orchestrator.agent import clock
 from orchestrator.agent.containers import Containers, Record
 from orchestrator.agent.events import Events
 from orchestrator.agent.launcher_client import LauncherClient
-from orchestrator.errors import OrchestratorError, Unreachable
+from orchestrator.errors import OrchestratorError
 from orchestrator.health.check import Check, Result, Verdict
 
 Took = Callable[[Record, Literal["start", "stop"], float], None]
@@ -30,6 +29,8 @@ class Prober:
         self._events = events
         self._launcher = launcher
         self._timers: dict[str, asyncio.TimerHandle] = {}  # container id → its next probe
+        self._probing: dict[str, Record] = {}  # exec id → whose probe it is
+        self._asking: set[asyncio.Task[None]] = set()
 
     def watch(self, record: Record) -> None:
         """The container has just started, or was found running: its first probe is due at once."""
@@ -56,31 +57,39 @@ class Prober:
             timer.cancel()
 
     def _begin(self, record: Record, check: Check) -> None:
+        task = asyncio.get_running_loop().create_task(self._ask(record, check))
+        self._asking.add(task)
+        task.add_done_callback(self._asking.discard)
+
+    async def _ask(self, record: Record, check: Check) -> None:
         if record.phase != "running" or record.paused:
             return
         try:
-            launcher = self._launcher()
-        except OrchestratorError:
-            return  # the next launcher is asked again, see `adopt`
-        answer = launcher.begin(
-            "check", container=record.id, args=command_of(check), capture=OUTPUT_KEPT, timeout=check.timeout
-        )
-        answer.add_done_callback(partial(self._answered, record, check, record.runs))
-
-    def _answered(
-        self, record: Record, check: Check, run: int, answer: asyncio.Future[tuple[dict[str, Any], list[int]]]
-    ) -> None:
-        if answer.cancelled() or record.runs != run:  # it says nothing of the run that there is now
-            return
-        error = answer.exception()
-        if isinstance(error, Unreachable):
-            return  # it says nothing of the container; the next launcher is asked again, see `adopt`
-        if isinstance(error, OrchestratorError):
+            reply = await self._launcher().request(
+                "exec",
+                container=record.id,
+                args=command_of(check),
+                env={},
+                cwd=None,
+                user=None,
+                tty=False,
+                stdin=False,
+                capture=OUTPUT_KEPT,
+                timeout=check.timeout,
+            )
+        except OrchestratorError as error:
             self._judge(record, check, Result(clock.now(), None, str(error)))
+        else:
+            self._probing[reply["exec"]] = record
+
+    def answered(self, message: Mapping[str, Any]) -> None:
+        """The launcher says that an exec is over; content with one that is not a probe."""
+        record = self._probing.pop(message["exec"], None)
+        check = record.definition.healthcheck if record is not None else None
+        if record is None or check is None:
             return
-        message, _ = answer.result()
-        output = message["output"]
-        if message["timeout"]:
+        output = message.get("output") or ""
+        if message.get("timeout"):
             result = Result(clock.now(), None, output or f"no answer within {check.timeout:g} s")
         else:
             result = Result(clock.now(), message["code"], output)
@@ -109,6 +118,7 @@ class Prober:
 
     def adopt(self) -> None:
         """A new connection to the launcher: answers to earlier probes may be lost, so every check is due again."""
+        self._probing.clear()
         for record in self._containers:
             self.watch(record)
 

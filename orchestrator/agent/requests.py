@@ -43,6 +43,8 @@ class Up:
     pull: Literal["always", "missing", "never"] | None = None  # instead of each service's pull_policy
     document: bool = False  # of a plan: with the document that `up --plan` applies
     plan: Mapping[str, Any] | None = None  # of an up: apply this plan, if nothing has come between
+    watch: bool = False  # again whenever a file changes: see sources/files.py
+    cause: str = ""  # what the history says of it; "": the command
 
 
 class Requests:
@@ -113,10 +115,10 @@ class Requests:
         kept = {name: old for name, old in before.stack.services.items() if name in made and name in stack.services}
         return replace(stack, services={**stack.services, **kept})
 
-    async def up(self, body: Up) -> Progress:
-        """Make the stack of these files the wanted one, and watch until the goal is reached."""
+    async def up(self, body: Up, stack: Stack | None = None) -> Progress:
+        """Make this stack (of these files, or read already) the wanted one, and watch until the goal is reached."""
         began = clock.now()
-        stack = self._load(body)
+        stack = stack or self._load(body)
         failures: list[tuple[str, str]] = []
         async for message in self._bring(stack, body):
             yield [message]
@@ -291,4 +293,4 @@ def _cause(body: Up) -> str:
     if body.plan is not None:
         return "up --plan"
     names = [os.path.basename(file) for file in body.files or ()]
-    return " ".join(["up", *names, *body.services])
+    return body.cause or " ".join(["up", *names, *body.services])

@@ -73,7 +73,10 @@ async def _serve(root: Root, ready: int | None) -> None:
 
     turning = asyncio.create_task(circle.run())
     await _first_turn(circle, turning)
-    server = await http.listen(root.api_socket, Routes(circle, stop))
+    routes = Routes(circle, stop)
+    server = await http.listen(root.api_socket, routes)
+    routes.sources.recall()
+    await routes.webhooks.recall()
     gc.collect()
     gc.freeze()
     gc.set_threshold(*COLLECT)
@@ -87,6 +90,8 @@ async def _serve(root: Root, ready: int | None) -> None:
     server.close()
     if os.path.lexists(root.api_socket):
         os.unlink(root.api_socket)
+    routes.webhooks.close()
+    await routes.sources.close()
     await circle.drain()
     if turning.done():
         turning.result()  # it ended by itself: its error is ours

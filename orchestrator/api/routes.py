@@ -13,10 +13,13 @@ from orchestrator import __version__
 from orchestrator.agent import clock, direct, ends, revisions, view
 from orchestrator.agent.circle import Circle
 from orchestrator.agent.requests import Requests, Up
+from orchestrator.agent.sources.doors import Sources
 from orchestrator.agent.store import Event
 from orchestrator.agent.watch import Progress
 from orchestrator.api import execs, logs, storage
 from orchestrator.api.http import Json, Reply, Request, Stream
+from orchestrator.api.sync import SyncRoutes
+from orchestrator.api.webhook import Webhooks
 from orchestrator.errors import Missing, Mistake
 from orchestrator.kernel import cgroups, usage
 from orchestrator.reconcile.world import Wanted
@@ -33,6 +36,8 @@ class Routes:
     def __init__(self, circle: Circle, stop: Callable[[bool], Awaitable[dict[str, Any]]]) -> None:
         self._circle = circle
         self._requests = Requests(circle)
+        self.sources = Sources(circle, self._requests)
+        self.webhooks = Webhooks(self.sources.syncing, circle.events)
         self._stop = stop
         self._table: dict[tuple[str, ...], Route] = {
             ("GET", "info"): self.info,
@@ -62,6 +67,7 @@ class Routes:
             ("GET", "events"): self.events,
             ("POST", "agent", "stop"): self.agent_stop,
             **storage.routes(circle),
+            **SyncRoutes(self.sources, self.webhooks).table,
         }
 
     async def __call__(self, request: Request) -> Reply:
@@ -94,7 +100,7 @@ class Routes:
         )
 
     async def up(self, request: Request) -> Reply:
-        return Stream(ndjson(self._requests.up(_up(request))))
+        return Stream(ndjson(self.sources.up(_up(request))))
 
     async def plan(self, request: Request) -> Reply:
         return Json(self._requests.plan(_up(request)))
@@ -171,6 +177,7 @@ class Routes:
 
     async def down(self, request: Request) -> Reply:
         body = request.json()
+        self._rest(request.words[0], body)
         progress = self._requests.down(
             request.words[0],
             bool(body.get("volumes")),
@@ -180,8 +187,14 @@ class Routes:
         )
         return Stream(ndjson(progress))
 
+    def _rest(self, stack: str, body: dict[str, Any]) -> None:
+        """Who takes a whole stack down or stops it does not want a saved file to bring it up again."""
+        if not _names(body, "services"):
+            self.sources.watcher.forget(stack)
+
     async def stop(self, request: Request) -> Reply:
         body = request.json()
+        self._rest(request.words[0], body)
         return Stream(ndjson(self._requests.stop(request.words[0], _names(body, "services"), _seconds(body, "grace"))))
 
     async def start(self, request: Request) -> Reply:

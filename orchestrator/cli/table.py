@@ -36,6 +36,7 @@ COMMANDS = {
     "simulate": "Run the decider on nodes that are only on paper, in virtual time",
     "graph": "Show which service waits for which",
     "events": "Show what happens, and why, as it happens",
+    "sync": "Follow git repositories: what is committed there is what runs here",
     "ls": "List the stacks on this machine",
     "secret": "Keep contents by name, for external configs and secrets",
     "agent": "Run, start, stop or look at the agent",

@@ -18,6 +18,7 @@ EXAMPLES = """
   pyorch up stack.yaml              this file, followed
   pyorch up -d --wait               return when everything is healthy; exit 1 if it cannot be
   pyorch up -d --scale worker=5     five workers
+  pyorch up -d --watch              applied again whenever a file of it changes
   pyorch up -d api                  only api and what it depends on
   pyorch up --exit-code-from tests  end as the service tests ends
 """
@@ -26,6 +27,7 @@ OPTIONS = (
     Option("--plan", kind="text", metavar="FILE", help="Apply just this plan, unless another revision came since."),
     Option("--wait", help="Return when everything is healthy (implies -d)."),
     Option("--wait-timeout", kind="number", metavar="SECONDS", help="Give up waiting after so long."),
+    Option("--watch", help="Apply again whenever a file of the stack changes, until down or an up without it."),
     Option("--remove-orphans", help="Take away services that the file no longer names."),
     Option("--force-recreate", help="Replace containers even if nothing changed."),
     Option("--no-recreate", help="Leave existing containers even if something changed."),
@@ -61,6 +63,7 @@ def run(given: Given) -> int:
         "timeout": given.wait_timeout,
         "grace": given.timeout,
         "pull": given.pull,
+        "watch": given.watch,
     }
     ensure_agent(root(given))
     client = agent(given)

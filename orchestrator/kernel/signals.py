@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from orchestrator.kernel.tape import Tape
+from orchestrator.kernel import syscalls
 
 _SETMASK = 2
 _MASK_SIZE = 8
@@ -22,8 +20,8 @@ def remember() -> None:
     _ignored = tuple(number for number in range(1, 65) if mask >> (number - 1) & 1)
 
 
-def restore(tape: Tape) -> None:
+def restore() -> None:
     """Nothing is ignored (that would outlive the exec) and nothing blocked."""
     for number in _ignored:
-        tape.call("restore a signal", "rt_sigaction", number, _DEFAULT, 0, _MASK_SIZE)
-    tape.call("unblock the signals", "rt_sigprocmask", _SETMASK, _NONE, 0, _MASK_SIZE)
+        syscalls.call("restore a signal", "rt_sigaction", number, _DEFAULT, None, _MASK_SIZE)
+    syscalls.call("unblock the signals", "rt_sigprocmask", _SETMASK, _NONE, None, _MASK_SIZE)
