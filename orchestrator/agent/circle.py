@@ -29,7 +29,7 @@ from orchestrator.reconcile.rollout import YOUNG
 from orchestrator.reconcile.world import Failure, Wanted, World
 from orchestrator.root import Root
 from orchestrator.scheduler.node import Node
-from orchestrator.storage import materials, prepared, volumes
+from orchestrator.storage import keeping, materials, prepared, volumes
 
 PATIENCE = 3  # more attempts to reach a launcher, after which its absence is trouble and no longer a moment
 PACE = 1.0  # a turn begins no sooner after the last one than that one took, times this: the circle never eats a core
@@ -322,6 +322,7 @@ class Circle:
             await self.launcher_or_fail().request("delete", container=id)
         scrap(self.containers.unclaimed())
         materials.collect(self.root, self.store.documents())
+        keeping.forget_unfinished(self.root)
         prepared.release_others(self.root, {record.id for record in self.containers})
         self.wiring.recall()
         for stack, service, why in self.wiring.hold_again(self.wishes.all()):

@@ -16,7 +16,7 @@ from orchestrator.agent.requests import Requests, Up
 from orchestrator.agent.sources.doors import Sources
 from orchestrator.agent.store import Event
 from orchestrator.agent.watch import Progress
-from orchestrator.api import execs, logs, storage
+from orchestrator.api import execs, logs, storage, volumes
 from orchestrator.api.http import Json, Reply, Request, Stream
 from orchestrator.api.sync import SyncRoutes
 from orchestrator.api.webhook import Webhooks
@@ -68,6 +68,7 @@ class Routes:
             ("POST", "agent", "stop"): self.agent_stop,
             **storage.routes(circle),
             **SyncRoutes(self.sources, self.webhooks).table,
+            **volumes.routes(circle),
         }
 
     async def __call__(self, request: Request) -> Reply:

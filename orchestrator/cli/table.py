@@ -38,6 +38,8 @@ COMMANDS = {
     "events": "Show what happens, and why, as it happens",
     "sync": "Follow git repositories: what is committed there is what runs here",
     "ls": "List the stacks on this machine",
+    "volume": "List, make, copy, back up, restore and remove volumes",
+    "volumes": "List the stack's volumes",
     "secret": "Keep contents by name, for external configs and secrets",
     "agent": "Run, start, stop or look at the agent",
     "doctor": "Name what this machine lacks, and the remedy",

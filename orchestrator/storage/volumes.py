@@ -23,12 +23,13 @@ from orchestrator.root import Root
 
 # Docker's own rule for volume names; without '/' and a leading '.', no name can point out of the directory.
 _NAME = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]{0,253}")
+_OLD = "replaced"
 ANONYMOUS = "com.docker.volume.anonymous"
 
 
 def path(root: Root, name: str) -> str:
     """The volume's own directory. Raises Mistake where `name` cannot be a volume's."""
-    return os.path.join(_home(root, name), "_data")
+    return os.path.join(home(root, name), "_data")
 
 
 def anonymous(stack: str, service: str, slot: int, target: str) -> str:
@@ -43,18 +44,18 @@ def make(
 
     Raises Conflict where it exists and is another (other driver options), HostRefused.
     """
-    home = _home(root, name)
-    data = os.path.join(home, "_data")
+    place = home(root, name)
+    data = os.path.join(place, "_data")
     try:
         os.makedirs(root.volumes, mode=0o700, exist_ok=True)
         with contextlib.suppress(FileExistsError):
-            os.mkdir(home, 0o700)
+            os.mkdir(place, 0o700)
         with contextlib.suppress(FileExistsError):
             os.mkdir(data)
             os.chmod(data, 0o755)  # whatever our umask is: services run as any user
-        known = _meta(home)
+        known = _meta(place)
         if known is None:
-            _write(os.path.join(home, "meta.json"), _described(name, labels, options or {}, protect))
+            _write(os.path.join(place, "meta.json"), _described(name, labels, options or {}, protect))
         elif options is not None:
             same(known, options)
     except OSError as error:
@@ -78,27 +79,50 @@ def same(known: Mapping[str, Any], options: Mapping[str, str]) -> None:
         )
 
 
+def must_not_exist(root: Root, name: str) -> None:
+    """Raises Conflict where there is a volume of this name."""
+    if _meta(home(root, name)) is not None:
+        raise Conflict(f"cannot make volume '{name}': there is one already; 'pyorch volume rm {name}' removes it")
+
+
+def describe(home: str, name: str, labels: Mapping[str, str]) -> None:
+    """What is in the directory `home` is a volume from now on (see `keeping`). Raises OSError."""
+    _write(os.path.join(home, "meta.json"), _described(name, labels, {}))
+
+
+def replace(root: Root, name: str, fresh: str) -> None:
+    """The directory `fresh` becomes what the volume holds, and what it held goes. Raises OSError.
+
+    Between the two renames the former content is beside: `data` takes it back where nothing has come instead.
+    """
+    there, old = path(root, name), os.path.join(home(root, name), _OLD)
+    shutil.rmtree(old, ignore_errors=True)
+    os.rename(there, old)
+    os.rename(fresh, there)
+    shutil.rmtree(old)
+
+
 def rename(root: Root, name: str, new: str) -> None:
     """The volume gets another name; with all that it holds. Content with one that is not there."""
-    home, labels = _home(root, name), (listing(root).get(name) or {}).get("labels", {})
+    place, labels = home(root, name), (listing(root).get(name) or {}).get("labels", {})
     try:
-        if _meta(home) is not None:
-            _write(os.path.join(home, "meta.json"), _described(new, labels, {}))
-            os.rename(home, _home(root, new))
+        if _meta(place) is not None:
+            _write(os.path.join(place, "meta.json"), _described(new, labels, {}))
+            os.rename(place, home(root, new))
     except OSError as error:
         raise HostRefused(f"cannot rename volume '{name}': {error}") from error
 
 
 def drop(root: Root, name: str) -> None:
     """Remove the volume and its data; content with one that is not there. Never follows a symlink out of it."""
-    home = _home(root, name)
+    place = home(root, name)
     try:
         with contextlib.suppress(FileNotFoundError):
             # Without its meta.json it is no volume any more, however far the rest gets.
-            os.unlink(os.path.join(home, "meta.json"))
-        if os.path.lexists(home):
-            binding.detach(os.path.join(home, "_data"))  # what it mounted is not its own, and stays
-            shutil.rmtree(home)
+            os.unlink(os.path.join(place, "meta.json"))
+        if os.path.lexists(place):
+            binding.detach(os.path.join(place, "_data"))  # what it mounted is not its own, and stays
+            shutil.rmtree(place)
     except OSError as error:
         raise HostRefused(f"cannot drop volume '{name}': {error}") from error
 
@@ -109,12 +133,16 @@ def listing(root: Root) -> dict[str, dict[str, Any]]:
         names = sorted(os.listdir(root.volumes))
     except FileNotFoundError:
         return {}
-    return {name: meta for name in names if (meta := _meta(os.path.join(root.volumes, name))) is not None}
+    return {
+        name: meta
+        for name in names
+        if _NAME.fullmatch(name) and (meta := _meta(os.path.join(root.volumes, name))) is not None
+    }
 
 
 def made_at(root: Root, name: str) -> float:
     """When it was made, in seconds since the epoch."""
-    return os.stat(os.path.join(_home(root, name), "meta.json")).st_mtime
+    return os.stat(os.path.join(home(root, name), "meta.json")).st_mtime
 
 
 # what is in it
@@ -125,11 +153,14 @@ def data(root: Root, name: str) -> str:
 
     Raises Missing where there is no such volume or device, HostRefused where it cannot be mounted.
     """
-    meta = _meta(_home(root, name))
+    meta = _meta(home(root, name))
     if meta is None:
         raise Missing(f"cannot use volume '{name}': there is none; 'pyorch volume create {name}' makes one")
     options: Mapping[str, str] = meta.get("options", {})
     if not options:
+        old = os.path.join(home(root, name), _OLD)
+        if not os.path.isdir(path(root, name)) and os.path.isdir(old):
+            os.rename(old, path(root, name))
         return path(root, name)
     device, words = options.get("device", ""), [word for word in options.get("o", "").split(",") if word]
     if {"bind", "rbind"} & {*words}:
@@ -167,7 +198,8 @@ def unmount_unused(root: Root, used: Collection[str]) -> None:
 # files
 
 
-def _home(root: Root, name: str) -> str:
+def home(root: Root, name: str) -> str:
+    """Where the volume lies, with its meta.json. Raises Mistake where `name` cannot be a volume's."""
     if not _NAME.fullmatch(name):
         raise Mistake(
             f"cannot use volume name '{name}': letters, digits, '_', '.' and '-', beginning with the former two"
