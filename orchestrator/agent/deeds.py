@@ -192,7 +192,7 @@ class Hands:
             self._write_names(record, bundle)
             mounts = [
                 *storage_mounts.oci(self.root, self._place(replica, wish), record.id, self._lent(service, wish.stack)),
-                *materials.mounts(self.root, service, wish.stack, f"{bundle}/materials"),
+                *materials.mounts(self.root, service, wish.stack, record.id),
                 *_etc_mounts(bundle),
             ]
             granted, lowered = ulimits.grantable(service.sandbox.ulimits)

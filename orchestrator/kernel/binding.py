@@ -16,7 +16,7 @@ Ids = Sequence[tuple[int, int, int]]  # first id on the disk, first id shown, ho
 
 _CLONE, _RECURSIVE = 1, 0x8000
 _BOTH_EMPTY = 0x4 | 0x40
-_IDMAP = 0x0010_0000
+_IDMAP, _NOEXEC = 0x0010_0000, 8
 _NEWUSER = 0x1000_0000
 _DETACH = 2
 _FLAGS = {
@@ -30,6 +30,12 @@ def take(path: str, directory: int = syscalls.AT_FDCWD, recursive: bool = True) 
     """What is at `path` ("" : at `directory` itself) as a mount of its own, attached nowhere yet."""
     flags = _CLONE | os.O_CLOEXEC | (_RECURSIVE if recursive else 0) | (0 if path else syscalls.AT_EMPTY_PATH)
     return syscalls.call(f"take {path!r} for a mount", "open_tree", directory, os.fsencode(path), flags)
+
+
+def allow_programs(mount: int) -> None:
+    """Let what a mount that is attached nowhere shows be executed, where its file system itself is not."""
+    attributes = struct.pack("=4Q", 0, _NOEXEC, 0, 0)
+    syscalls.call("allow programs", "mount_setattr", mount, b"", syscalls.AT_EMPTY_PATH, attributes, ctypes.c_long(32))
 
 
 def show_owners(mount: int, uids: Ids, gids: Ids) -> None:

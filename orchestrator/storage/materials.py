@@ -18,6 +18,7 @@ from orchestrator.root import Root
 from orchestrator.stack import contents
 from orchestrator.stack.model import Grant, Material, Service, Stack
 from orchestrator.stack.reading import Reader
+from orchestrator.storage import prepared
 
 LARGEST_NAMED = 2 << 20  # bytes: it comes as the body of one request
 _NAME = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]{0,254}")
@@ -67,9 +68,10 @@ def collect(root: Root, documents: Iterable[str]) -> None:
 # for a container
 
 
-def mounts(root: Root, service: Service, stack: Stack, directory: str) -> list[dict[str, Any]]:
-    """OCI mounts of a container's configs and secrets, read-only; `directory` (in memory, the container's own) gets a
-    copy of each with the owner and mode asked for. Raises Missing, OSError."""
+def mounts(root: Root, service: Service, stack: Stack, container: str) -> list[dict[str, Any]]:
+    """OCI mounts of a container's configs and secrets, read-only; its bundle (in memory) gets a copy of each with the
+    owner and mode asked for. Raises Missing, OSError."""
+    directory = os.path.join(root.bundle(container), "materials")
     made = []
     for number, grant in enumerate(service.grants):
         thing = (stack.configs if grant.kind == "config" else stack.secrets).get(grant.source)
@@ -79,7 +81,9 @@ def mounts(root: Root, service: Service, stack: Stack, directory: str) -> list[d
             os.mkdir(directory, 0o700)
         path = os.path.join(directory, str(number))
         _lay_out(path, content(root, thing), grant)
-        options = ["bind", "ro", "rprivate", "nosuid", "nodev", "exec" if grant.mode & 0o111 else "noexec"]
+        if grant.mode & 0o111:
+            path = prepared.prepare(root, container, f"material-{number}", prepared.program(path))
+        options = ["bind", "ro", "rprivate", "nosuid", "nodev"]
         made.append({"destination": grant.target, "type": "bind", "source": path, "options": options})
     return made
 

@@ -20,7 +20,7 @@ from orchestrator.root import Root
 EVERYONE = 2**32 - 1  # ids there are: 0 … 2^32 - 2
 
 
-def prepare(root: Root, container: str, number: int, mount: int) -> str:
+def prepare(root: Root, container: str, number: int | str, mount: int) -> str:
     """The path of a mount that was attached nowhere; gone with `release`. Closes the descriptor."""
     home = os.path.join(_home(root), container)
     os.makedirs(home, mode=0o700, exist_ok=True)
@@ -56,6 +56,13 @@ def release_others(root: Root, containers: set[str]) -> None:
         for container in os.listdir(_home(root)):
             if container not in containers:
                 release(root, container)
+
+
+def program(path: str) -> int:
+    """A file in RUN, where nothing may be executed, as a mount in which it may; attached nowhere. Raises OSError."""
+    mount = binding.take(path, recursive=False)
+    binding.allow_programs(mount)
+    return mount
 
 
 def folder(volume: str, data: str, subpath: str) -> int:

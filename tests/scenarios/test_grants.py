@@ -48,6 +48,7 @@ def test_configs_and_secrets_are_read_only_files_in_memory_as_asked_for(pyorch: 
     assert inside(
         pyorch, "awk '$2 ~ /secrets|motd|run.sh|kept/ {print $3, substr($4, 1, 2)}' /proc/mounts | sort -u"
     ) == ("tmpfs ro\n")
+    assert inside(pyorch, "/opt/run.sh") == "ran\n"
     assert inside(pyorch, "echo x 2>&- > /motd || echo refused") == "refused\n"
 
 
