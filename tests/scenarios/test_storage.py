@@ -4,11 +4,17 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from orchestrator.errors import HostRefused
+from orchestrator.kernel import binding
+from orchestrator.root import Root
+from orchestrator.storage import archive, filling, keeping, volumes
 from tests.scenarios.conftest import Pyorch
 
 
@@ -216,3 +222,44 @@ def test_a_protected_volume_outlives_down_v(pyorch: Pyorch, image: Path) -> None
     done = pyorch.run("down", "-v")
     assert "volume shop_v is protected and stays" in done.stdout + done.stderr
     assert os.listdir(pyorch.root.volumes) == ["shop_v"]
+
+
+def test_a_full_disk_leaves_a_volume_as_empty_as_it_was(tmp_path: Path, image: Path) -> None:
+    small = Root(str(tmp_path / "root"))
+    os.makedirs(small.run)
+    os.makedirs(small.volumes)
+    (image / "seed/large").write_bytes(os.urandom(1 << 21))
+    binding.mount("tmpfs", small.volumes, "tmpfs", ["size=1m"])
+    try:
+        data = volumes.make(small, "v", {})
+        with pytest.raises(HostRefused, match=r"cannot fill volume 'v' .* No space left on device"):
+            filling.fill(small, "v", data, (str(image),), "/seed")
+        assert os.listdir(data) == []
+        with pytest.raises(HostRefused, match="No space left on device"):
+            _restore_too_much(small, tmp_path)
+        assert os.listdir(small.volumes) == ["v"]
+    finally:
+        binding.detach(small.volumes)
+
+
+def _restore_too_much(small: Root, tmp_path: Path) -> None:
+    (tmp_path / "much").mkdir()
+    (tmp_path / "much/file").write_bytes(os.urandom(1 << 21))
+    archive.write(str(tmp_path / "much"), str(tmp_path / "much.tar"))
+    keeping.restore(small, "w", str(tmp_path / "much.tar"), force=False)
+
+
+def test_an_agent_killed_over_a_filling_is_followed_by_one_that_fills_all(pyorch: Pyorch, image: Path) -> None:
+    for number in range(4000):
+        (image / f"seed/{number:04}").write_text("x" * 100)
+    (pyorch.directory / "stack.yaml").write_text(stack(image, "volumes: ['v:/seed']", "volumes: {v: }\n"))
+    pyorch.ok("agent", "start")
+    agent = pyorch.status()["pid"]
+    command = pyorch.command("up", "-d", "stack.yaml")
+    asked = subprocess.Popen(command, env=pyorch.environment, cwd=pyorch.directory, stderr=subprocess.DEVNULL)
+    filling_now = data(pyorch, "shop_v") / ".pyorch-filling"
+    pyorch.until(lambda: filling_now.is_dir() and len(os.listdir(filling_now)) > 100)
+    os.kill(agent, signal.SIGKILL)
+    asked.wait()
+    pyorch.ok("up", "-d", "--wait")
+    assert sorted(os.listdir(data(pyorch, "shop_v"))) == sorted(os.listdir(image / "seed"))
