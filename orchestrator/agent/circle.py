@@ -12,9 +12,11 @@ from typing import Any, Literal
 from orchestrator.agent import bounds, clock, taking_back, upkeep
 from orchestrator.agent.containers import Containers, Record, read, scrap
 from orchestrator.agent.deeds import Hands
+from orchestrator.agent.drift import Find, Looker
 from orchestrator.agent.events import Bell, Events
 from orchestrator.agent.launcher_client import LauncherClient
 from orchestrator.agent.launcher_client import connect as connect_launcher
+from orchestrator.agent.loops import Loops
 from orchestrator.agent.prober import Prober
 from orchestrator.agent.state import service_of
 from orchestrator.agent.store import Store
@@ -71,6 +73,8 @@ class Circle:
         self._launcher_trouble: str | None = None  # why none could be started
         self._launcher_news = asyncio.Event()
         self.wiring_trouble = ""  # why names and ports do not show the present world, while that is so
+        self.loops = Loops()
+        self.drift = Looker(root)
         self.taken_back: dict[tuple[str, int], str] = {}  # (stack, revision) → why it was
         self._turned = asyncio.Condition()
         self._listeners: list[list[Action]] = []
@@ -107,6 +111,7 @@ class Circle:
             tasks.create_task(upkeep.keep_dns(self.root, self.events))
             tasks.create_task(upkeep.keep_watch(self.root, self.events, self.wiring, self.containers))
             tasks.create_task(self.trash.keep())
+            tasks.create_task(upkeep.keep_looking(self.events, self.look_for_drift))
             while True:
                 began = clock.now()
                 self._turn(tasks)
@@ -209,7 +214,13 @@ class Circle:
             busy=frozenset(self._busy),
             failures=dict(self._failures),
             done=self.wishes.done,
+            futile=dict(self.loops.futile),
         )
+
+    def look_for_drift(self) -> list[Find]:
+        """What others have changed since the last look."""
+        found = self.drift.limits(list(self.containers), self.hands.memory_ceiling)
+        return found + self.drift.files(self.wishes.all())
 
     async def _act(self, action: Action, wish: Wanted | None) -> None:
         began = clock.now()
@@ -223,6 +234,8 @@ class Circle:
                 self._failed(action, str(error))
         else:
             self._failures.pop(action.subject, None)
+            if told := self.loops.count(action, clock.now()):
+                self.events.note("gave_up", action.subject, told, stack=stack_of(action))
             if isinstance(action, Prepare):
                 self.wishes.job_done(action.replica)
             if isinstance(action, Start):
@@ -295,7 +308,9 @@ class Circle:
     def forgive(self, wish: Wanted) -> None:
         """Somebody asks again: what failed before is tried at once."""
         shared = {thing.name for things in (wish.stack.networks, wish.stack.volumes) for thing in things.values()}
-        for subject in [s for s in self._failures if s in shared or service_of(s, wish) is not None]:
+        mine = {s for s in (*self._failures, *self.loops.futile) if s in shared or service_of(s, wish) is not None}
+        self.loops.forgive(mine)
+        for subject in mine & self._failures.keys():
             del self._failures[subject]
 
     def obey(self, wish: Wanted) -> None:
@@ -306,12 +321,15 @@ class Circle:
             if service is None or service == record.definition:
                 continue
             if replica.digest(replica.meaning(service, wish.stack)) == record.digest:
-                checked_otherwise = service.healthcheck != record.definition.healthcheck
+                checked_otherwise = (service.healthcheck, service.probes) != (
+                    record.definition.healthcheck,
+                    record.definition.probes,
+                )
                 record.change(definition=service, revision=wish.revision)
                 record.change(bounds_off=bounds.off(self.root, record, self.hands.memory_ceiling))
                 self.containers.write_identity(record)
                 if checked_otherwise:
-                    record.change(verdict=None)
+                    record.change(verdict=None, verdicts={})
                     self.prober.watch(record)
 
     # recovery

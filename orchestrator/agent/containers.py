@@ -18,7 +18,8 @@ from typing import Any, Literal
 
 from orchestrator.agent import clock
 from orchestrator.errors import Conflict
-from orchestrator.health.check import Result, Verdict
+from orchestrator.health.check import Result, Status, Verdict
+from orchestrator.health.probe import Role
 from orchestrator.policy.restart import Exit
 from orchestrator.reconcile.replica import Replica
 from orchestrator.reconcile.world import Container, Phase
@@ -61,13 +62,16 @@ class Record:
     phase: Phase = "created"
     pid: int | None = None
     started: float | None = None
-    verdict: Verdict | None = None
+    verdict: Verdict | None = None  # of all probes together
+    verdicts: Mapping[Role, Verdict] = field(default_factory=dict)  # of each
     exits: tuple[Exit, ...] = ()
     ending: Ending | None = None
     draining: bool = False  # it is on its way out: no name and no port leads to it any more
     runs: int = 0
     paused: bool = False
-    bounds_off: str | None = None  # how its control group differs from the definition, see `bounds`
+    bounds_off: str | None = None  # its limits changed, see `bounds`
+    edited: str | None = None  # what somebody else made of them
+    reloaded: float | None = None
     _view: Container | None = None
 
     def change(self, **fields: Any) -> None:
@@ -78,7 +82,7 @@ class Record:
 
     def ended(self, exit: Exit) -> None:
         """It ran and is over."""
-        self.change(phase="exited", pid=None, verdict=None, ending=None, draining=False, paused=False)
+        self.change(phase="exited", pid=None, verdict=None, verdicts={}, ending=None, draining=False, paused=False)
         self.change(exits=(*self.exits, exit)[-EXITS_KEPT:])
 
     def view(self) -> Container:
@@ -98,6 +102,8 @@ class Record:
                 verdict=self.verdict,
                 exits=self.exits,
                 bounds_off=self.bounds_off,
+                edited=self.edited,
+                reloaded=self.reloaded,
                 stop_signal=self.stop_signal,
                 stop_grace_period=self.definition.stop_grace_period,
                 service_definition=self.definition,
@@ -193,20 +199,12 @@ class Containers:
 
     def write_history(self, record: Record) -> None:
         """history.json: exits and health, so that neither back-off nor verdict starts anew with the agent."""
-        verdict = record.verdict
         history = {
             "runs": record.runs,
+            "reloaded": record.reloaded,
             "ending": record.ending,
             "exits": [[e.started, e.at, e.code, e.signal, e.cause] for e in record.exits],
-            "verdict": None
-            if verdict is None
-            else [
-                verdict.status,
-                verdict.since,
-                verdict.failing,
-                verdict.probes,
-                None if verdict.last is None else [verdict.last.at, verdict.last.code, verdict.last.output],
-            ],
+            "verdicts": {role: _packed(verdict) for role, verdict in record.verdicts.items()},
         }
         try:
             _write(os.path.join(self.root.bundle(record.id), "history.json"), history)
@@ -242,7 +240,7 @@ class Containers:
 def _recall(
     record: Record, history: dict[str, Any], state: dict[str, Any] | None, ended: dict[str, Any] | None
 ) -> None:
-    record.runs = history.get("runs", 1)
+    record.runs, record.reloaded = history.get("runs", 1), history.get("reloaded")
     record.exits = tuple(Exit(*row) for row in history.get("exits", ()))
     record.ending = history.get("ending")
     if ended is not None:
@@ -251,11 +249,19 @@ def _recall(
         record.phase = "exited"
     elif state is not None:
         record.phase, record.pid, record.started = "running", state["pid"], state["started"]
-        if history.get("verdict"):
-            status, since, failing, probes, last = history["verdict"]
-            record.verdict = Verdict(status, since, failing, probes, None if last is None else Result(*last))
+        record.verdicts = {role: _unpacked(*packed) for role, packed in history.get("verdicts", {}).items()}
     else:
         record.phase = "exited"
+
+
+def _packed(verdict: Verdict) -> list[Any]:
+    last = verdict.last
+    told = None if last is None else [last.at, last.code, last.output]
+    return [verdict.status, verdict.since, verdict.failing, verdict.probes, told]
+
+
+def _unpacked(status: Status, since: float, failing: int, probes: int, last: list[Any] | None) -> Verdict:
+    return Verdict(status, since, failing, probes, None if last is None else Result(*last))
 
 
 def exit_of(ended: Mapping[str, Any], ending: Ending | None) -> Exit:

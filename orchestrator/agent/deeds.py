@@ -31,6 +31,7 @@ from orchestrator.reconcile.plan import (
     MakeNetwork,
     MakeVolume,
     Prepare,
+    Reload,
     Remove,
     Start,
     Stop,
@@ -106,6 +107,8 @@ class Hands:
                 await self._stop(action)
             case Adjust():
                 self._adjust(action)
+            case Reload():
+                await self._reload(action)
             case Remove():
                 await self._remove(action, wish)
             case MakeNetwork():
@@ -239,7 +242,7 @@ class Hands:
     async def _run(self, record: Record) -> None:
         """create → attach → start, the OCI split."""
         launcher = self.launcher()
-        record.change(phase="created", runs=record.runs + 1, ending=None, verdict=None)
+        record.change(phase="created", runs=record.runs + 1, ending=None, verdict=None, verdicts={})
         if record.exits:  # so that an agent killed in the middle of this is followed by one that knows of them
             self.containers.write_history(record)
         reply = await launcher.request("create", container=record.id)
@@ -352,12 +355,21 @@ class Hands:
             if complaint := await hooks.run(self._around.exec, record, hook, title, timeout=grace):
                 self._note("trouble", record.name, complaint, "container", record.stack, service=record.service)
 
+    async def _reload(self, action: Reload) -> None:
+        record = self.containers.get(action.container)
+        if record is None or record.phase != "running":
+            return
+        record.change(reloaded=clock.now())
+        self.containers.write_history(record)
+        await self.launcher().request("kill", container=record.id, signal=action.signal)
+        self._note("reload", record.name, action.why, "container", record.stack, service=record.service)
+
     def _adjust(self, action: Adjust) -> None:
         record = self.containers.get(action.container)
         if record is None:
             return
         bounds.adjust(self.root, record, self.memory_ceiling)
-        record.change(bounds_off=None)
+        record.change(bounds_off=None, edited=None)
         self._note("adjust", record.name, action.why, "container", record.stack, service=record.service)
 
     def ended(self, message: Mapping[str, Any]) -> None:

@@ -1,4 +1,4 @@
-"""Runs the health checks: when `health` says so, inside the container, through the launcher."""
+"""Runs the probes: when `health` says so, and what their answers mean together."""
 
 from __future__ import annotations
 
@@ -8,18 +8,21 @@ from typing import Any, Literal
 
 from orchestrator import health
 from orchestrator.agent import clock
+from orchestrator.agent.asking import Readers, ask
 from orchestrator.agent.containers import Containers, Record
 from orchestrator.agent.events import Events
 from orchestrator.agent.launcher_client import LauncherClient
 from orchestrator.errors import OrchestratorError
 from orchestrator.health.check import Check, Result, Verdict
+from orchestrator.health.command import Command
+from orchestrator.health.probe import Probe, Role, together
 
 Took = Callable[[Record, Literal["start", "stop"], float], None]
 OUTPUT_KEPT = 4096  # bytes, as Docker keeps
 
 
 class Prober:
-    """One timer per running container that has a check; a check never overlaps itself."""
+    """A timer for each probe of a running container; a probe never overlaps itself."""
 
     def __init__(
         self, containers: Containers, events: Events, launcher: Callable[[], LauncherClient], took: Took
@@ -28,47 +31,71 @@ class Prober:
         self._containers = containers
         self._events = events
         self._launcher = launcher
-        self._timers: dict[str, asyncio.TimerHandle] = {}  # container id → its next probe
-        self._probing: dict[str, Record] = {}  # exec id → whose probe it is
+        self._readers = Readers(containers.root)
+        self._timers: dict[tuple[str, Role], asyncio.TimerHandle] = {}  # container id and probe → its next look
+        self._probing: dict[str, tuple[Record, Role]] = {}  # exec id → whose probe it is
         self._asking: set[asyncio.Task[None]] = set()
 
     def watch(self, record: Record) -> None:
-        """The container has just started, or was found running: its first probe is due at once."""
+        """The container has just started, or was found running: its first probes are due at once."""
         self.forget(record)
-        check = record.definition.healthcheck
-        if check is None or record.phase != "running" or record.paused:
+        roles = record.definition.roles
+        if not roles or record.phase != "running" or record.paused:
             return
-        if record.verdict is None:
-            record.change(verdict=Verdict("starting", record.started or clock.now()))
-        self._schedule(record, check)
-
-    def _schedule(self, record: Record, check: Check) -> None:
-        self.forget(record)
+        kept = {role: verdict for role, verdict in record.verdicts.items() if role in roles}
         started = record.started or clock.now()
-        fresh = record.verdict is None or record.verdict.last is None
-        due = health.next_probe(check, None if fresh else record.verdict, started)
-        loop = asyncio.get_running_loop()
-        self._timers[record.id] = loop.call_later(max(due - clock.now(), 0), self._begin, record, check)
+        record.change(verdicts=kept, verdict=together(kept, roles, started))
+        for role in roles:
+            if self._due(record, role):
+                self._schedule(record, role)
 
-    def forget(self, record: Record) -> None:
-        """No more probes of this run."""
-        timer = self._timers.pop(record.id, None)
+    def _due(self, record: Record, role: Role) -> bool:
+        """Ready and live wait for startup, and startup is asked until it is well."""
+        startup = record.verdicts.get("startup")
+        begun = startup is not None and startup.status == "healthy"
+        return not begun if role == "startup" else begun or "startup" not in record.definition.roles
+
+    def _schedule(self, record: Record, role: Role) -> None:
+        self._cancel(record.id, role)
+        verdict, check = record.verdicts.get(role), record.definition.check(role)
+        # Where another probe had to come first, this one's time begins with the end of that.
+        startup = record.verdicts.get("startup") if role != "startup" else None
+        started = max(record.started or clock.now(), startup.since if startup else 0.0)
+        fresh = verdict is None or verdict.last is None
+        due = health.next_probe(check, None if fresh else verdict, started)
+        loop = asyncio.get_running_loop()
+        self._timers[record.id, role] = loop.call_later(max(due - clock.now(), 0), self._begin, record, role)
+
+    def _cancel(self, id: str, role: Role) -> None:
+        timer = self._timers.pop((id, role), None)
         if timer is not None:
             timer.cancel()
 
-    def _begin(self, record: Record, check: Check) -> None:
-        task = asyncio.get_running_loop().create_task(self._ask(record, check))
+    def forget(self, record: Record) -> None:
+        """No more probes of this run."""
+        for id, role in [key for key in self._timers if key[0] == record.id]:
+            self._cancel(id, role)
+        self._readers.forget(record.id)
+
+    def _begin(self, record: Record, role: Role) -> None:
+        task = asyncio.get_running_loop().create_task(self._ask(record, role))
         self._asking.add(task)
         task.add_done_callback(self._asking.discard)
 
-    async def _ask(self, record: Record, check: Check) -> None:
-        if record.phase != "running" or record.paused:
+    async def _ask(self, record: Record, role: Role) -> None:
+        if record.phase != "running" or record.paused or role not in record.definition.roles:
+            return
+        check, probe, run = record.definition.check(role), self._probe(record, role), record.started
+        if not isinstance(probe, Command):
+            result = await ask(probe, record, self._readers, check.timeout)
+            if record.started == run:  # else the answer is of an earlier run
+                self._judge(record, role, result)
             return
         try:
             reply = await self._launcher().request(
                 "exec",
                 container=record.id,
-                args=command_of(check),
+                args=list(probe.args),
                 env={},
                 cwd=None,
                 user=None,
@@ -78,43 +105,57 @@ class Prober:
                 timeout=check.timeout,
             )
         except OrchestratorError as error:
-            self._judge(record, check, Result(clock.now(), None, str(error)))
+            self._judge(record, role, Result(clock.now(), None, str(error)))
         else:
-            self._probing[reply["exec"]] = record
+            self._probing[reply["exec"]] = record, role
+
+    def _probe(self, record: Record, role: Role) -> Probe:
+        if role == "healthcheck" and record.definition.healthcheck is not None:
+            return Command(tuple(command_of(record.definition.healthcheck)))
+        return record.definition.probes[role].probe
 
     def answered(self, message: Mapping[str, Any]) -> None:
         """The launcher says that an exec is over; content with one that is not a probe."""
-        record = self._probing.pop(message["exec"], None)
-        check = record.definition.healthcheck if record is not None else None
-        if record is None or check is None:
+        record, role = self._probing.pop(message["exec"], (None, None))
+        if record is None or role is None or role not in record.definition.roles:
             return
         output = message.get("output") or ""
         if message.get("timeout"):
-            result = Result(clock.now(), None, output or f"no answer within {check.timeout:g} s")
+            timeout = record.definition.check(role).timeout
+            result = Result(clock.now(), None, output or f"no answer within {timeout:g} s")
         else:
             result = Result(clock.now(), message["code"], output)
-        self._judge(record, check, result)
+        self._judge(record, role, result)
 
-    def _judge(self, record: Record, check: Check, result: Result) -> None:
-        if record.phase != "running" or record.paused:  # a check that stood still with its container says nothing
+    def _judge(self, record: Record, role: Role, result: Result) -> None:
+        # A check that stood still with its container says nothing.
+        if record.phase != "running" or record.paused or role not in record.definition.roles:
             return
-        before = record.verdict
-        after = health.judge(check, before, result, record.started or result.at)
+        check, before, started = record.definition.check(role), record.verdict, record.started or result.at
+        verdict = health.judge(check, record.verdicts.get(role), result, started)
+        record.change(verdicts={**record.verdicts, role: verdict})
+        after = together(record.verdicts, record.definition.roles, started)
         record.change(verdict=after)
         if before is None or after.status != before.status:
-            self._containers.write_history(record)
-            if after.status == "healthy" and (before is None or before.status == "starting") and record.started:
-                self._took(record, "start", result.at - record.started)
-            words = result.output.strip().splitlines()
-            self._events.note(
-                f"health_status: {after.status}",
-                record.name,
-                words[-1] if words and after.status != "healthy" else "",
-                stack=record.stack,
-                service=record.service,
-                attributes={"exitCode": result.code},
-            )
-        self._schedule(record, check)
+            self._tell(record, before, after, result)
+        if role == "startup" and verdict.status == "healthy":
+            self.watch(record)  # now the others are due
+        else:
+            self._schedule(record, role)
+
+    def _tell(self, record: Record, before: Verdict | None, after: Verdict, result: Result) -> None:
+        self._containers.write_history(record)
+        if after.status == "healthy" and (before is None or before.status == "starting") and record.started:
+            self._took(record, "start", result.at - record.started)
+        words = result.output.strip().splitlines()
+        self._events.note(
+            f"health_status: {after.status}",
+            record.name,
+            words[-1] if words and after.status != "healthy" else "",
+            stack=record.stack,
+            service=record.service,
+            attributes={"exitCode": result.code},
+        )
 
     def adopt(self) -> None:
         """A new connection to the launcher: answers to earlier probes may be lost, so every check is due again."""

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 
 from orchestrator.agent import daemon
 from orchestrator.agent.containers import Containers, read
+from orchestrator.agent.drift import Find
 from orchestrator.agent.events import Events
 from orchestrator.agent.wiring import Wiring
 from orchestrator.errors import OrchestratorError
 from orchestrator.root import Root
 
 LOOK = 1.0  # seconds between two looks
+LOOK_FOR_DRIFT = 0.5
 
 
 async def keep_dns(root: Root, events: Events) -> None:
@@ -40,6 +43,15 @@ async def keep_watch(root: Root, events: Events, wiring: Wiring, containers: Con
             if trouble and trouble not in said:
                 events.note("trouble", subject, trouble, kind="daemon")
         said = {trouble for _, trouble in troubles if trouble}
+
+
+async def keep_looking(events: Events, look: Callable[[], list[Find]]) -> None:
+    """Drift that no bridge and no rule tells of."""
+    while True:
+        await asyncio.sleep(LOOK_FOR_DRIFT)
+        for find in look():
+            why, kind = find.why, {"kind": find.kind}
+            events.note("drift", find.subject, why, stack=find.stack, service=find.service, attributes=kind)
 
 
 def names_trouble(root: Root) -> str | None:

@@ -71,6 +71,7 @@ class Wishes:
             "proven": wish.proven,
             "taken_back": sorted(wish.taken_back),
             "promoted": dict(wish.promoted),
+            "suspended": {key: [_wall(until), why] for key, (until, why) in wish.suspended.items()},
         }
         name = wish.stack.name
         present = self._wanted.get(name)
@@ -174,6 +175,7 @@ class Wishes:
             proven=wishes.get("proven", False),
             taken_back=frozenset(wishes.get("taken_back", ())),
             promoted=wishes.get("promoted", {}),
+            suspended={key: (_of_this_boot(wall), why) for key, (wall, why) in wishes.get("suspended", {}).items()},
         )
 
     def definition(self, stack: str, revision: int, service: str) -> Service | None:
@@ -211,3 +213,12 @@ class Wishes:
         self._store.forget_stack(stack)
         self.history.forget(stack)
         self._store.commit()
+
+
+def _wall(until: float) -> int:
+    """A time to come, as nanoseconds since the epoch: it holds over a reboot."""
+    return clock.wall_ns() + int((until - clock.now()) * 1e9)
+
+
+def _of_this_boot(wall_ns: int) -> float:
+    return clock.now() + (wall_ns - clock.wall_ns()) / 1e9

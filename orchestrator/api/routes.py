@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from typing import Any, Literal
 
 from orchestrator import __version__
-from orchestrator.agent import clock, direct, ends, revisions, view
+from orchestrator.agent import clock, direct, ends, revisions, standing, suspending, view
 from orchestrator.agent.circle import Circle
 from orchestrator.agent.requests import Requests, Up
 from orchestrator.agent.sources.doors import Sources
@@ -50,6 +50,9 @@ class Routes:
             ("GET", "stacks", "*", "diff"): self.diff,
             ("POST", "stacks", "*", "rollback"): self.rollback,
             ("POST", "stacks", "*", "promote"): self.promote,
+            ("GET", "stacks", "*", "status"): self.status,
+            ("POST", "stacks", "*", "suspend"): self.suspend,
+            ("POST", "stacks", "*", "resume"): self.resume,
             ("POST", "stacks", "*", "down"): self.down,
             ("POST", "stacks", "*", "stop"): self.stop,
             ("POST", "stacks", "*", "start"): self.start,
@@ -170,6 +173,20 @@ class Routes:
             _seconds(body, "grace"),
         )
         return Stream(ndjson(progress))
+
+    async def status(self, request: Request) -> Reply:
+        return Json(standing.standing(self._circle, request.words[0]))
+
+    async def suspend(self, request: Request) -> Reply:
+        body = request.json()
+        seconds = _seconds(body, "seconds")
+        if seconds is None or seconds <= 0:
+            raise Mistake("cannot suspend: say for how long, in seconds above 0")
+        reason = str(body.get("reason") or "")
+        return Json(suspending.suspend(self._circle, request.words[0], _names(body, "services"), seconds, reason))
+
+    async def resume(self, request: Request) -> Reply:
+        return Json(suspending.resume(self._circle, request.words[0], _names(request.json(), "services")))
 
     async def promote(self, request: Request) -> Reply:
         body = request.json()

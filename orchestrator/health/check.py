@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-Status = Literal["starting", "healthy", "unhealthy"]
+Status = Literal["starting", "healthy", "unready", "unhealthy"]  # unready: it serves nobody for now, and goes on
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,6 +18,7 @@ class Check:
     retries: int = 3
     start_period: float = 0.0
     start_interval: float = 5.0
+    deadline: float | None = None  # condemned so long after the start at the earliest; None: as Docker would be
 
 
 @dataclass(frozen=True, slots=True)

@@ -53,6 +53,8 @@ def symptom(verdict: Verdict) -> str:
 def patience(check: Check) -> float:
     """Seconds of a run before which Docker could not have called it unhealthy: its first failure that counts, and
     `retries` - 1 intervals more."""
+    if check.deadline is not None:
+        return check.deadline
     first = max(check.start_period, check.start_interval) if check.start_period else check.interval
     return first + (check.retries - 1) * check.interval
 

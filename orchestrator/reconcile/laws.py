@@ -11,18 +11,21 @@ from collections.abc import Iterator, Sequence
 
 from orchestrator.health.judge import symptom
 from orchestrator.policy.restart import Again, Finished, GaveUp, setback
-from orchestrator.reconcile import rollout
+from orchestrator.reconcile import healing, preparing, rollout
 from orchestrator.reconcile.gates import all_or_nothing
 from orchestrator.reconcile.ground import lay
 from orchestrator.reconcile.leaving import drain, leave, stop, take_down
 from orchestrator.reconcile.needs import check
-from orchestrator.reconcile.plan import Adjust, Hold, Plan, Prepare, Remove, Start, Stop
+from orchestrator.reconcile.plan import Hold, Plan, Remove, Start, Stop
 from orchestrator.reconcile.replica import count
 from orchestrator.reconcile.scene import Met, Scene, Unmet
 from orchestrator.reconcile.slot import Slot
 from orchestrator.reconcile.turn import Line, Turn
 from orchestrator.reconcile.world import Container, Wanted, World
 from orchestrator.scheduler.node import Placed, Refused
+from orchestrator.stack.model import Healing
+
+UNTOLD = Healing()
 
 
 def reconcile(wanted: Sequence[Wanted], world: World, now: float) -> Plan:
@@ -84,36 +87,19 @@ def tend(scene: Scene, service: str) -> Iterator[Line]:
     """One service. What nobody asked for is not started, and left alone where it runs."""
     if not scene.active(service) or calm(scene, service):
         return
+    if rest := healing.suspension(scene, service):
+        yield from healing.resting(scene, service, *rest)
+        return
     yield from scale_down(scene, service)
     if service in scene.wanted.stopped:
         return
     if (rolling := scene.rolling(service)) and (back := rollout.taken_back(scene, service, rolling)):
         yield back
     if scene.unprepared(service):
-        yield from prepare(scene, service)
+        yield from preparing.prepare(scene, service)
     # What is to be replaced comes last: it waits for its siblings, so their holds must be known.
     for slot in sorted(scene.slots(service), key=lambda slot: slot.outdated is not None):
         yield from keep(scene, slot)
-
-
-def prepare(scene: Scene, service: str) -> Iterator[Line]:
-    """The `pre_start` hooks, once for all replicas, while those of the older version still serve."""
-    definition, turn = scene.services[service], scene.turn
-    subject = f"{scene.stack.name}-{service}-pre_start"
-    failure = turn.world.failures.get(subject)
-    if failure and (until := failure.at + setback(failure.count)) > turn.now:
-        yield Hold(subject, failure.why, until, outlook="failing")
-    elif isinstance(check(scene, definition), Met):
-        place = turn.room.find(scene.stack.name, definition, subject)
-        if isinstance(place, Placed):
-            replica = scene.blueprint.replica(definition, 0)
-            yield Prepare(subject, replica, place.node, "its hooks have not run for this definition")
-
-
-def unprepared(scene: Scene, slot: Slot) -> Hold:
-    hold = scene.turn.holds.get(f"{scene.stack.name}-{slot.replica.service}-pre_start")
-    why = f"waits for its pre_start hooks{f': {hold.why}' if hold else ''}"
-    return Hold(slot.replica.name, why, outlook=hold.outlook if hold else "soon")
 
 
 def calm(scene: Scene, service: str) -> bool:
@@ -123,6 +109,8 @@ def calm(scene: Scene, service: str) -> bool:
         return False
     if service in wanted.restarts or service in wanted.recreate or service in scene.blueprint.leaders:
         return False
+    if wanted.suspended or scene.services[service].healing != UNTOLD:
+        return False
     if rollout.watched(scene, scene.services[service]):
         return False
     digest = scene.digest(service)
@@ -130,7 +118,7 @@ def calm(scene: Scene, service: str) -> bool:
         c.phase == "running"
         and (c.digest == digest or digest is None)
         and (c.verdict is None or c.verdict.status != "unhealthy")
-        and not c.bounds_off
+        and not (c.bounds_off or c.edited)
         for c in there.values()
     )
 
@@ -176,8 +164,10 @@ def start(scene: Scene, slot: Slot, why: str) -> Line:
     needs = check(scene, replica.definition)
     if isinstance(needs, Unmet):
         return Hold(replica.name, needs.why, failed=needs.failed, outlook=needs.outlook)
+    if absent := healing.without(scene, replica.definition):
+        return Hold(replica.name, f"{absent} is down (on_dependency: stop)")
     if replica.digest == scene.digest(replica.service) and scene.unprepared(replica.service):
-        return unprepared(scene, slot)
+        return preparing.unprepared(scene, slot)
     failure = turn.world.failures.get(replica.name)
     if failure and (until := failure.at + setback(failure.count)) > turn.now:
         return Hold(replica.name, failure.why, until, outlook="failing")
@@ -204,7 +194,7 @@ def replace(scene: Scene, slot: Slot, container: Container, why: str) -> Line:
     place = scene.turn.room.find(container.stack, slot.replica.definition, container.name, leaves=container)
     if isinstance(needs, Met) and isinstance(place, Placed):
         if scene.unprepared(container.service):
-            return unprepared(scene, slot)
+            return preparing.unprepared(scene, slot)
         line = make_way(scene, container, why, f"{container.service} is being replaced")
         if isinstance(line, Stop):
             rolling.touched.append(container.name)
@@ -217,42 +207,30 @@ def replace(scene: Scene, slot: Slot, container: Container, why: str) -> Line:
 
 def keep_running(scene: Scene, slot: Slot, container: Container) -> Iterator[Line]:
     """It is what it should be, and runs: is it held to its limits, and should it go on running?"""
-    if container.bounds_off:
-        yield adjust(scene, container, container.bounds_off)
     definition, verdict = slot.replica.definition, container.verdict
+    if container.bounds_off or container.edited:
+        yield healing.adjust(scene, container, definition)
     if why := scene.shaken.get(container.service):
         yield make_way(scene, container, why, f"{container.service} is being restarted")
-    elif why := slot.restart or _leader_restarted(scene, container):
+    elif why := slot.restart or healing.leader_restarted(scene, container, definition):
         scene.touched.add(container.name)
         yield stop(container, why, scene.wanted.grace)
     elif verdict and verdict.status == "unhealthy" and not definition.healthcheck_disabled:
-        reason = f"unhealthy: {symptom(verdict)}"
-        if not definition.restart.heal:
+        reason, needs = f"unhealthy: {symptom(verdict)}", check(scene, definition)
+        if isinstance(needs, Unmet):  # it is not its fault, and a restart would help nobody
+            yield Hold(container.name, f"{reason}; not restarted, for it {needs.why}", outlook=needs.outlook)
+        elif not definition.restart.heal:
             yield Hold(container.name, f"{reason} (restart: no)", failed=True)
         else:
             yield stop(container, reason, None, failure=True)
+    elif absent := healing.without(scene, definition):
+        yield stop(container, f"{absent} is down (on_dependency: stop)", scene.wanted.grace)
+    elif reload := healing.to_reload(scene, container, definition):
+        yield reload
     elif rollout.watched(scene, definition):
         seconds = rollout.watch_time(scene, definition)
         if (until := (container.started or 0.0) + seconds) > scene.turn.now:
             yield Hold(container.name, f"watched for {seconds:g}s after its start", until)
-
-
-def adjust(scene: Scene, container: Container, why: str) -> Line:
-    failure = scene.turn.world.failures.get(container.name)
-    if failure and (until := failure.at + setback(failure.count)) > scene.turn.now:
-        return Hold(container.name, failure.why, until, outlook="failing")
-    return Adjust(container.name, container.id, why)
-
-
-def _leader_restarted(scene: Scene, container: Container) -> str | None:
-    """`depends_on.restart`: a dependency was restarted by hand since. As in Compose, a policy's do not count."""
-    for leader in scene.blueprint.leaders.get(container.service, ()):
-        for other in scene.containers.get(leader, {}).values():
-            by_hand = bool(other.exits) and other.exits[-1].cause == "asked"
-            newer = (other.started or 0.0) > (container.started or 0.0)
-            if other.phase == "running" and by_hand and newer:
-                return f"{leader} was restarted"
-    return None
 
 
 def make_way(scene: Scene, container: Container, why: str, follow: str) -> Line:

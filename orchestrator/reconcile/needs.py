@@ -93,7 +93,7 @@ def _obstacle(scene: Scene, slot: Slot, condition: Condition, several: bool) -> 
     if condition == "healthy":
         if isinstance(slot.next, Finished) and slot.present:
             return Unmet(f"{need}, but {who} {slot.next.why}", failed=True)
-        if slot.present and slot.replica.definition.healthcheck is None and slot.present.verdict is None:
+        if slot.present and not slot.replica.definition.checked and slot.present.verdict is None:
             return Unmet(f"{need}, but {who} has no healthcheck", failed=True)
     state = "to be stopped for a moment" if scene.makes_way(slot) else _state(slot)
     state = f"{slot.replica.name} {state}" if several else state

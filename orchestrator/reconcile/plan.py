@@ -42,6 +42,19 @@ class Stop:
 
 
 @dataclass(frozen=True, slots=True)
+class Reload:
+    """Send the signal by which it reads its configuration, or finds its dependencies, anew."""
+
+    subject: str
+    container: str
+    why: str
+    signal: str = "SIGHUP"
+
+    def __str__(self) -> str:
+        return f"reload {self.subject} by {self.signal}: {self.why}"
+
+
+@dataclass(frozen=True, slots=True)
 class Adjust:
     """Hold the living container to what its definition says now: its control group is rewritten."""
 
@@ -134,7 +147,7 @@ class TakeBack:
 
 
 Action: TypeAlias = (
-    Start | Stop | Adjust | Remove | MakeNetwork | DropNetwork | MakeVolume | DropVolume | Prepare | TakeBack
+    Start | Stop | Reload | Adjust | Remove | MakeNetwork | DropNetwork | MakeVolume | DropVolume | Prepare | TakeBack
 )
 
 

@@ -6,9 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
-from orchestrator.health.judge import patience
-from orchestrator.policy.restart import Exit, next_start
-from orchestrator.reconcile import rollout
+from orchestrator.policy.restart import Again, Exit, describe, next_start
+from orchestrator.reconcile import healing, rollout
 from orchestrator.reconcile.blueprint import blueprint, dependency_order
 from orchestrator.reconcile.plan import Outlook
 from orchestrator.reconcile.replica import Replica, changes, count
@@ -137,8 +136,12 @@ class Scene:
         exits = since(container.exits, asked)
         if exits and not exits[-1].good:
             exits = since(exits, self.wanted.retries.get(definition.name))
-        check = definition.healthcheck
-        policy = next_start(definition.restart, exits, self.turn.now, patience=patience(check) if check else 0.0)
+        mine = healing.blameless(self, definition, exits)
+        if exits and not mine and definition.restart.condition != "no":  # then no budget of its own is spent
+            why = f"{describe(exits[-1])} while what it needs was down"
+            return Slot(replica, container, outdated, restart, Again(exits[-1].at, why))
+        exits = mine or exits
+        policy = next_start(definition.restart, exits, self.turn.now, patience=definition.patience)
         return Slot(replica, container, outdated, restart, policy)
 
     def _done(self, definition: Service, number: int) -> bool:

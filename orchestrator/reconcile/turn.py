@@ -6,7 +6,18 @@ from collections.abc import Iterable, Sequence
 from typing import TypeAlias
 
 from orchestrator.policy.restart import setback
-from orchestrator.reconcile.plan import Action, DropNetwork, DropVolume, Hold, Plan, Remove, Start, Stop
+from orchestrator.reconcile.plan import (
+    Action,
+    Adjust,
+    DropNetwork,
+    DropVolume,
+    Hold,
+    MakeNetwork,
+    Plan,
+    Remove,
+    Start,
+    Stop,
+)
 from orchestrator.reconcile.room import Room
 from orchestrator.reconcile.world import Container, Wanted, World
 
@@ -38,6 +49,8 @@ class Turn:
         for line in lines:
             if line.subject in self.world.busy:
                 continue
+            if isinstance(line, Adjust | MakeNetwork) and line.subject in self.world.futile:
+                line = Hold(line.subject, f"{line.why}; {self.world.futile[line.subject]}", failed=True)
             if isinstance(line, Stop | Remove | DropNetwork | DropVolume):
                 line = self._not_at_once(line)
             if isinstance(line, Hold):

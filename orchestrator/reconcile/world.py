@@ -36,7 +36,9 @@ class Container:
     exits: tuple[Exit, ...] = ()
     stop_signal: str = "SIGTERM"
     stop_grace_period: float = 10.0
-    bounds_off: str | None = None  # how its control group differs from what its definition says
+    bounds_off: str | None = None  # its limits changed, and its control group has the old ones
+    edited: str | None = None  # somebody else has changed a limit of its control group
+    reloaded: float | None = None  # when it was last sent its reload signal
     service_definition: Service | None = (
         None  # what it was made from: order and networks when the stack no longer has it
     )
@@ -57,6 +59,7 @@ class World:
 
     `failures`: by container name, deeds of bringing it up that failed since the last success. `done`: jobs that have
     ended well, as (stack, service, slot, digest); slot 0 stands for the `pre_start` hooks of a service.
+    `futile`: subject → why it is not put right any more (see `agent.loops`).
     """
 
     nodes: tuple[Node, ...]
@@ -66,6 +69,7 @@ class World:
     busy: frozenset[str] = frozenset()
     failures: Mapping[str, Failure] = field(default_factory=dict)
     done: frozenset[tuple[str, str, int, str]] = frozenset()
+    futile: Mapping[str, str] = field(default_factory=dict)
     volume_nodes: Mapping[str, str] = field(default_factory=dict)  # where each volume lies, as far as it is known
 
 
@@ -96,4 +100,5 @@ class Wanted:
     proven: bool = False
     taken_back: frozenset[str] = frozenset()
     promoted: Mapping[str, str] = field(default_factory=dict)
+    suspended: Mapping[str, tuple[float, str]] = field(default_factory=dict)
     grace: float | None = None  # `-t`: overrides each service's stop_grace_period while going down or stopping

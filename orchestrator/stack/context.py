@@ -6,7 +6,7 @@ import os
 import shlex
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 from orchestrator.stack.places import Complaints, Marks, Path
 from orchestrator.stack.reading import Reader
@@ -25,6 +25,7 @@ class Context:
     complaints: Complaints
     reader: Reader
     publish: str = "127.0.0.1"
+    drift: Literal["heal", "report"] = "heal"  # what the stack as a whole says of it
 
     def complain(self, path: Path, text: str, *, key: bool = False) -> None:
         self.complaints.about(self.marks, path, text, key=key)

@@ -11,6 +11,8 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from orchestrator.health.check import Check
+from orchestrator.health.judge import patience
+from orchestrator.health.probe import ROLES, Probe, Role
 from orchestrator.policy.pull import PullPolicy
 from orchestrator.policy.restart import RestartPolicy
 from orchestrator.policy.rollout import Rollout
@@ -192,6 +194,26 @@ class Sandbox:
 
 
 @dataclass(frozen=True, slots=True)
+class Probing:
+    """A probe, and how often it is asked (`check.test` is empty)."""
+
+    probe: Probe
+    check: Check
+
+
+@dataclass(frozen=True, slots=True)
+class Healing:
+    """`restart`: what a fresh start of a dependency does; `down`: what its absence does. `drift`: what was edited
+    behind our back is put right, or only told; `ignore`: kinds of drift that are not even told."""
+
+    restart: Literal["ignore", "restart", "reload"] = "ignore"
+    down: Literal["wait", "stop"] = "wait"
+    reload_signal: str = "SIGHUP"
+    drift: Literal["heal", "report"] = "heal"
+    ignore: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Hook:
     """A command that is run inside a container: `pre_start` (in one of its own), `post_start`, `pre_stop`."""
 
@@ -248,12 +270,30 @@ class Service:
     pre_start: tuple[Hook, ...] = ()
     post_start: tuple[Hook, ...] = ()
     pre_stop: tuple[Hook, ...] = ()
+    probes: Mapping[Role, Probing] = field(default_factory=dict)
+    healing: Healing = Healing()
     extensions: Mapping[str, Any] = field(default_factory=dict)  # x-*
 
     @property
     def checked(self) -> bool:
         """Whether it says by itself when it is ready."""
-        return self.healthcheck is not None
+        return self.healthcheck is not None or "ready" in self.probes or "startup" in self.probes
+
+    @property
+    def roles(self) -> tuple[Role, ...]:
+        """The questions it is asked, in their order."""
+        return tuple(role for role in ROLES if role in self.probes or (role == "healthcheck" and self.healthcheck))
+
+    def check(self, role: Role) -> Check:
+        """How often, and how patiently, it is asked."""
+        if role == "healthcheck" and self.healthcheck is not None:
+            return self.healthcheck
+        return self.probes[role].check
+
+    @property
+    def patience(self) -> float:
+        """Seconds in which no check can condemn it: a run that ended for its health before that was no good stretch."""
+        return max((patience(self.check(role)) for role in self.roles if role != "ready"), default=0.0)
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any, TypeAlias
 
-from orchestrator.stack.places import Complaints, Marks, Path
-from orchestrator.stack.scalars import words
-from orchestrator.stack.tree import Map
+from orchestrator.stack.context import text as words
+from orchestrator.stack.places import Complaints, Path
+from orchestrator.stack.text import Document
 
 _SPEC = "is part of the Compose Specification but pyorch does not obey it yet; "
 _OURS = "is a word of pyorch that is not obeyed yet; "
@@ -19,6 +19,9 @@ REMOVE = "remove it"
 
 # key → the way out
 REFUSED: dict[str, str] = {
+    # reading
+    "include": "put everything into one file, or name the files with -f",
+    "services.*.extends": "use a YAML anchor and `<<`, or a second file with -f",
     # images
     "services.*.build": "name an image: host:/ (programs of this machine) or dir:/path (a root directory)",
     "services.*.pull_refresh_after": REMOVE,
@@ -57,22 +60,17 @@ REFUSED: dict[str, str] = {
     "services.*.volumes[].bind.propagation": REMOVE,
     "services.*.volumes[].volume.labels": REMOVE,
     # words of pyorch: the whole stack
-    "x-pyorch.drift": REMOVE,
     "x-pyorch.gang": REMOVE,
     "x-pyorch.notify": REMOVE,
     "x-pyorch.quota": REMOVE,
     "x-pyorch.reserve": REMOVE,
     # words of pyorch: a service
     "services.*.x-pyorch.affinity": REMOVE,
-    "services.*.x-pyorch.drift": REMOVE,
     "services.*.x-pyorch.export": REMOVE,
     "services.*.x-pyorch.idle": REMOVE,
     "services.*.x-pyorch.memory_high": REMOVE,
     "services.*.x-pyorch.on_change": REMOVE,
-    "services.*.x-pyorch.on_dependency": REMOVE,
     "services.*.x-pyorch.priority": REMOVE,
-    "services.*.x-pyorch.probes": REMOVE,
-    "services.*.x-pyorch.reload": REMOVE,
     "services.*.x-pyorch.schedule": REMOVE,
 }
 
@@ -143,25 +141,20 @@ def _plant() -> _Tree:
 _REFUSALS = _plant()
 
 
-def refuse(tree: Map, places: Marks, complaints: Complaints, *, lenient: bool = False) -> None:
-    """Complain about every word in the effective tree that is known but not obeyed; what nobody wrote has no place.
+def refuse(document: Document, complaints: Complaints, *, lenient: bool = False) -> None:
+    """Complain about every word in the file that is known but not obeyed.
 
     `lenient`: warn, and go on as if the word had not been written.
     """
-    told: set[tuple[int, str]] = set()  # a word that many services inherit is told once
-    for path, reason, allowed in [*_walk(tree, _REFUSALS, ())]:
-        if path in complaints.broken or path not in places:
+    for path, reason, allowed in [*_walk(document.data, _REFUSALS, ())]:
+        if path in complaints.broken:
             continue
-        if (word := (id(places[path][1]), str(path[-1]))) in told:
-            complaints.broken.add(path)
-            continue
-        told.add(word)
-        value = f"'{path[-1]}: {words(_value(tree, path))}' " if allowed else ""
+        value = f"'{path[-1]}: {words(_value(document.data, path))}' " if allowed else ""
         if lenient:
-            complaints.warn(places, path, value + reason.partition(";")[0] + ": ignored (--compat=warn)")
-            _forget(tree, path)
+            complaints.warn(document.marks, path, value + reason.partition(";")[0] + ": ignored (--compat=warn)")
+            _forget(document.data, path)
         else:
-            complaints.about(places, path, value + reason, key=True)
+            complaints.about(document.marks, path, value + reason, key=True)
             complaints.broken.add(path)
 
 

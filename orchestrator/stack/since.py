@@ -27,8 +27,6 @@ FRAMES: dict[str, str] = {
 SINCE: dict[str, str] = {
     # the file
     "name": "0.1",
-    "include": "0.2",
-    "services.*.extends": "0.2",
     "configs.*.content": "0.2",
     "configs.*.environment": "0.2",
     "configs.*.external": "0.2",
@@ -62,6 +60,7 @@ SINCE: dict[str, str] = {
     "volumes.*.x-pyorch.protect": "0.2",
     "volumes.*.x-pyorch.writers": "0.2",
     "x-pyorch.atomic": "0.2",
+    "x-pyorch.drift": "0.2",
     "x-pyorch.lint": "0.2",
     "x-pyorch.publish": "0.1",
     # what a service is
@@ -153,7 +152,12 @@ SINCE: dict[str, str] = {
     # words of pyorch
     "services.*.x-pyorch.canary": "0.2",
     "services.*.x-pyorch.drain": "0.2",
+    "services.*.x-pyorch.drift": "0.2",
+    "services.*.x-pyorch.ignore_drift": "0.2",
     "services.*.x-pyorch.job": "0.2",
+    "services.*.x-pyorch.on_dependency": "0.2",
+    "services.*.x-pyorch.probes": "0.2",
+    "services.*.x-pyorch.reload": "0.2",
     "services.*.x-pyorch.lint": "0.2",
     "services.*.x-pyorch.restarts": "0.1",
 }

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import types
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import is_dataclass
 from typing import Any, Union, get_args, get_origin, get_type_hints
 
@@ -75,6 +75,8 @@ def _reader(hint: Any) -> Reader | None:
     if is_dataclass(hint):
         return lambda value: made(hint, value)  # type: ignore[arg-type]
     if origin in (Union, types.UnionType):
+        if sum(map(is_dataclass, inside)) > 1:
+            return _of_several([one for one in inside if is_dataclass(one)])
         found = [reader for reader in map(_reader, inside) if reader]
         return (lambda value: None if value is None else found[0](value)) if found else None
     if origin is tuple:
@@ -82,6 +84,12 @@ def _reader(hint: Any) -> Reader | None:
     if origin is Mapping and (below := _reader(inside[1])):
         return lambda value: {key: below(part) for key, part in value.items()}
     return None
+
+
+def _of_several(kinds: Sequence[Any]) -> Reader:
+    """One of several dataclasses: no two of them have the same fields."""
+    by_fields = {frozenset(kind.__slots__): kind for kind in kinds}
+    return lambda value: None if value is None else made(by_fields[frozenset(value)], value)
 
 
 def _of_tuple(below: Reader | None) -> Reader:

@@ -24,7 +24,18 @@ from orchestrator.reconcile.laws import reconcile
 from orchestrator.reconcile.replica import digest, meaning
 from orchestrator.reconcile.world import Container, Failure, Wanted, World
 from orchestrator.scheduler.node import Node, Request
-from orchestrator.stack.model import Attachment, Dependency, Hook, Mount, Network, Origin, Service, Stack, Volume
+from orchestrator.stack.model import (
+    Attachment,
+    Dependency,
+    Healing,
+    Hook,
+    Mount,
+    Network,
+    Origin,
+    Service,
+    Stack,
+    Volume,
+)
 
 CASES = sorted((Path(__file__).parent / "plans").glob("*.txt"))
 NOW = 100.0
@@ -84,6 +95,7 @@ def wanted_from(told: Mapping[str, Any]) -> Wanted:
         grace=asked.get("grace"),
         revision=asked.get("revision", 1),
         proven=asked.get("proven", False),
+        suspended={key: (until, why) for key, (until, why) in asked.get("suspended", {}).items()},
         taken_back=frozenset(asked.get("taken_back", ())),
         promoted={name: digest(meaning(services[name], stack)) for name in asked.get("promoted", ())},
     )
@@ -112,6 +124,7 @@ def service_from(name: str, body: Mapping[str, Any]) -> Service:
         canary=body.get("canary", 0),
         drain=body.get("drain"),
         job=body.get("job"),
+        healing=Healing(**{**body.get("healing", {}), "ignore": tuple(body.get("healing", {}).get("ignore", ()))}),
         pre_start=tuple(Hook(tuple(command.split())) for command in body.get("pre_start", ())),
     )
 
@@ -131,7 +144,8 @@ def world_from(told: Mapping[str, Any], wanted: list[Wanted]) -> World:
         frozenset(told.get("volumes", ())),
         frozenset(told.get("busy", ())),
         {name: Failure(**failure) for name, failure in told.get("failures", {}).items()},
-        frozenset(job_from(job, stacks) for job in told.get("done", ())),
+        done=frozenset(job_from(job, stacks) for job in told.get("done", ())),
+        futile=told.get("futile", {}),
     )
 
 
@@ -168,6 +182,9 @@ def container_from(name: str, body: Mapping[str, Any], stacks: Mapping[str, Want
         started=body.get("started", None if body["phase"] == "created" else 50.0),
         verdict=Verdict(health, 60.0, failing=3 if health == "unhealthy" else 0, last=last) if health else None,
         exits=tuple(Exit(**exit) for exit in body.get("exits", ())),
+        bounds_off=body.get("bounds_off"),
+        edited=body.get("edited"),
+        reloaded=body.get("reloaded"),
         stop_grace_period=made_from.stop_grace_period,
         service_definition=made_from,
     )

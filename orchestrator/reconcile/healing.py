@@ -1,0 +1,113 @@
+"""What keeps a service well: whose fault an end was, who follows a dependency, what was edited behind our back, and
+when all of that is to rest."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from orchestrator.policy.restart import Exit, setback
+from orchestrator.reconcile.plan import Adjust, Hold, Reload
+from orchestrator.reconcile.slot import up
+from orchestrator.reconcile.world import Container
+from orchestrator.stack.model import Service
+
+if TYPE_CHECKING:
+    from orchestrator.reconcile.scene import Scene
+
+AT_ONCE = 1.0  # seconds within which the end of a dependency and that of its dependent are one event
+
+
+def blameless(scene: Scene, service: Service, exits: tuple[Exit, ...]) -> tuple[Exit, ...]:
+    """The ends that a service has to answer for: not those that came while what it needs was down."""
+    hard = [name for name, how in service.depends_on.items() if how.required and how.condition != "completed"]
+    others = [one for name in hard for one in scene.containers.get(name, {}).values()]
+    if not others:
+        return exits
+    return tuple(
+        exit for exit in exits if exit.good or exit.cause == "asked" or not any(_down(o, exit) for o in others)
+    )
+
+
+def _down(other: Container, exit: Exit) -> bool:
+    """Whether it was down when `exit` happened, or went down with it."""
+    if other.phase == "running":
+        ended = other.exits[-1].at if other.exits else None
+        away = ended is not None and ended - AT_ONCE <= exit.at and (other.started or 0.0) >= exit.at
+        ill = other.verdict is not None and other.verdict.status == "unhealthy" and other.verdict.since <= exit.at
+        return away or ill
+    last = other.exits[-1] if other.exits else None
+    return last is None or (not last.good and last.at - AT_ONCE <= exit.at)
+
+
+def adjust(scene: Scene, container: Container, definition: Service) -> Adjust | Hold:
+    """Its limits are to be what the file says; what somebody else made of them only where that is to be put right."""
+    why, drift = container.bounds_off, definition.healing
+    if why is None:
+        edited = f"drift: {container.edited}"
+        if drift.drift == "report" or "limits" in drift.ignore:
+            return Hold(container.name, edited, outlook="asked")
+        why = edited
+    failure = scene.turn.world.failures.get(container.name)
+    if failure and (until := failure.at + setback(failure.count)) > scene.turn.now:
+        return Hold(container.name, failure.why, until, outlook="failing")
+    return Adjust(container.name, container.id, why)
+
+
+def suspension(scene: Scene, service: str) -> tuple[float, str] | None:
+    """(until when, why) healing rests; None where it does not."""
+    for key in (service, "*"):
+        found = scene.wanted.suspended.get(key)
+        if found is not None and found[0] > scene.turn.now:
+            return found
+    return None
+
+
+def resting(scene: Scene, service: str, until: float, reason: str) -> Iterator[Hold]:
+    """Nothing is done to it until then, and this is as its user wants it."""
+    why = f"suspended{f': {reason}' if reason else ''}"
+    for slot in scene.slots(service):
+        yield Hold(slot.replica.name, why, until, outlook="asked")
+
+
+def without(scene: Scene, definition: Service) -> str | None:
+    """`on_dependency: {down: stop}`: the service that it does not run without, and of which nothing runs."""
+    if definition.healing.down == "wait":
+        return None
+    for name, how in definition.depends_on.items():
+        there = scene.containers.get(name, {}).values()
+        if how.condition != "completed" and scene.active(name) and not any(one.phase == "running" for one in there):
+            return name
+    return None
+
+
+def to_reload(scene: Scene, container: Container, definition: Service) -> Reload | None:
+    """`on_dependency: {restart: reload}`: what it needs has been started anew, and is well again."""
+    if definition.healing.restart != "reload":
+        return None
+    for leader, other in _leaders(scene, definition):
+        seen = max(container.started or 0.0, container.reloaded or 0.0)
+        well = any(slot.container is other and up(slot) for slot in scene.slots(leader))
+        if well and (other.started or 0.0) > seen:
+            why = f"{leader} was started anew (on_dependency: reload)"
+            return Reload(container.name, container.id, why, definition.healing.reload_signal)
+    return None
+
+
+def leader_restarted(scene: Scene, container: Container, definition: Service) -> str | None:
+    """A dependency was started anew since: by hand where `depends_on.restart` says so (as in Compose, a policy's
+    restarts do not count), for whatever reason where `on_dependency: {restart: restart}` does."""
+    anyhow = definition.healing.restart == "restart"
+    by_hand = scene.blueprint.leaders.get(container.service, ())
+    for leader, other in _leaders(scene, definition):
+        asked = bool(other.exits) and other.exits[-1].cause == "asked"
+        newer = (other.started or 0.0) > (container.started or 0.0)
+        if other.phase == "running" and newer and (anyhow or (leader in by_hand and asked)):
+            return f"{leader} was restarted"
+    return None
+
+
+def _leaders(scene: Scene, definition: Service) -> Iterator[tuple[str, Container]]:
+    for name in definition.depends_on:
+        if name not in scene.blueprint.jobs:
+            yield from ((name, other) for other in scene.containers.get(name, {}).values())
