@@ -38,11 +38,11 @@ class Registry:
     directory: Path
     password: bool = False
 
-    def push(self, layout: Path, name: str, *options: str) -> str:
+    def push(self, layout: Layout, name: str, *options: str) -> str:
         """By skopeo, as other people do it; returns the reference."""
         credentials = ["--dest-creds", f"{USER}:{PASSWORD}"] if self.password else []
         command = ["skopeo", "copy", "--insecure-policy", "-q", "--dest-tls-verify=false", *credentials, *options]
-        subprocess.run([*command, f"oci:{layout}", f"docker://{self.host}/{name}"], check=True)
+        subprocess.run([*command, f"oci:{layout.path}", f"docker://{self.host}/{name}"], check=True)
         return f"{self.host}/{name}"
 
 
@@ -139,6 +139,9 @@ class Layout:
         place.write_bytes(content)
         return {"mediaType": media_type, "digest": f"sha256:{code}", "size": len(content)}
 
+    def file(self, digest: str) -> Path:
+        return self.path / "blobs" / digest.replace(":", "/")
+
     def add(
         self,
         layers: Sequence[bytes],
@@ -217,6 +220,7 @@ class Proxy:
         self.upstream = upstream
         self.troubles: list[Trouble] = []
         self.seen: list[tuple[str, str, dict[str, str]]] = []
+        self.tokens: dict[str, str] = {}  # path → the token it gives
         self.released = threading.Event()  # ends a hang
         proxy = self
 
@@ -256,6 +260,11 @@ class Proxy:
         body = handler.rfile.read(int(headers.get("content-length", 0)))
         self.seen.append((method, path, headers))
         trouble = self._trouble(path)
+        if token := self.tokens.get(path.partition("?")[0]):
+            content = json.dumps({"token": token})
+            head = f"HTTP/1.1 200 OK\r\nContent-Length: {len(content)}\r\nConnection: close\r\n\r\n"
+            handler.wfile.write((head + content).encode())
+            return
         if trouble and trouble.status:
             extra = "".join(f"{name}: {value}\r\n" for name, value in trouble.headers.items())
             answer = f"HTTP/1.1 {trouble.status} Trouble\r\n{extra}Content-Length: 0\r\nConnection: close\r\n\r\n"

@@ -15,14 +15,18 @@ import sys
 import threading
 import time
 import traceback
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-from orchestrator.errors import Mistake, OrchestratorError
+from orchestrator.errors import Missing, OrchestratorError
+from orchestrator.images import load, source
+from orchestrator.images import reference as references
 from orchestrator.images import settings as image_settings
 from orchestrator.images.http import Caller, Line
 from orchestrator.images.intake import Intake
-from orchestrator.images.pull import Want, pull
+from orchestrator.images.pull import Want, digest_of, pull
+from orchestrator.images.push import push
 from orchestrator.images.store import Entry, Store
 from orchestrator.kernel import syscalls
 from orchestrator.root import Root
@@ -61,33 +65,79 @@ class Work:
 
     def run(self) -> None:
         """Everything asked for, side by side; each image ends with a line of its own."""
+        deeds = {
+            "pull": self._pull,
+            "push": self._push,
+            "load": self._load,
+            "save": self._save,
+            "import": self._import,
+            "resolve": self._resolve,
+        }
+        deed = deeds[self.request["deed"]]
         with ThreadPoolExecutor(8) as pool:
-            list(pool.map(self._pull, self.request["images"]))
+            list(pool.map(lambda asked: self._do(deed, asked), self.request["images"]))
         self.say(type="end")
+
+    def _do(self, deed: Callable[[dict[str, Any]], None], asked: dict[str, Any]) -> None:
+        try:
+            deed(asked)
+        except OrchestratorError as error:
+            self.say(type="image", image=asked["reference"], state="failed", **_why(error))
+
+    def _teller(self, image: str) -> Callable[..., None]:
+        return lambda **state: self.tell(image, **state)
 
     def _pull(self, asked: dict[str, Any]) -> None:
         reference = asked["reference"]
         before = {entry.manifest.digest for entry in self.store.entries()}
-        try:
-            entry = pull(
-                self.intake,
-                self.line,
-                Want(reference, asked.get("platform"), asked.get("digest")),
-                time.time(),
-                lambda **state: self.tell(reference, **state),
-            )
-        except OrchestratorError as error:
-            self.failed(reference, error)
+        tell = self._teller(reference)
+        if source.files(reference):
+            entry = load.take(self.intake, reference, asked.get("platform"), time.time(), tell)
         else:
-            fresh = entry.manifest.digest not in before
-            self.say(type="image", image=reference, state="pulled", fresh=fresh, **_summary(entry))
+            want = Want(reference, asked.get("platform"), asked.get("digest"))
+            entry = pull(self.intake, self.line, want, time.time(), tell)
+        self._done(reference, "pulled", entry, fresh=entry.manifest.digest not in before)
 
-    def failed(self, image: str, error: OrchestratorError) -> None:
-        self.say(type="image", image=image, state="failed", kind=error.kind, why=str(error))
+    def _resolve(self, asked: dict[str, Any]) -> None:
+        """What a tag stands for now, for a lock file."""
+        written = asked["reference"]
+        if source.files(written):
+            digest = load.take(self.intake, written, None, time.time(), self._teller(written)).manifest.digest
+        else:
+            digest = digest_of(self.line, written)
+        self.say(type="image", image=written, state="resolved", digest=digest)
 
+    def _push(self, asked: dict[str, Any]) -> None:
+        reference = references.parse(asked["reference"])
+        entry = self._entry(asked["digest"])
+        sent = push(self.store, self.line, entry, reference, self._teller(asked["reference"]))
+        self._done(asked["reference"], "pushed", entry, bytes=sent, size=entry.manifest.size)
 
-def _summary(entry: Entry) -> dict[str, Any]:
-    return {"name": entry.name, "digest": entry.manifest.digest, "repository_digest": entry.repository_digest}
+    def _load(self, asked: dict[str, Any]) -> None:
+        path = asked["reference"]
+        for entry in load.load(self.intake, path, time.time(), self._teller(path)):
+            self._done(path, "loaded", entry)
+
+    def _save(self, asked: dict[str, Any]) -> None:
+        path = asked["reference"]
+        with self.store.in_use():
+            load.save(self.store, [(self._entry(one["digest"]), one["name"]) for one in asked["images"]], path)
+        self.say(type="image", image=path, state="saved")
+
+    def _import(self, asked: dict[str, Any]) -> None:
+        path = asked["reference"]
+        words = asked["name"], asked["changes"], asked["comment"]
+        self._done(path, "imported", load.import_tar(self.intake, path, *words, time.time()))
+
+    def _entry(self, digest: str) -> Entry:
+        entry = self.store.by_digest(digest)
+        if entry is None:
+            raise Missing(f"cannot find image {digest}: it was removed from the store meanwhile")
+        return entry
+
+    def _done(self, image: str, state: str, entry: Entry, **more: Any) -> None:
+        known = {"name": entry.name, "digest": entry.manifest.digest, "repository_digest": entry.repository_digest}
+        self.say(type="image", image=image, state=state, **known, **more)
 
 
 def main() -> int:
@@ -97,7 +147,7 @@ def main() -> int:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # of the agent's terminal, where it has one
     try:
         work = Work(request)
-    except (Mistake, OrchestratorError) as error:
+    except OrchestratorError as error:
         for asked in request["images"]:
             sys.stdout.write(
                 json.dumps({"type": "image", "image": asked["reference"], "state": "failed"} | _why(error))

@@ -34,7 +34,8 @@ async def bring(
 ) -> Messages:
     """Fetch what is missing or due, side by side; what the worker says, failures among it (state "failed").
 
-    `policy` overrules the services' own (`up --pull`); `locked`: digest by image, instead of what the tags say now.
+    `policy` overrules the services' own (`up --pull`); `locked`: digest by image, instead of what tags say now; then
+    an image without one is a failure.
     """
     store = Store(root.images)
     wanted: dict[str, dict[str, Any]] = {}
@@ -43,12 +44,17 @@ async def bring(
             continue
         asked = policy or service.pull_policy
         digest = (locked or {}).get(service.image)
+        if locked is not None and digest is None:
+            why = f"cannot use image '{service.image}': stack.lock does not say which it is; run 'pyorch lock' again"
+            yield _failed(service.image, Missing(why))
+            continue
         try:
             entry = find(store, service, digest)
         except OrchestratorError as error:
             yield _failed(service.image, error)
             continue
-        if due(asked, _age(root, service, entry, digest), clock.wall_ns() / 1e9):
+        files = source.files(service.image) is not None and asked.kind != "never"  # what they hold now is what is meant
+        if files or due(asked, _age(root, service, entry, digest), clock.wall_ns() / 1e9):
             wanted[service.image] = {"reference": service.image, "platform": service.platform, "digest": digest}
             if entry is not None and asked.kind == "every":
                 wanted[service.image]["spare"] = True  # an old one will do where the registry does not answer

@@ -41,6 +41,7 @@ class Up:
     scale: Mapping[str, int] = field(default_factory=dict)
     grace: float | None = None
     pull: Literal["always", "missing", "never"] | None = None  # instead of each service's pull_policy
+    locked: Mapping[str, str] | None = None  # image → the digest it must have, whatever its tag says now
     document: bool = False  # of a plan: with the document that `up --plan` applies
     plan: Mapping[str, Any] | None = None  # of an up: apply this plan, if nothing has come between
     watch: bool = False  # again whenever a file changes: see sources/files.py
@@ -153,7 +154,7 @@ class Requests:
             chosen = _with_dependencies(chosen, stack)
         services = [service for name, service in stack.services.items() if name in chosen]
         policy = PullPolicy(body.pull) if body.pull else None
-        async for message in pulls.bring(self.circle.root, services, body.environment, policy):
+        async for message in pulls.bring(self.circle.root, services, body.environment, policy, body.locked):
             yield message
 
     def _pinned(self, stack: Stack) -> Stack:

@@ -16,7 +16,7 @@ from orchestrator.agent.requests import Requests, Up
 from orchestrator.agent.sources.doors import Sources
 from orchestrator.agent.store import Event
 from orchestrator.agent.watch import Progress
-from orchestrator.api import execs, logs, storage, volumes
+from orchestrator.api import execs, images, logs, storage, volumes
 from orchestrator.api.http import Json, Reply, Request, Stream
 from orchestrator.api.sync import SyncRoutes
 from orchestrator.api.webhook import Webhooks
@@ -72,6 +72,7 @@ class Routes:
             **storage.routes(circle),
             **SyncRoutes(self.sources, self.webhooks).table,
             **volumes.routes(circle),
+            **images.routes(circle),
         }
 
     async def __call__(self, request: Request) -> Reply:

@@ -34,6 +34,8 @@ DOING = {
 BEFORE = {"starting": ("exited",), "stopping": ("running",), "removing": ("created", "exited")}
 DONE = {"running": "started"}  # the other states are said as they are
 FINAL = {"started", "healthy", "removed", "exited", "making network", "making volume", "pulled", "up to date"}
+FINAL |= {"pushed", "loaded", "saved", "imported"}
+IMAGE_DONE = ("pulled", "kept", "pushed", "loaded", "saved", "imported")
 BAR = 24  # characters
 COLOURS = {"unhealthy": "31", "failed": "31", "held": "33", "healthy": "32", "started": "32", "exited": "90"}
 SPARE = 0.04  # seconds between two drawings of the living lines
@@ -72,6 +74,7 @@ class Progress:
 
     def __init__(self, stack: str = "") -> None:
         self.stack = stack
+        self.silent = False
         self.told: dict[str, tuple[str, str]] = {}  # subject → (state, why)
         self._begun: set[str] = set()  # subjects with a deed under way whose state before it was not told yet
 
@@ -102,9 +105,10 @@ class Progress:
             self.change(image, "pulled" if message.get("fresh") else "up to date", "")
         elif now == "kept":
             self.change(image, "not asked for anew", message.get("why") or "")
-        elif now == "pulling" and message.get("total"):
-            self.told.setdefault(image, ("", ""))
-            self.change(image, "pulling", units(message["total"]))
+        elif now in ("pushed", "loaded", "saved", "imported"):
+            self.change(image, now, "")
+        elif now in ("pulling", "pushing") and message.get("total"):
+            self.change(image, now, units(message["total"]))
 
     def begin_anew(self) -> None:
         """Another work begins (the stop of an `up`): it tells every subject's state from the start."""
@@ -153,9 +157,9 @@ class Live(Progress):
 
     def image(self, image: str, now: str, message: dict[str, Any]) -> None:
         """A bar, as far as the bytes to come are known."""
-        if now in ("pulled", "kept"):
+        if now in IMAGE_DONE:
             super().image(image, now, message)
-        elif now == "pulling" and (total := message.get("total")):
+        elif now in ("pulling", "pushing") and (total := message.get("total")):
             done = min(message.get("current", 0) / total, 1)
             bar = ("=" * round(done * BAR)).ljust(BAR)
             self.change(image, now, f"[{bar}] {units(message['current'])} of {units(total)}")

@@ -38,6 +38,7 @@ OPTIONS = (
         metavar="POLICY",
         help="Ask registries for images: always, missing, never; instead of each service's pull_policy.",
     ),
+    Option("--locked", help="Run exactly the images that stack.lock names."),
     Option("--no-deps", help="Not what the named services depend on."),
     Option("--scale", kind="many", metavar="SERVICE=N", help="So many replicas, whatever the file says."),
     Option("-t", "--timeout", kind="number", metavar="SECONDS", help="From the stop signal to SIGKILL."),
@@ -65,6 +66,10 @@ def run(given: Given) -> int:
         "pull": given.pull,
         "watch": given.watch,
     }
+    if given.locked:
+        from orchestrator.cli.lock import locked
+
+        body["locked"] = locked(given)
     ensure_agent(root(given))
     client = agent(given)
     if detached:

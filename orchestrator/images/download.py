@@ -111,7 +111,7 @@ class _Transfer:
         answer = repository.blob(self._blob.digest, self.length)
         if answer.status == 416 or (answer.status == 200 and self.length) or self._elsewhere(answer):
             if answer.status != 200:
-                answer.release_conn()
+                answer.drain_conn()
                 self.begin_again()
                 return "it does not go on where the last transfer stopped"
             self.begin_again()

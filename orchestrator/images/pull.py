@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import threading
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 from orchestrator.errors import HostRefused, Missing, Mistake, Unreachable
@@ -32,32 +34,49 @@ class Want:
 
 def pull(intake: Intake, line: Line, want: Want, now: float, tell: Tell) -> Entry:
     """The image is in the store under its complete name. Raises OrchestratorError "cannot pull …: why"."""
-    try:
-        reference = references.parse(want.reference)
+    reference = _parsed_reference(want.reference)
+    with _explained(want.reference, reference):
         platform = manifests.platform(want.platform) if want.platform else None
-    except ValueError as error:
-        raise Mistake(f"cannot pull image '{want.reference}': {error}") from error
-    try:
         with intake.store.in_use():
             return _Pull(intake, line, reference, want, platform, tell).run(now)
-    except NotThere as error:
-        raise Missing(
-            f"cannot pull image '{want.reference}': there is no such image in {reference.registry}: {error}"
-        ) from error
-    except Denied as error:
-        hint = "there is no such image, or it is not for everybody: log in with `docker login"
-        where = "" if reference.registry == references.HUB else f" {reference.registry}"
-        raise Denied(f"cannot pull image '{want.reference}': {hint}{where}`; {error}") from error
-    except Unreachable as error:
-        raise Unreachable(
-            f"cannot pull image '{want.reference}': {error}{_plain_hint(reference, str(error))}"
-        ) from error
-    except (Refusal, HostRefused, Damaged) as error:
-        raise type(error)(f"cannot pull image '{want.reference}': {error}") from error
+
+
+def digest_of(line: Line, written: str) -> str:
+    """What a name stands for in its registry now: the digest of an index or a manifest. Raises as `pull`."""
+    reference = _parsed_reference(written)
+    if reference.digest:
+        return reference.digest
+    with _explained(written, reference):
+        return Repository(line, reference).digest(reference.tag or "latest")
+
+
+def _parsed_reference(written: str) -> Reference:
+    try:
+        return references.parse(written)
     except ValueError as error:
-        raise Refusal(f"cannot pull image '{want.reference}': {error}") from error
+        raise Mistake(f"cannot pull image '{written}': {error}") from error
+
+
+@contextlib.contextmanager
+def _explained(written: str, reference: Reference) -> Iterator[None]:
+    """Whatever goes wrong becomes the sentence for the one who asked for this image."""
+    cannot = f"cannot pull image '{written}'"
+    try:
+        yield
+    except NotThere as error:
+        raise Missing(f"{cannot}: there is no such image in {reference.registry}: {error}") from error
+    except Denied as error:
+        registry = "" if reference.registry == references.HUB else f" {reference.registry}"
+        hint = f"there is no such image, or it is not for everybody: log in with `docker login{registry}`"
+        raise Denied(f"{cannot}: {hint}; {error}") from error
+    except Unreachable as error:
+        raise Unreachable(f"{cannot}: {error}{_plain_hint(reference, str(error))}") from error
+    except (Refusal, HostRefused, Damaged) as error:
+        raise type(error)(f"{cannot}: {error}") from error
+    except ValueError as error:
+        raise Refusal(f"{cannot}: {error}") from error
     except OSError as error:
-        raise HostRefused(f"cannot pull image '{want.reference}': {error.strerror}: {error.filename}") from error
+        raise HostRefused(f"{cannot}: {error.strerror}: {error.filename}") from error
 
 
 class _Pull:

@@ -11,9 +11,19 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import IO, Any, TypeVar
 
-from orchestrator.errors import OrchestratorError
+from orchestrator.errors import OrchestratorError, Unreachable
 from orchestrator.images import manifest as manifests
-from orchestrator.images.http import Denied, Line, NotThere, Refusal, Response, whole
+from orchestrator.images.http import (
+    ATTEMPTS,
+    FIRST_PAUSE,
+    LONGEST_PAUSE,
+    Denied,
+    Line,
+    NotThere,
+    Refusal,
+    Response,
+    whole,
+)
 from orchestrator.images.reference import Reference
 
 T = TypeVar("T")
@@ -61,7 +71,7 @@ class Repository:
         def ask(base: str, patient: bool) -> str:
             accept = {"Accept": ", ".join(manifests.ACCEPTED)}
             answer = self._read("HEAD", base, f"manifests/{tag}", accept, patient=patient)
-            answer.release_conn()
+            answer.drain_conn()
             return answer.headers.get("Docker-Content-Digest", "")
 
         return self._anywhere(ask) or self.manifest(tag).digest
@@ -92,23 +102,31 @@ class Repository:
             answer = self._write("HEAD", f"blobs/{digest}", accept=(200,))
         except NotThere:
             return False
-        answer.release_conn()
+        answer.drain_conn()
         return True
 
     def give_blob(self, digest: str, size: int, file: IO[bytes]) -> None:
-        """Upload in one piece ("Pushing a blob monolithically", POST then PUT)."""
-        begun = self._write("POST", "blobs/uploads/", headers={"Content-Length": "0"}, accept=(202,))
-        where = begun.headers.get("Location", "")
-        begun.release_conn()
-        if not where:
-            raise Refusal("it does not say where to put a blob")
-        where += ("&" if "?" in where else "?") + f"digest={digest}"
-        headers = {"Content-Type": "application/octet-stream", "Content-Length": str(size)}
-        self._write("PUT", where, headers=headers, body=file, accept=(201, 204)).release_conn()
+        """Upload in one piece ("Pushing a blob monolithically", POST then PUT); a broken one is begun anew."""
+        for attempt in range(ATTEMPTS):
+            begun = self._write("POST", "blobs/uploads/", headers={"Content-Length": "0"}, accept=(202,))
+            where = begun.headers.get("Location", "")
+            begun.drain_conn()
+            if not where:
+                raise Refusal("it does not say where to put a blob")
+            where += ("&" if "?" in where else "?") + f"digest={digest}"
+            headers = {"Content-Type": "application/octet-stream", "Content-Length": str(size)}
+            try:
+                self._write("PUT", where, headers=headers, body=file, accept=(201, 204), patient=False).drain_conn()
+                return
+            except (NotThere, Unreachable):  # the session of an upload ends with its connection
+                if attempt + 1 == ATTEMPTS:
+                    raise
+                self._line.caller.pause(min(FIRST_PAUSE * 2**attempt, LONGEST_PAUSE))
+                file.seek(0)
 
     def give_manifest(self, tag: str, content: bytes, media_type: str) -> None:
         headers = {"Content-Type": media_type}
-        self._write("PUT", f"manifests/{tag}", headers=headers, body=content, accept=(201, 200)).release_conn()
+        self._write("PUT", f"manifests/{tag}", headers=headers, body=content, accept=(201, 200)).drain_conn()
 
     # asking
 
@@ -147,12 +165,21 @@ class Repository:
         accept: tuple[int, ...],
         headers: dict[str, str] | None = None,
         body: Any = None,
+        patient: bool = True,
     ) -> Response:
         of, base = self._of, self._endpoints[-1][0]
         full = path if "://" in path or path.startswith("/") else f"v2/{of.repository}/{path}"
         scope = f"repository:{of.repository}:pull,push"
         return self._line.ask(
-            method, base, full, registry=of.registry, scope=scope, headers=headers, body=body, accept=accept
+            method,
+            base,
+            full,
+            registry=of.registry,
+            scope=scope,
+            headers=headers,
+            body=body,
+            accept=accept,
+            patient=patient,
         )
 
 

@@ -320,11 +320,11 @@ class Store:
                     os.unlink(entry.path)
             return given
 
-    def needed(self) -> tuple[set[str], set[str]]:
-        """(digests of blobs, directories of layers) that some row of index.json needs."""
+    def needed(self, entries: list[Entry] | None = None) -> tuple[set[str], set[str]]:
+        """(digests of blobs, directories of layers) that these rows of index.json need; by default all of them."""
         blobs: set[str] = set()
         layers: set[str] = set()
-        for entry in self.entries():
+        for entry in self.entries() if entries is None else entries:
             blobs.add(entry.manifest.digest)
             try:
                 manifest = self.manifest(entry.manifest.digest)
@@ -334,6 +334,20 @@ class Store:
                 continue
             layers |= {self.layer_path(key) for key in (*ids, *configs.chain(ids))}
         return blobs, layers
+
+    def taken(self, blobs: set[str] | None = None, layers: set[str] | None = None) -> int:
+        """Bytes that these blobs and layers take on the disk; by default everything that is here."""
+        total = 0
+        for algorithm in os.listdir(self._blobs) if os.path.isdir(self._blobs) else ():
+            for entry in os.scandir(os.path.join(self._blobs, algorithm)):
+                if blobs is None or f"{algorithm}:{entry.name}" in blobs:
+                    total += entry.stat().st_blocks * 512
+        for path in self._layer_paths():
+            if layers is None or path in layers:
+                total += int(self.notes(path).get("size") or 0)
+        if blobs is None and os.path.isdir(self.ingest):
+            total += sum(entry.stat().st_blocks * 512 for entry in os.scandir(self.ingest) if entry.is_file())
+        return total
 
     # files
 
