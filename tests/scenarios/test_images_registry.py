@@ -385,14 +385,14 @@ def test_the_fiftieth_container_of_an_image_costs_no_disk(pyorch: Pyorch, hub: R
 def test_a_full_disk_in_the_middle_of_a_pull_is_said_and_the_store_is_whole(
     pyorch: Pyorch, hub: Registry, tmp_path: Path
 ) -> None:
-    layout = busybox_image(tmp_path, [tar_of({"zeros": b"\0" * 60_000_000})])  # small to fetch, large to unpack
+    layout = busybox_image(tmp_path, [tar_of({"zeros": b"\0" * 90_000_000})])  # small to fetch, large to unpack
     reference = hub.push(layout, "large:1")
     small = hub.push(busybox_image(tmp_path / "small"), "small:1")
     os.makedirs(pyorch.root.images)
-    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=96m", "tmpfs", pyorch.root.images], check=True)
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=160m", "tmpfs", pyorch.root.images], check=True)
     try:
         with open(Path(pyorch.root.images, "ballast"), "wb") as ballast:
-            ballast.write(bytes(50_000_000))
+            ballast.write(bytes(80_000_000))
         pyorch.ok("image", "pull", small)
         done = pyorch.run("image", "pull", reference)
         assert done.returncode == 1
