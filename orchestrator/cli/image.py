@@ -180,9 +180,7 @@ class Import:
   tar -C rootfs -c . | pyorch image import - own:1
 """
     OPTIONS = (
-        Option(
-            "-c", "--change", kind="many", metavar="INSTRUCTION", help="CMD, ENTRYPOINT, ENV, USER, WORKDIR, LABEL …"
-        ),
+        Option("-c", "--change", kind="many", metavar="INSTRUCTION", help="Such as CMD, ENTRYPOINT, ENV, USER."),
         Option("-m", "--message", kind="text", metavar="TEXT", default="", help="A comment for the history."),
         Option("-q", "--quiet", help="Say nothing while it goes on."),
     )
