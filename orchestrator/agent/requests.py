@@ -171,9 +171,9 @@ class Requests:
             except TimeoutError:
                 raise Conflict(f"cannot bring up {name!r}: it is still being taken down after {timeout:g}s") from None
 
-    def plan(self, body: Up) -> dict[str, Any]:
-        """What `up` would do; nothing is changed."""
-        wish, _ = self._wish(body, self._pinned(self._load(body)))
+    def plan(self, body: Up, stack: Stack | None = None) -> dict[str, Any]:
+        """What `up` would do (with this stack, read already); nothing is changed."""
+        wish, _ = self._wish(body, self._pinned(stack or self._load(body)))
         return planning.plan(self.circle, wish, body.document)
 
     # down, stop, start, restart

@@ -18,6 +18,7 @@ EXAMPLES = """
   pyorch plan -o markdown         for a pull request
   pyorch plan -o json             for programs
   pyorch plan --out next.plan     keep it; 'pyorch up --plan next.plan' applies just that, or refuses
+  pyorch plan --source shop@pull/7 -o markdown    what a branch of a followed repository would do
   pyorch plan || [ $? = 2 ]       in a script: fails only if planning failed
 """
 OPTIONS = (
@@ -25,6 +26,8 @@ OPTIONS = (
         "-o", "--format", kind="text", choices=("text", "json", "markdown"), default="text", help="How it is printed."
     ),
     Option("--out", kind="text", metavar="FILE", help="Write the plan into a file that `up --plan` applies."),
+    Option("--source", kind="text", metavar="NAME@REF", help="Of a source's (or repository's) branch, tag or commit."),
+    Option("--path", kind="text", metavar="PATH", help="With --source: the stack file in the repository."),
     Option("--remove-orphans", help="As for up."),
     Option("--force-recreate", help="As for up."),
     Option("--no-recreate", help="As for up."),
@@ -43,6 +46,8 @@ def run(given: Given) -> int:
     from orchestrator.cli.where import agent, root
     from orchestrator.errors import Mistake
 
+    if given.source:
+        return _of_source(given)
     try:
         body = request(given)
         ensure_agent(root(given))  # it must look at the world: what runs here may have outlived an agent
@@ -54,6 +59,30 @@ def run(given: Given) -> int:
         _keep(given.out, plan, body)
     sys.stdout.write(_text(given.format, plan))
     return 2 if plan["changes"] else 0
+
+
+def _of_source(given: Given) -> int:
+    """The plans of all stacks of a commit, one after the other."""
+    import sys
+
+    from orchestrator.api.start import ensure_agent
+    from orchestrator.cli.failure import report
+    from orchestrator.cli.where import agent, root
+    from orchestrator.errors import Mistake
+
+    try:
+        ensure_agent(root(given))
+        answer = agent(given).post("/v1/plan/source", {"source": given.source, "path": given.path})
+    except Mistake as error:
+        report(error)
+        return 1
+    if given.format == "json":
+        import json
+
+        sys.stdout.write(json.dumps(answer, indent=2, ensure_ascii=False) + "\n")
+    else:
+        sys.stdout.write("\n".join(_text(given.format, plan) for plan in answer["plans"]))
+    return 2 if any(plan["changes"] for plan in answer["plans"]) else 0
 
 
 def _keep(path: str, plan: dict[str, Any], body: dict[str, Any]) -> None:

@@ -349,6 +349,23 @@ def test_a_commit_by_its_number_and_a_reference_that_is_not_there(pyorch: Pyorch
     assert value(pyorch) == "1"
 
 
+def test_a_plan_of_a_branch_says_what_merging_it_would_do(pyorch: Pyorch, repository: Repository) -> None:
+    repository.commit("x", "here/x")
+    mounted = stack(1).replace("init: true", "init: true, volumes: ['./here:/here']")
+    commit = repository.commit(mounted)
+    follow(pyorch, repository.directory)
+    synced(pyorch, commit)
+    assert "nothing to do" in pyorch.ok("plan", "--source", "s@main")
+    repository.git("checkout", "--quiet", "-b", "side")
+    repository.commit(mounted.replace('V: "1"', 'V: "2"'))
+    done = pyorch.run("plan", "--source", "s@side", "-o", "markdown")
+    assert done.returncode == 2 and "environment.V" in done.stdout and "here" not in done.stdout
+    other = pyorch.run("plan", "--source", f"{repository.directory}@side", "-o", "json")
+    assert json.loads(other.stdout)["commit"] == repository.git("rev-parse", "side")
+    assert status(pyorch)["live"] == commit and not list(Path(pyorch.root.state, "sources").glob("plan-*"))
+    assert pyorch.run("plan", "--source", "s@nowhere").returncode == 1
+
+
 def test_over_http(pyorch: Pyorch, repository: Repository) -> None:
     commit = repository.commit(stack(1))
     repository.git("update-server-info")

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
 from orchestrator.agent.circle import Circle
 from orchestrator.agent.requests import Requests, Up
+from orchestrator.agent.sources.asked import read_source
 from orchestrator.agent.sources.files import Watcher
 from orchestrator.agent.sources.follower import Doors
+from orchestrator.agent.sources.preview import commit_stacks
 from orchestrator.agent.sources.record import Source
 from orchestrator.agent.sources.syncing import Syncing
 from orchestrator.agent.watch import Progress
-from orchestrator.errors import OrchestratorError
+from orchestrator.errors import Mistake, OrchestratorError
 from orchestrator.reconcile import settled
 from orchestrator.stack.model import Stack
 
@@ -80,6 +83,21 @@ class Sources:
         await asyncio.sleep(source.settle)
         word, why = self.health(stack)
         return [why] if word == "Degraded" else []
+
+    async def plan(self, word: str, path: str | None) -> dict[str, Any]:
+        """What a commit would do: `word` is SOURCE@REF, or REPOSITORY@REF of one that is not followed."""
+        known, at, ref = word.rpartition("@")
+        name = known if at else word
+        follower = next((one for one in self.syncing if one.source.name == name), None)
+        if follower is None and not at:
+            raise Mistake(f"cannot plan {word!r}: it is no source; write SOURCE@REF or REPOSITORY@REF")
+        source = follower.source if follower else read_source({"name": "plan", "repo": name})
+        source = replace(source, path=path or source.path)
+        home = follower.directory if follower else os.path.join(self.syncing.directory, source.name)
+        os.makedirs(self.syncing.directory, mode=0o700, exist_ok=True)
+        commit, stacks = await commit_stacks(source, ref if at else source.ref, home)
+        asked = Up(directory="/", remove_orphans=source.prune)
+        return {"commit": commit, "plans": [self._requests.plan(asked, stack) for stack in stacks]}
 
     async def _down(self, stack: str) -> list[str]:
         return await _failures(self._requests.down(stack, False, None, [], None))

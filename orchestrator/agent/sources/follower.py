@@ -4,23 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import glob
-import os
 import zlib
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 
 from orchestrator.agent import clock
 from orchestrator.agent.events import Events
-from orchestrator.agent.sources.allow import objections
 from orchestrator.agent.sources.git import Repository
 from orchestrator.agent.sources.record import Shelf, Source
 from orchestrator.agent.sources.reveal import opener
+from orchestrator.agent.sources.stacks import stacks_of
 from orchestrator.errors import Conflict, Mistake, OrchestratorError
 from orchestrator.policy import sync
-from orchestrator.stack.load import load
 from orchestrator.stack.model import Stack
-from orchestrator.stack.reading import Reader
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +39,7 @@ class Follower:
         self.state = shelf.state()
         self.stacks = shelf.stacks()
         self.headline = ""  # of the newest commit: who, when, what
+        self.directory = shelf.directory
         self._shelf = shelf
         self._doors = doors
         self._events = events
@@ -200,30 +197,16 @@ class Follower:
         return failures
 
     def _load(self) -> list[Stack]:
-        """The stacks of the checkout, checked before anything is touched. Raises Mistake with all complaints."""
-        source, tree = self.source, self._repository.tree
-        found = sorted(glob.glob(os.path.join(glob.escape(tree), source.path), recursive=True))
-        if not found:
-            raise Mistake(f"cannot sync {source.name}: the repository has no {source.path}")
-        stacks: dict[str, Stack] = {}
-        complaints: list[str] = []
-        for file in found:
-            reader = Reader(within=tree, reveal=opener(source.age_key))
-            try:
-                stack = load([file], directory=os.path.dirname(file), environment=source.environment, reader=reader)
-            except Mistake as mistake:
-                complaints += mistake.complaints
-                continue
-            if stack.name in stacks:
-                complaints.append(f"cannot sync {source.name}: two of its files make a stack {stack.name!r}")
-            owner = self._doors.owner(stack.name)
-            if owner not in (None, f"source {source.name}"):
-                complaints.append(f"cannot sync {source.name}: stack {stack.name!r} is {owner}'s already")
-            complaints += objections(stack, source.allow, tree)
-            stacks[stack.name] = stack
-        if complaints:
-            raise Mistake(*complaints)
-        return list(stacks.values())
+        """The stacks of the checkout. Raises Mistake, also where one of them is somebody else's."""
+        name = self.source.name
+        stacks = stacks_of(self.source, self._repository.tree, opener(self.source.age_key))
+        owners = {stack.name: self._doors.owner(stack.name) for stack in stacks}
+        foreign = {stack: owner for stack, owner in owners.items() if owner not in (None, f"source {name}")}
+        if foreign:
+            raise Mistake(
+                *(f"cannot sync {name}: stack {stack!r} is {whose}'s already" for stack, whose in foreign.items())
+            )
+        return stacks
 
     def _refuse_accidents(self, stacks: list[Stack]) -> None:
         """A bad merge must not take everything away. Raises Conflict."""
