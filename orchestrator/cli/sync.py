@@ -42,7 +42,7 @@ this machine. Nothing in the repository is run: no hooks, no submodules.
         Option("--attempts", kind="integer", default=3, help="Of one commit; then it is set aside."),
         Option("--timeout", kind="text", metavar="DURATION", default="10m", help="For one attempt to come up whole."),
         Option("--settle", kind="text", metavar="DURATION", default="2s", help="It must then stay well for so long."),
-        Option("--allow", kind="many", metavar="WHAT", help="path=DIR, port=N, port=N-M, privileged."),
+        Option("--allow", kind="many", metavar="WHAT", help="path=DIR, port=N, port=N-M, secret=NAME, privileged."),
         Option("--env", kind="many", metavar="NAME=VALUE", help="For ${…} in its stacks."),
         Option("--ssh-key", kind="text", metavar="FILE", help="The key that opens the repository."),
         Option("--known-hosts", kind="text", metavar="FILE", help="Whose host keys are trusted."),

@@ -61,7 +61,6 @@ REFUSED: dict[str, str] = {
     "services.*.volumes[].volume.labels": REMOVE,
     # words of pyorch: the whole stack
     "x-pyorch.gang": REMOVE,
-    "x-pyorch.notify": REMOVE,
     "x-pyorch.quota": REMOVE,
     "x-pyorch.reserve": REMOVE,
     # words of pyorch: a service

@@ -62,6 +62,7 @@ SINCE: dict[str, str] = {
     "x-pyorch.atomic": "0.2",
     "x-pyorch.drift": "0.2",
     "x-pyorch.lint": "0.2",
+    "x-pyorch.notify": "0.2",
     "x-pyorch.publish": "0.1",
     # what a service is
     "services.*.annotations": "0.2",

@@ -366,6 +366,41 @@ def test_a_plan_of_a_branch_says_what_merging_it_would_do(pyorch: Pyorch, reposi
     assert pyorch.run("plan", "--source", "s@nowhere").returncode == 1
 
 
+def test_who_asked_for_it_is_told(pyorch: Pyorch, repository: Repository, tmp_path: Path) -> None:
+    heard: list[dict[str, Any]] = []
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            heard.append(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
+            self.send_response(204)
+            self.end_headers()
+
+        def log_message(self, format: str, *words: Any) -> None:
+            return
+
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    try:
+        hook = f"{{on: [synced, failed], webhook: 'http://127.0.0.1:{server.server_port}/'}}"
+        program = f"{{on: [synced], exec: [sh, -c, 'cat > {tmp_path}/told']}}"
+        text = stack(1) + f"x-pyorch: {{notify: [{hook}, {program}]}}\n"
+        commit = repository.commit(text)
+        follow(pyorch, repository.directory, "--attempts", "1")
+        pyorch.until(lambda: "x-pyorch.notify runs sh here" in json.dumps(events(pyorch)))
+        follow(pyorch, repository.directory, "--attempts", "1", "--allow", "privileged")
+        synced(pyorch, commit)
+        pyorch.until(lambda: [one for one in heard if one["on"] == "synced" and commit[:8] in one["why"]])
+        pyorch.until(lambda: (tmp_path / "told").exists() and commit[:8] in (tmp_path / "told").read_text())
+        repository.commit(text.replace("image: 'host:/'", "image: 'dir:/nowhere'"))
+        pyorch.ok("sync", "now", "s")
+        pyorch.until(lambda: [one for one in heard if one["on"] == "failed"])
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
+
+
 def test_over_http(pyorch: Pyorch, repository: Repository) -> None:
     commit = repository.commit(stack(1))
     repository.git("update-server-info")

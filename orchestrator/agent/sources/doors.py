@@ -9,6 +9,7 @@ from dataclasses import replace
 from typing import Any
 
 from orchestrator.agent.circle import Circle
+from orchestrator.agent.notices import Notices
 from orchestrator.agent.requests import Requests, Up
 from orchestrator.agent.sources.asked import read_source
 from orchestrator.agent.sources.files import Watcher
@@ -16,10 +17,12 @@ from orchestrator.agent.sources.follower import Doors
 from orchestrator.agent.sources.preview import commit_stacks
 from orchestrator.agent.sources.record import Source
 from orchestrator.agent.sources.syncing import Syncing
+from orchestrator.agent.store import Event
 from orchestrator.agent.watch import Progress
 from orchestrator.errors import Mistake, OrchestratorError
 from orchestrator.reconcile import settled
-from orchestrator.stack.model import Stack
+from orchestrator.stack.model import Material, Stack
+from orchestrator.storage import materials
 
 
 class Sources:
@@ -29,19 +32,32 @@ class Sources:
         self._circle = circle
         self._requests = requests
         self.watcher = Watcher(circle.root.state, circle.events, self._again)
+        self._notices = Notices(circle.events, self._about)
+        self._telling: asyncio.Task[None] | None = None
         self.syncing = Syncing(
-            circle.root.state, circle.events, Doors(self._up, self._down, self._owner, self._missing)
+            circle.root.state, circle.events, Doors(self._up, self._down, self._owner, self._missing, self._external)
         )
 
     def recall(self) -> None:
         """Go on with what an earlier agent watched and followed."""
         self.watcher.recall()
         self.syncing.recall()
+        self._telling = asyncio.get_running_loop().create_task(self._notices.run(), name="notices")
 
     async def close(self) -> None:
         """The agent ends; all of it is remembered."""
         self.watcher.close()
+        if self._telling is not None:
+            self._telling.cancel()
         await self.syncing.close()
+
+    def _about(self, event: Event) -> list[Stack]:
+        """The stacks an event is about; all of a source's where it is the source's."""
+        names = {event.stack} if event.stack else set()
+        if event.type == "sync":
+            names |= {name for one in self.syncing if one.source.name == event.subject for name in one.stacks}
+        found = (self._circle.wishes.get(name) for name in sorted(names))
+        return [wish.stack for wish in found if wish is not None]
 
     async def up(self, body: Up) -> Progress:
         """A user's `up`: what was asked last holds, so it begins or ends the watching of the stack's files."""
@@ -95,12 +111,15 @@ class Sources:
         source = replace(source, path=path or source.path)
         home = follower.directory if follower else os.path.join(self.syncing.directory, source.name)
         os.makedirs(self.syncing.directory, mode=0o700, exist_ok=True)
-        commit, stacks = await commit_stacks(source, ref if at else source.ref, home)
+        commit, stacks = await commit_stacks(source, ref if at else source.ref, home, self._external)
         asked = Up(directory="/", remove_orphans=source.prune)
         return {"commit": commit, "plans": [self._requests.plan(asked, stack) for stack in stacks]}
 
     async def _down(self, stack: str) -> list[str]:
         return await _failures(self._requests.down(stack, False, None, [], None))
+
+    def _external(self, thing: Material) -> bytes | None:
+        return materials.external(self._circle.root, thing)
 
     def _missing(self, stack: str) -> bool:
         wish = self._circle.wishes.get(stack)

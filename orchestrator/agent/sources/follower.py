@@ -12,8 +12,7 @@ from orchestrator.agent import clock
 from orchestrator.agent.events import Events
 from orchestrator.agent.sources.git import Repository
 from orchestrator.agent.sources.record import Shelf, Source
-from orchestrator.agent.sources.reveal import opener
-from orchestrator.agent.sources.stacks import stacks_of
+from orchestrator.agent.sources.stacks import External, stacks_of
 from orchestrator.errors import Conflict, Mistake, OrchestratorError
 from orchestrator.policy import sync
 from orchestrator.stack.model import Stack
@@ -23,12 +22,13 @@ from orchestrator.stack.model import Stack
 class Doors:
     """What a follower may do with the agent. `up` brings a stack of a commit up, `down` takes one away, never its
     volumes; both return what failed. `owner`: whose a stack of this name is already (None: nobody's). `missing`: it
-    is not up."""
+    is not up. `external`: what the machine keeps under a name."""
 
     up: Callable[[Source, str, Stack], Awaitable[list[str]]]
     down: Callable[[str], Awaitable[list[str]]]
     owner: Callable[[str], str | None]
     missing: Callable[[str], bool]
+    external: External
 
 
 class Follower:
@@ -199,7 +199,7 @@ class Follower:
     def _load(self) -> list[Stack]:
         """The stacks of the checkout. Raises Mistake, also where one of them is somebody else's."""
         name = self.source.name
-        stacks = stacks_of(self.source, self._repository.tree, opener(self.source.age_key))
+        stacks = stacks_of(self.source, self._repository.tree, self._doors.external)
         owners = {stack.name: self._doors.owner(stack.name) for stack in stacks}
         foreign = {stack: owner for stack, owner in owners.items() if owner not in (None, f"source {name}")}
         if foreign:

@@ -9,13 +9,12 @@ from dataclasses import replace
 
 from orchestrator.agent.sources.git import Repository
 from orchestrator.agent.sources.record import Source
-from orchestrator.agent.sources.reveal import opener
-from orchestrator.agent.sources.stacks import stacks_of
+from orchestrator.agent.sources.stacks import External, stacks_of
 from orchestrator.stack.model import Stack
 from orchestrator.stack.store import from_json, to_json
 
 
-async def commit_stacks(source: Source, ref: str, home: str) -> tuple[str, list[Stack]]:
+async def commit_stacks(source: Source, ref: str, home: str, external: External) -> tuple[str, list[Stack]]:
     """The commit that `ref` names now, and its stacks as they would be once it is checked out in `home`/tree.
 
     It is read in a directory of its own that is gone afterwards; paths are then those of the real checkout. Raises
@@ -27,6 +26,6 @@ async def commit_stacks(source: Source, ref: str, home: str) -> tuple[str, list[
         commit = await repository.resolve(ref)
         await repository.fetch(commit)
         await repository.check_out(commit)
-        stacks = stacks_of(source, repository.tree, opener(source.age_key))
+        stacks = stacks_of(source, repository.tree, external)
         here, there = json.dumps(directory)[1:-1], json.dumps(home)[1:-1]
         return commit, [from_json(to_json(stack).replace(here, there)) for stack in stacks]
