@@ -75,6 +75,7 @@ class Circle:
         self.wiring_trouble = ""  # why names and ports do not show the present world, while that is so
         self.loops = Loops()
         self.drift = Looker(root)
+        self.last_cards: dict[tuple[str, int], list[dict[str, Any]]] = {}  # of revisions that were taken back
         self.taken_back: dict[tuple[str, int], str] = {}  # (stack, revision) → why it was
         self._turned = asyncio.Condition()
         self._listeners: list[list[Action]] = []
@@ -235,7 +236,9 @@ class Circle:
         else:
             self._failures.pop(action.subject, None)
             if told := self.loops.count(action, clock.now()):
-                self.events.note("gave_up", action.subject, told, stack=stack_of(action))
+                record = self.containers.named(action.subject)
+                stack, service = (record.stack, record.service) if record else (stack_of(action), "")
+                self.events.note("gave_up", action.subject, told, stack=stack, service=service)
             if isinstance(action, Prepare):
                 self.wishes.job_done(action.replica)
             if isinstance(action, Start):

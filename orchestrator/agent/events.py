@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Mapping
+from dataclasses import replace
 from typing import Any
 
 from orchestrator.agent import clock
+from orchestrator.agent.causes import Causes
 from orchestrator.agent.store import Event, Store
 from orchestrator.errors import HostRefused
 
@@ -40,6 +42,7 @@ class Events:
         self._bell = bell
         self._followers: set[asyncio.Queue[Event | None]] = set()
         self._written = 0
+        self._causes = Causes()
         self.trouble: str | None = None  # why events are not kept just now
 
     def note(
@@ -54,8 +57,12 @@ class Events:
         attributes: Mapping[str, Any] | None = None,
     ) -> None:
         """Something happened to `subject`. Rings the bell."""
-        event = Event(clock.wall_ns(), kind, action, stack, service, subject, why, attributes or {})
-        self._keep(event)
+        cause = self._causes.of(action, kind, stack, subject, why)
+        told = {**(attributes or {}), **({"because": cause} if cause else {})}
+        event = Event(clock.wall_ns(), kind, action, stack, service, subject, why, told)
+        number = self._keep(event)
+        self._causes.note(number, action, kind, stack, service, subject)
+        event = replace(event, number=number)
         for queue in list(self._followers):
             if queue.qsize() > BACKLOG:
                 self._followers.discard(queue)
@@ -64,15 +71,22 @@ class Events:
                 queue.put_nowait(event)
         self._bell.ring()
 
-    def _keep(self, event: Event) -> None:
-        """A history that cannot be written (a full disk) is no reason to stop: who follows is told all the same."""
+    def _keep(self, event: Event) -> int:
+        """Its number; 0 where it was not kept. A history that cannot be written (a full disk) is no reason to stop: who
+        follows is told all the same."""
         try:
-            self._store.put_event(event)
+            number = self._store.put_event(event)
             self._written += 1
             if self._written % 1000 == 0:
                 self._store.trim_events()
         except HostRefused as error:
             self.trouble = str(error)
+            return 0
+        return number
+
+    def past(self, stack: str) -> list[Event]:
+        """All that is kept of a stack, oldest first."""
+        return [event for event in self._store.events(stack, 0) if event.stack == stack]
 
     def commit(self) -> None:
         """Once a turn: what was noted, and the leases made since, survive from here on."""

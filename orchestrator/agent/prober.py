@@ -57,10 +57,7 @@ class Prober:
 
     def _schedule(self, record: Record, role: Role) -> None:
         self._cancel(record.id, role)
-        verdict, check = record.verdicts.get(role), record.definition.check(role)
-        # Where another probe had to come first, this one's time begins with the end of that.
-        startup = record.verdicts.get("startup") if role != "startup" else None
-        started = max(record.started or clock.now(), startup.since if startup else 0.0)
+        verdict, check, started = record.verdicts.get(role), record.definition.check(role), _begun(record, role)
         fresh = verdict is None or verdict.last is None
         due = health.next_probe(check, None if fresh else verdict, started)
         loop = asyncio.get_running_loop()
@@ -132,7 +129,7 @@ class Prober:
         if record.phase != "running" or record.paused or role not in record.definition.roles:
             return
         check, before, started = record.definition.check(role), record.verdict, record.started or result.at
-        verdict = health.judge(check, record.verdicts.get(role), result, started)
+        verdict = health.judge(check, record.verdicts.get(role), result, _begun(record, role))
         record.change(verdicts={**record.verdicts, role: verdict})
         after = together(record.verdicts, record.definition.roles, started)
         record.change(verdict=after)
@@ -162,6 +159,12 @@ class Prober:
         self._probing.clear()
         for record in self._containers:
             self.watch(record)
+
+
+def _begun(record: Record, role: Role) -> float:
+    """When a probe's time began: with the run, or with the end of the startup that it had to wait for."""
+    startup = record.verdicts.get("startup") if role != "startup" else None
+    return max(record.started or clock.now(), startup.since if startup else 0.0)
 
 
 def command_of(check: Check) -> list[str]:

@@ -52,6 +52,7 @@ class Event:
     subject: str
     why: str
     attributes: Mapping[str, Any] = field(default_factory=dict)
+    number: int = 0  # in the order of writing; `attributes["because"]` is that of its cause
 
 
 @dataclass(frozen=True, slots=True)
@@ -203,27 +204,28 @@ class Store:
 
     # events
 
-    def put_event(self, event: Event) -> None:
+    def put_event(self, event: Event) -> int:
+        """Its number, by which others name it as their cause."""
         document = [event.type, event.action, event.service, event.subject, event.why, dict(event.attributes)]
-        self._write(
-            "INSERT INTO events (wall_ns, stack, document) VALUES (?, ?, ?)",
-            event.wall_ns,
-            event.stack,
-            json.dumps(document),
-        )
+        statement = "INSERT INTO events (wall_ns, stack, document) VALUES (?, ?, ?)"
+        try:
+            row = self._db.execute(statement, (event.wall_ns, event.stack, json.dumps(document)))
+        except sqlite3.OperationalError as error:
+            raise HostRefused(f"cannot write the agent's state: {error}; is the disk full?") from error
+        return int(row.lastrowid or 0)
 
     def events(self, stack: str | None, since_ns: int) -> list[Event]:
         """Events not older than `since_ns`, oldest first; of all stacks where `stack` is None, else of this one and of
         the agent's own processes, which serve them all."""
         rows = self._db.execute(
-            "SELECT wall_ns, stack, document FROM events "
+            "SELECT id, wall_ns, stack, document FROM events "
             "WHERE wall_ns >= ? AND (? IS NULL OR stack IN (?, '')) AND json_valid(document) ORDER BY id",
             (since_ns, stack, stack),
         )
         found = []
-        for wall_ns, of_stack, document in rows:
+        for number, wall_ns, of_stack, document in rows:
             kind, action, service, subject, why, attributes = json.loads(document)
-            found.append(Event(wall_ns, kind, action, of_stack, service, subject, why, attributes))
+            found.append(Event(wall_ns, kind, action, of_stack, service, subject, why, attributes, number))
         return found
 
     def trim_events(self) -> None:

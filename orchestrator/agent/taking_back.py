@@ -9,6 +9,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from orchestrator.agent import clock
+from orchestrator.agent.cards import cards
 from orchestrator.agent.going_back import going_back
 from orchestrator.reconcile.plan import TakeBack
 from orchestrator.reconcile.world import Wanted
@@ -24,6 +25,8 @@ def take_back(circle: Circle, action: TakeBack) -> None:
     if wish is None or wish.down or wish.proven:
         return
     name, good = action.stack, circle.wishes.history.last_good(action.stack, wish.revision)
+    subjects = [f"{name}-{service}-1" for service in action.services] or [action.why.partition(":")[0]]
+    circle.last_cards[name, wish.revision] = cards(circle, wish, subjects, clock.now())
     circle.wishes.ended(name, "taken back", action.why)
     circle.taken_back[name, wish.revision] = action.why
     if action.services:

@@ -11,6 +11,7 @@ from dataclasses import replace
 from typing import Any, Literal
 
 from orchestrator.agent import clock
+from orchestrator.agent.cards import cards
 from orchestrator.agent.circle import Circle, stack_of
 from orchestrator.agent.state import service_of, state_of
 from orchestrator.errors import HostRefused
@@ -88,7 +89,7 @@ async def _look(
                 failures.append((name, f"{back}; taken back: what was wanted before is wanted again"))
             if circle.wiring_trouble and goal in ("started", "ready"):
                 failures.append((name, circle.wiring_trouble))
-            yield [*lines, done(began, failures)]
+            yield [*lines, done(began, failures, _cards(circle, wanted, wish, failures))]
             return
         if lines:
             yield lines
@@ -160,12 +161,21 @@ def accepted(wish: Wanted, warnings: Iterable[str]) -> dict[str, Any]:
     }
 
 
-def done(began: float, failures: Iterable[tuple[str, str]]) -> dict[str, Any]:
+def done(began: float, failures: Iterable[tuple[str, str]], cards: Iterable[dict[str, Any]] = ()) -> dict[str, Any]:
+    """`cards`: what is known of the failures, see `agent.cards`."""
     listed = [{"subject": subject, "why": why} for subject, why in failures]
-    return {"type": "done", "ok": not listed, "failures": listed, "seconds": round(clock.now() - began, 4)}
+    seconds = round(clock.now() - began, 4)
+    return {"type": "done", "ok": not listed, "failures": listed, "cards": list(cards), "seconds": seconds}
+
+
+def _cards(circle: Circle, wanted: Wanted, wish: Wanted, failures: list[tuple[str, str]]) -> list[dict[str, Any]]:
+    """Of a revision that was taken back, those that were written when it was."""
+    taken = circle.last_cards.get((wanted.stack.name, wanted.revision))
+    return taken if taken is not None else cards(circle, wish, (subject for subject, _ in failures), clock.now())
 
 
 def _late(circle: Circle, name: str, timeout: float, began: float) -> dict[str, Any]:
     wish = circle.wishes.get(name)
     pending = settled(wish, circle.world, circle.plan, "ready").pending if wish is not None else ()
-    return done(began, [*pending, (name, f"application not healthy after {timeout:g}s")])
+    told = cards(circle, wish, (subject for subject, _ in pending), clock.now()) if wish is not None else []
+    return done(began, [*pending, (name, f"application not healthy after {timeout:g}s")], told)

@@ -10,7 +10,8 @@ from datetime import UTC, datetime
 from typing import Any, Literal
 
 from orchestrator import __version__
-from orchestrator.agent import clock, direct, ends, revisions, standing, suspending, view
+from orchestrator.agent import clock, direct, ends, past, revisions, standing, suspending, view
+from orchestrator.agent import why as causes
 from orchestrator.agent.circle import Circle
 from orchestrator.agent.requests import Requests, Up
 from orchestrator.agent.sources.doors import Sources
@@ -51,6 +52,8 @@ class Routes:
             ("POST", "stacks", "*", "rollback"): self.rollback,
             ("POST", "stacks", "*", "promote"): self.promote,
             ("GET", "stacks", "*", "status"): self.status,
+            ("GET", "stacks", "*", "why"): self.why,
+            ("GET", "stacks", "*", "state"): self.state,
             ("POST", "stacks", "*", "suspend"): self.suspend,
             ("POST", "stacks", "*", "resume"): self.resume,
             ("POST", "stacks", "*", "down"): self.down,
@@ -177,6 +180,15 @@ class Routes:
 
     async def status(self, request: Request) -> Reply:
         return Json(standing.standing(self._circle, request.words[0]))
+
+    async def why(self, request: Request) -> Reply:
+        return Json(causes.why(self._circle, request.words[0], request.query.get("service", "")))
+
+    async def state(self, request: Request) -> Reply:
+        moment = logs.moment(request.query.get("at"))
+        if moment is None:
+            raise Mistake("cannot tell the state: say of which moment, with --at TIME")
+        return Json(past.state_at(self._circle.events.past(request.words[0]), moment))
 
     async def suspend(self, request: Request) -> Reply:
         body = request.json()
@@ -325,6 +337,8 @@ def event_json(event: Event) -> dict[str, Any]:
         "subject": event.subject,
         "id": event.attributes.get("id", ""),
         "why": event.why,
+        "number": event.number,
+        "cause": event.attributes.get("because"),
         "attributes": dict(event.attributes),
     }
 

@@ -18,6 +18,7 @@ OPTIONS = (
     Option("--json", help="One JSON object a line."),
     Option("--format", kind="text", choices=("text", "json"), default="text", help="How it is printed."),
     Option("--since", kind="text", metavar="TIME", help="From then on: 10m, 2026-01-31T12:00:00, seconds since 1970."),
+    Option("--follow", help="What is to come, too; so it is unless --no-follow is given."),
     Option("--no-follow", help="What is recorded, and end."),
 )
 ARGUMENTS = (Argument("services", many=True, required=False, metavar="SERVICE", complete=True),)

@@ -66,6 +66,10 @@ def verdict(done: dict[str, Any]) -> int:
     for failure in done["failures"]:
         subject, why = printable(str(failure["subject"])), printable(str(failure["why"]))
         say(why if why.startswith("cannot ") and subject in why else f"{subject} failed: {why}")
+    if done.get("cards"):
+        from orchestrator.cli.card import show
+
+        show(done["cards"])
     return 0 if done["ok"] else 1
 
 

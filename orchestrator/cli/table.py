@@ -16,6 +16,8 @@ COMMANDS = {
     "rollback": "Go back to an earlier revision of the stack",
     "promote": "Let the rest of the replicas follow their canaries",
     "status": "Show how the stack stands: wanted against actual, health, drift, what is held back",
+    "why": "Say why a service is as it is: symptom, cause, root, what changed, what happens next",
+    "state": "Show how the stack was at some moment",
     "suspend": "Leave services alone for a while, whatever happens to them",
     "resume": "End a suspension",
     "ps": "List containers, and the reason of whatever is not as wanted",

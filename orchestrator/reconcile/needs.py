@@ -68,6 +68,15 @@ def _dependencies(scene: Scene, service: Service) -> Iterator[Met | Unmet]:
             yield answer
 
 
+def obstacle(scene: Scene, service: Service) -> str | None:
+    """The dependency that keeps a service from being started, or from being well; None where none does."""
+    for name, how in service.depends_on.items():
+        answer = _dependency(scene, name, how.condition)
+        if isinstance(answer, Unmet) and how.required:
+            return name
+    return None
+
+
 def _dependency(scene: Scene, name: str, condition: Condition) -> Met | Unmet:
     if name not in scene.services or not scene.active(name):
         return Met()  # its profile is off, or the user said --no-deps

@@ -55,7 +55,7 @@ def _check(context: Context, role: Role, data: dict[str, Any], path: Path) -> Ch
     if role == "startup":
         return Check((), interval, min(interval * 5, timeout), 1, 0.0, interval, deadline=timeout)
     retries = data.get("retries") or 3
-    return Check((), interval, timeout, retries, 0.0, interval, deadline=(retries - 1) * interval)
+    return Check((), interval, timeout, retries, 0.0, interval, deadline=retries * interval)
 
 
 def _probe(kind: str, value: Any) -> Probe:

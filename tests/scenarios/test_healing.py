@@ -1,0 +1,147 @@
+"""Healing on the real kernel: probes without a program in the image, drift, maintenance, and the answer to "why"."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+from pathlib import Path
+
+import pytest
+
+from orchestrator.kernel import cgroups
+from tests.scenarios.conftest import Pyorch
+
+pytestmark = pytest.mark.root
+
+WAITS = "[sh, -c, \"trap 'exit 0' TERM; while :; do sleep 3600 & wait; done\"]"
+SERVES = "mkdir /w; echo hi > /w/ready; sleep 0.3; echo listening on 8000; exec python3 -m http.server -d /w 8000"
+
+
+def test_probes_need_no_program_in_the_container_and_ask_in_their_order(pyorch: Pyorch) -> None:
+    pyorch.up(f"""
+        name: probes
+        services:
+          web:
+            image: host:/
+            command: [sh, -c, "{SERVES}"]
+            restart: always
+            stop_grace_period: 1s
+            stop_signal: SIGINT
+            x-pyorch:
+              probes:
+                startup: {{log: "listening on", timeout: 20s}}
+                ready: {{http: {{port: 8000, path: /ready}}, interval: 300ms}}
+                live: {{tcp: {{port: 8000}}, interval: 1s, retries: 3}}
+    """)
+    health = lambda: pyorch.ps()["probes-web-1"]["Health"]  # noqa: E731
+    assert health() == "healthy"
+    pid = pyorch.pid("probes-web-1")
+    pyorch.ok("exec", "web", "rm", "/w/ready")
+    pyorch.until(lambda: health() == "unready")
+    assert pyorch.pid("probes-web-1") == pid  # it serves nobody, and goes on
+    pyorch.ok("exec", "web", "touch", "/w/ready")
+    pyorch.until(lambda: health() == "healthy")
+    os.kill(pid, signal.SIGSTOP)  # the port still takes connections into its queue: ready fails, live does not
+    pyorch.until(lambda: health() == "unready")
+    os.kill(pid, signal.SIGCONT)
+    pyorch.until(lambda: health() == "healthy")
+
+
+def test_a_startup_that_takes_too_long_is_restarted(pyorch: Pyorch) -> None:
+    pyorch.write(f"""
+        name: slow
+        services:
+          web:
+            image: host:/
+            command: {WAITS}
+            restart: always
+            stop_grace_period: 1s
+            x-pyorch: {{probes: {{startup: {{file: /ok, timeout: 1s}}}}}}
+    """)
+    tried = pyorch.run("up", "-d", "--wait", "stack.yaml")
+    assert tried.returncode == 1
+    assert "file /ok: /ok does not exist" in tried.stderr
+
+
+def test_an_edited_limit_is_put_right_within_a_second_and_not_for_ever(pyorch: Pyorch) -> None:
+    pyorch.up(f"""
+        name: drift
+        services:
+          web: {{image: "host:/", command: {WAITS}, deploy: {{resources: {{limits: {{pids: 50}}}}}}}}
+          told: {{image: "host:/", command: {WAITS}, deploy: {{resources: {{limits: {{pids: 50}}}}}},
+            x-pyorch: {{drift: report}}}}
+    """)
+
+    def file(container: str) -> Path:
+        group = cgroups.Group(f"/{pyorch.root.cgroup}/{pyorch.bundle(container).name}")
+        return Path(group.directories.get("unified") or group.directories["pids"]) / "pids.max"
+
+    edited, told = file("drift-web-1"), file("drift-told-1")
+    for _ in range(3):
+        edited.write_text("7")
+        pyorch.until(lambda: edited.read_text().strip() == "50", seconds=3)
+    edited.write_text("7")
+    told.write_text("7")
+    standing = lambda: json.loads(pyorch.run("status", "--format", "json").stdout)  # noqa: E731
+    pyorch.until(lambda: [row["Sync"] for row in standing()["Services"]] == ["drifted", "drifted"], seconds=5)
+    assert edited.read_text().strip() == "7"
+    assert "left alone until the next 'up'" in pyorch.run("status").stdout
+    pyorch.ok("up", "-d", "stack.yaml")
+    pyorch.until(lambda: edited.read_text().strip() == "50", seconds=3)
+    assert told.read_text().strip() == "7"
+
+
+def test_a_suspended_service_is_left_alone_until_its_time_is_over(pyorch: Pyorch) -> None:
+    pyorch.up(f"""
+        name: rest
+        services: {{web: {{image: "host:/", command: {WAITS}, restart: always}}}}
+    """)
+    pyorch.ok("suspend", "web", "--for", "1h", "--reason", "looking")
+    os.kill(pyorch.pid("rest-web-1"), signal.SIGKILL)
+    pyorch.until(lambda: pyorch.ps()["rest-web-1"]["State"] != "running")
+    pyorch.ok("agent", "stop")
+    pyorch.ok("agent", "start")
+    assert "suspended for 35" in pyorch.run("status").stdout
+    pyorch.ok("resume")
+    pyorch.until(lambda: pyorch.ps()["rest-web-1"]["State"] == "running")
+    pyorch.ok("suspend", "--for", "1s")
+    os.kill(pyorch.pid("rest-web-1"), signal.SIGKILL)
+    pyorch.until(lambda: pyorch.ps()["rest-web-1"]["State"] == "running")
+
+
+def test_why_leads_from_the_symptom_to_the_root_and_to_what_changed(pyorch: Pyorch) -> None:
+    def stack(mode: str) -> str:
+        return f"""
+            name: cause
+            services:
+              db:
+                image: host:/
+                command: [sh, -c, "[ $$MODE = good ] || echo cannot open the store; [ $$MODE = good ] || exit 3; sleep 1000"]
+                environment: {{MODE: {mode}}}
+                stop_grace_period: 1s
+                x-pyorch: {{probes: {{ready: {{command: "true"}}}}}}
+              web:
+                image: host:/
+                command: {WAITS}
+                environment: {{MODE: {mode}}}
+                depends_on: {{db: {{condition: service_healthy}}}}
+        """
+
+    pyorch.up(stack("good"))
+    pyorch.until(lambda: pyorch.lines("history", "--format", "json")[0]["Outcome"] == "good")
+    pyorch.write(stack("bad"))
+    tried = pyorch.run("up", "-d", "--wait", "stack.yaml")
+    assert tried.returncode == 1
+    assert "log      cannot open the store" in tried.stderr
+    assert "changed  environment.MODE: good → bad (stack.yaml:" in tried.stderr
+    told = json.loads(pyorch.run("why", "web", "--format", "json").stdout)
+    assert [link["service"] for link in told["chain"]] == ["web", "db"]
+    assert told["root"] == "db"
+    assert told["chain"][-1]["why"].startswith("exited 3")
+    assert told["changed"][0].startswith("environment.MODE: good → bad")
+    assert told["next"].startswith("nothing by itself")
+    events = pyorch.lines("events", "--since", "0", "--no-follow", "--format", "json")
+    numbers = {event["number"] for event in events}
+    starts = [event for event in events if event["action"] in ("start", "stop", "destroy") and event["stack"]]
+    assert starts and all(event["cause"] in numbers for event in starts)
