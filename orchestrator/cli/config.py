@@ -4,13 +4,7 @@ from __future__ import annotations
 
 from orchestrator.cli.option import Argument, Given, Option
 
-TYPE_CHECKING = False  # typing itself costs 8 ms
-if TYPE_CHECKING:
-    from collections.abc import Iterable
-
-    from orchestrator.stack.model import Stack
-
-HELP = """Check the stack file and show it with everything filled in.
+HELP = """Check the stack file and show it with everything filled in, as docker compose does.
 
 All mistakes are told at once, each with its place; exit code 2 then.
 """
@@ -18,16 +12,27 @@ EXAMPLES = """
   pyorch config                     as YAML
   pyorch config -q && echo fine     only check
   pyorch config --format json | jq .services
-  pyorch config --hash '*'          a digest of each service's meaning: it changes when `up` would replace it
+  pyorch config --no-interpolate    with ${VARIABLES} as they are written
+  pyorch config --variables         which variables the files name, and their defaults
 """
 OPTIONS = (
-    Option("--format", kind="text", choices=("yaml", "json"), default="yaml", help="How it is printed."),
+    Option("--format", kind="text", choices=("yaml", "json"), help="How it is printed: yaml (usual) or json."),
     Option("-q", "--quiet", help="Say nothing where all is well."),
     Option("--services", help="Only the names of services, in starting order."),
     Option("--networks", help="Only the names of networks."),
     Option("--volumes", help="Only the names of volumes."),
     Option("--images", help="Only the images."),
+    Option("--models", help="Only the names of models."),
+    Option("--profiles", help="Only the names of profiles."),
+    Option("--variables", help="Only the variables that the files name, with their defaults."),
+    Option("--environment", help="Only the variables that values are filled in from."),
     Option("--hash", kind="text", metavar="SERVICE", help="A digest of what the service means; * for every service."),
+    Option("--no-interpolate", help="Leave variables as they are written."),
+    Option("--no-normalize", help="Leave out what follows from what is written (default network, names …)."),
+    Option("--no-path-resolution", help="Leave paths as they are written."),
+    Option("--no-consistency", help="Do not check what must hold between the parts."),
+    Option("--no-env-resolution", help="Do not read env_file."),
+    Option("--resolve-image-digests", help="Pin the images to the digests that their registries name."),
     Option("-o", "--output", kind="text", metavar="FILE", help="Into a file."),
 )
 ARGUMENTS = (Argument("only", many=True, required=False, metavar="[FILE] SERVICE"),)
@@ -35,17 +40,41 @@ ARGUMENTS = (Argument("only", many=True, required=False, metavar="[FILE] SERVICE
 
 def run(given: Given) -> int:
     from orchestrator.cli.printing import say
-    from orchestrator.cli.where import only, read_stack
+    from orchestrator.cli.where import asked, take_file
+    from orchestrator.errors import Mistake
+    from orchestrator.stack import config
+    from orchestrator.stack.loader import Options
+    from orchestrator.stack.places import Complaints
 
-    stack = only(read_stack(given, given.only), given.only)
-    for warning in stack.warnings:
+    take_file(given, given.only)
+    if given.resolve_image_digests:
+        raise Mistake("cannot pin images to their digests: images of registries are not obeyed yet")
+    options = Options(
+        interpolate=not (given.no_interpolate or given.variables),
+        normalize=not given.no_normalize,
+        consistency=not given.no_consistency,
+        resolve_paths=not given.no_path_resolution,
+        resolve_env=not (given.no_env_resolution or given.services or given.environment),
+    )
+    complaints = Complaints()
+    shown = _asked_for(given)
+    text = config.text(shown, asked(given), options, complaints, given.only, format=given.format or "yaml")
+    for warning in complaints.warnings:
         say(f"warning: {warning}")
-    text = "" if given.quiet else _text(given, stack)
+    text = "" if given.quiet else text
     if given.output:
         _write(given.output, text)
     else:
         print(text, end="")
     return 0
+
+
+def _asked_for(given: Given) -> tuple[str, str]:
+    """Which list is wanted instead of the whole ("" : none), and its word."""
+    for name in ("environment", "services", "networks", "volumes", "images", "models", "profiles", "variables"):
+        if getattr(given, name):
+            return name, ""
+    return ("hash", given.hash) if given.hash else ("", "")
 
 
 def _write(path: str, text: str) -> None:
@@ -56,38 +85,3 @@ def _write(path: str, text: str) -> None:
             file.write(text)
     except OSError as error:
         raise HostRefused(f"cannot write '{path}': {error.strerror}") from error
-
-
-def _text(given: Given, stack: Stack) -> str:
-    if given.services:
-        from orchestrator.stack import graph
-
-        return _lines(name for level in graph.order(stack.services) for name in level)
-    if given.networks:
-        return _lines(stack.networks)
-    if given.volumes:
-        return _lines(stack.volumes)
-    if given.images:
-        return _lines(service.image for service in stack.services.values())
-    if given.hash:
-        return _lines(_hashes(stack, given.hash))
-    from orchestrator.stack.dump import dump
-
-    return dump(stack, given.format)
-
-
-def _hashes(stack: Stack, wanted: str) -> Iterable[str]:
-    from orchestrator.errors import Mistake
-    from orchestrator.reconcile.replica import digest, meaning
-    from orchestrator.stack import contents
-
-    stack = contents.read(stack, lambda _: b"")  # what is external is known to the agent only
-    names = list(stack.services) if wanted == "*" else wanted.split(",")
-    unknown = [name for name in names if name not in stack.services]
-    if unknown:
-        raise Mistake(*(f"no such service: {name}" for name in unknown))
-    return [f"{name} {digest(meaning(stack.services[name], stack))}" for name in names]
-
-
-def _lines(values: Iterable[str]) -> str:
-    return "".join(f"{value}\n" for value in values)

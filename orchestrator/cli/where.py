@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from orchestrator.cli.option import Given
     from orchestrator.root import Root
     from orchestrator.stack.model import Stack
+    from orchestrator.stack.project import Asked
 
 
 def root(given: Given) -> Root:
@@ -86,6 +87,21 @@ def wish(given: Given) -> dict[str, Any]:
         "env_files": [os.path.abspath(file) for file in given.env_file],
         "profiles": profiles(given),
     }
+
+
+def asked(given: Given) -> Asked:
+    """What the caller says about their project, for those who read its files here and now."""
+    from orchestrator.stack.project import Asked
+
+    return Asked(
+        directory=os.getcwd(),
+        environment=dict(os.environ),
+        files=given.file,
+        name=given.project_name,
+        env_files=given.env_file,
+        project_directory=given.project_directory,
+        profiles=given.profile,
+    )
 
 
 def read_stack(given: Given, words: list[str]) -> Stack:

@@ -7,9 +7,9 @@ from typing import Any
 
 from jsonschema import Draft202012Validator
 
+from orchestrator.stack.parse import Document
 from orchestrator.stack.places import Complaints, Path, did_you_mean, nearest, quoted
 from orchestrator.stack.schema import SCHEMA, branches
-from orchestrator.stack.text import Document
 
 _NAMES = {
     "string": "text",

@@ -9,8 +9,16 @@ NAMES = (
     "stack.yml",
     "compose.yaml",
     "compose.yml",
-    "docker-compose.yaml",
     "docker-compose.yml",
+    "docker-compose.yaml",
+)
+_OVERRIDES = (
+    "stack.override.yaml",
+    "stack.override.yml",
+    "compose.override.yml",
+    "compose.override.yaml",
+    "docker-compose.override.yml",
+    "docker-compose.override.yaml",
 )
 
 
@@ -26,3 +34,13 @@ def find(directory: str) -> str | None:
         if parent == here:
             return None
         here = parent
+
+
+def find_all(directory: str) -> list[str]:
+    """What `find` sees, and the override file beside it, as Compose looks for them; empty: there is none."""
+    first = find(directory)
+    if first is None:
+        return []
+    beside = (os.path.join(os.path.dirname(first), name) for name in _OVERRIDES)
+    override = next((path for path in beside if os.path.isfile(path)), None)
+    return [first] if override is None else [first, override]

@@ -10,9 +10,11 @@ from collections.abc import Iterable, Mapping
 from typing import Any, Literal
 
 from orchestrator.stack.context import Context, text
-from orchestrator.stack.model import Grant, Material, Service
-from orchestrator.stack.places import Path, did_you_mean, quoted
+from orchestrator.stack.environment import SECRET
+from orchestrator.stack.model import Grant, Material
+from orchestrator.stack.places import Path, quoted
 from orchestrator.stack.resources import labels, name_of
+from orchestrator.stack.tree import is_written
 
 Kind = Literal["config", "secret"]
 SOURCES = ("file", "environment", "content", "external")
@@ -32,8 +34,10 @@ def materials(
         made[key] = thing
         if thing.source == "content":
             contents[thing.id] = str((data or {}).get("content", "")).encode()
-        elif thing.source == "environment" and thing.where in context.environment:
-            contents[thing.id] = context.environment[thing.where].encode("utf-8", "surrogateescape")
+        elif thing.source == "environment":
+            value = data.get("content" if kind == "config" else SECRET)
+            if value is not None:
+                contents[thing.id] = str(value).encode("utf-8", "surrogateescape")
     kept = {key: made[key] for key in sorted(set(used)) if key in made}
     return kept, {thing.id: contents[thing.id] for thing in kept.values() if thing.id in contents}
 
@@ -42,12 +46,14 @@ def _material(context: Context, kind: Kind, key: str, data: dict[str, Any]) -> M
     path: Path = (f"{kind}s", key)
     external, name = name_of(context, data, path, key)
     found = [source for source in SOURCES[:3] if data.get(source) is not None]
+    if "environment" in found and not is_written(data, "content"):
+        found = [source for source in found if source != "content"]  # the variable's value, filled in already
     if external:
         for other in found:
             context.complain((*path, other), f"'{other}' cannot be set: the {kind} is external", key=True)
         return Material(kind, key, name, "external", name)
     spoilt = {broken[: len(path) + 1] for broken in context.complaints.broken}
-    if len(found) > 1:
+    if len(found) > 1 and path not in context.complaints.broken:
         both = " and ".join(found)
         context.complain((*path, found[1]), f"the content comes from {both}; write one of them", key=True)
     elif not found and path not in context.complaints.broken and not {(*path, source) for source in SOURCES} & spoilt:
@@ -114,22 +120,3 @@ def permissions(value: Any) -> int:
     if not 0 <= mode <= 0o7777:
         raise ValueError(f"expected permission bits between 0 and 07777, but found {mode:o}")
     return mode
-
-
-def check(context: Context, service: Service, written: Mapping[str, Any]) -> None:
-    """Every config and secret that a service names is written at the top level; no mount lies on its place."""
-    for grant in service.grants:
-        kinds = f"{grant.kind}s"
-        known = (written.get(kinds) or {}).keys()
-        if grant.source in known or {(kinds,), (kinds, grant.source)} & context.complaints.broken:
-            continue
-        items = written["services"][service.name].get(kinds) or ()
-        index = next(i for i, item in enumerate(items) if _source(item) == grant.source)
-        hint = did_you_mean(grant.source, known) or f"; add it to '{kinds}:' at the top level"
-        context.complain(
-            ("services", service.name, kinds, index), f"{grant.kind} '{grant.source}' is not defined{hint}"
-        )
-
-
-def _source(item: Any) -> Any:
-    return item.get("source") if isinstance(item, dict) else item

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import graphlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Literal
 
 from orchestrator.stack.model import Service
@@ -31,10 +31,10 @@ def order(services: Mapping[str, Service]) -> list[tuple[str, ...]]:
     return levels
 
 
-def cycle(services: Mapping[str, Service]) -> tuple[str, ...] | None:
+def cycle(waiting: Mapping[str, Iterable[str]]) -> tuple[str, ...] | None:
     """A circle of waiting, each before the one it waits for and the first again at the end; None: there is none."""
     try:
-        graphlib.TopologicalSorter(edges(services)).prepare()
+        graphlib.TopologicalSorter(waiting).prepare()
     except graphlib.CycleError as error:
         return tuple(reversed(error.args[1]))  # graphlib names predecessors first
     return None

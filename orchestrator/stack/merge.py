@@ -1,104 +1,200 @@
-"""Short forms made long, and several files made one, by the rules of the Compose Specification ("Merge and override").
-
-Maps merge key by key, lists are appended without doubles, command and the like are replaced. Ports and mounts that say
-the same thing in two files are sorted out where they are understood (`ports`, `mounts`).
+"""Several files, an extended service, an included resource: one laid over the other by the rules of the Compose
+Specification ("Merge and override"). Maps merge key by key and lists are appended, unless the table says otherwise;
+`unique` then sorts out what two lists say about the same thing.
 """
 
 from __future__ import annotations
 
-from collections import defaultdict
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeAlias
 
-from orchestrator.stack.places import Marks, Path
-from orchestrator.stack.text import Document
-
-_REPLACED = frozenset({"command", "entrypoint", "test", "config"})
-
-
-def lengthen(document: Document) -> None:
-    """Bring lists that mean maps (environment, depends_on …) and texts that mean lists into one form."""
-    marks = document.marks
-    for name, service in _maps(document.data, "services"):
-        path: Path = ("services", name)
-        _pairs_to_map(service, "environment", path, marks)
-        _pairs_to_map(service, "labels", path, marks)
-        _names_to_map(service, "depends_on", path, marks, {"condition": "service_started"})
-        _names_to_map(service, "networks", path, marks, None)
-        _text_to_list(service, "env_file", path, marks)
-        _text_to_list(service, "tmpfs", path, marks)
-        if isinstance(service.get("deploy"), dict):
-            _pairs_to_map(service["deploy"], "labels", (*path, "deploy"), marks)
-    for kind in ("networks", "volumes", "configs", "secrets"):
-        for name, thing in _maps(document.data, kind):
-            _pairs_to_map(thing, "labels", (kind, name), marks)
+from orchestrator.stack.places import Complaints, Mark, Path, Place, dotted
+from orchestrator.stack.scalars import words
+from orchestrator.stack.tree import Fork, List, Map, mapped, plant
 
 
-def merge(base: Document, over: Document) -> None:
-    """Lay `over` on `base`; the marks follow the values."""
-    below: dict[Path, list[Path]] = defaultdict(list)
-    for path in over.marks:
-        below[path[:3]].append(path)
-    moved: Marks = {}
-    _merge_maps(base.data, over.data, (), over.marks, below, moved)
-    base.marks.update(over.marks)
-    base.marks.update(moved)
+class Clash(Exception):
+    """Two values that cannot be merged: a list over a map, or the like."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path)
+        self.path = path
 
 
-def _merge_maps(
-    base: dict[str, Any], over: dict[str, Any], path: Path, marks: Marks, below: dict[Path, list[Path]], moved: Marks
-) -> None:
-    for key, value in over.items():
-        here, old = (*path, key), base.get(key)
-        if isinstance(old, dict) and isinstance(value, dict):
-            _merge_maps(old, value, here, marks, below, moved)
-        elif isinstance(old, list) and isinstance(value, list) and key not in _REPLACED:
-            _append(old, value, here, marks, below, moved)
-        elif value is not None or old is None:
-            base[key] = value
+Rule: TypeAlias = "Callable[[Any, Any, Path, Fork[Rule] | None], Any]"
 
 
-def _append(
-    old: list[Any], new: list[Any], path: Path, marks: Marks, below: dict[Path, list[Path]], moved: Marks
-) -> None:
-    """Append what is not there yet. The marks of the new elements move to their new places, those of the old stay."""
-    at, places = len(path), dict[int, int]()
-    for number, item in enumerate(new):
-        if item not in old:
-            places[number] = len(old)
-            old.append(item)
-    for place in below.get(path[:3], ()):
-        if len(place) > at and place[:at] == path and isinstance(index := place[at], int):
-            mark = marks.pop(place)
-            if index in places:
-                moved[(*path, places[index], *place[at + 1 :])] = mark
+def laid_over(old: Any, new: Any, path: Path = ()) -> Any:
+    """`new` over `old`, both as they were written or made long. Raises Clash."""
+    fork: Fork[Rule] | None = _RULES
+    for step in path:
+        fork = fork.step(step) if fork else None
+    return _merged(old, new, path, fork)
 
 
-def _maps(data: dict[str, Any], key: str) -> list[tuple[str, dict[str, Any]]]:
-    things = data.get(key)
-    return [(n, t) for n, t in things.items() if isinstance(t, dict)] if isinstance(things, dict) else []
+def complain(clash: Clash, mark: Mark, complaints: Complaints) -> None:
+    source, _, node = mark
+    place = Place(source, node.start_mark.line + 1, node.start_mark.column + 1)
+    complaints.add(
+        place, f"{dotted(clash.path)}: cannot be laid over what stands below it: the two have different forms"
+    )
 
 
-def _pairs_to_map(inside: dict[str, Any], key: str, path: Path, marks: Marks) -> None:
-    """["A=1", "B"] → {"A": "1", "B": None}."""
-    if isinstance(pairs := inside.get(key), list):
-        result: dict[str, Any] = {}
-        for index, pair in enumerate(pairs):
-            if pair is not None:
-                name, equals, value = pair.partition("=")
-                result[name] = value if equals else None
-                marks[(*path, key, name)] = marks[(*path, key, index)]
-        inside[key] = result
+def _merged(old: Any, new: Any, path: Path, fork: Fork[Rule] | None) -> Any:
+    if fork is not None and fork.rule is not None:
+        return fork.rule(old, new, path, fork)
+    if isinstance(old, Map):
+        return _maps(old, new, path, fork)
+    if isinstance(old, List):
+        if not isinstance(new, List):
+            raise Clash(path)
+        return List([*old, *new], [*old.marks, *new.marks])
+    return new
 
 
-def _names_to_map(inside: dict[str, Any], key: str, path: Path, marks: Marks, value: dict[str, Any] | None) -> None:
-    if isinstance(names := inside.get(key), list):
-        inside[key] = {name: dict(value) if value else None for name in names if name is not None}
-        for index, name in enumerate(names):
-            if name is not None:
-                marks[(*path, key, name)] = marks[(*path, key, index)]
+def _maps(old: Any, new: Any, path: Path, fork: Fork[Rule] | None) -> Any:
+    if not isinstance(old, Map) or not isinstance(new, Map):
+        raise Clash(path)
+    for key, value in new.items():
+        mark = new.marks.get(key)
+        if key in old:
+            value = _merged(old[key], value, (*path, key), fork.step(key) if fork else None)
+            mark = mark or old.marks.get(key)
+        old.put(key, value, mark)
+    return old
 
 
-def _text_to_list(inside: dict[str, Any], key: str, path: Path, marks: Marks) -> None:
-    if isinstance(text := inside.get(key), str):
-        inside[key] = [text]
-        marks[(*path, key, 0)] = marks[(*path, key)]
+def _replaced(_: Any, new: Any, path: Path, fork: Fork[Rule] | None) -> Any:
+    return new
+
+
+def _as_pairs(old: Any, new: Any, path: Path, fork: Fork[Rule] | None) -> Any:
+    """Both as lists, one after the other: what stands later wins."""
+    first, second = _listed(old), _listed(new)
+    return List([*first, *second], [*first.marks, *second.marks])
+
+
+def _hosts(old: Any, new: Any, path: Path, fork: Fork[Rule] | None) -> Any:
+    first, second = _listed(old), _listed(new)
+    for item, mark in second.pairs():
+        if item not in first:
+            first.add(item, mark)
+    return first
+
+
+def _build(old: Any, new: Any, path: Path, fork: Fork[Rule] | None) -> Any:
+    return _maps(_context(old), _context(new), path, fork)
+
+
+def _context(value: Any) -> Any:
+    return Map({"context": value}) if isinstance(value, str) else value
+
+
+def _depends_on(old: Any, new: Any, path: Path, fork: Fork[Rule] | None) -> Any:
+    usual = {"condition": "service_started", "required": True}
+    return _maps(named(old, usual), named(new, usual), path, fork)
+
+
+def _named(old: Any, new: Any, path: Path, fork: Fork[Rule] | None) -> Any:
+    return _maps(named(old, None), named(new, None), path, fork)
+
+
+def _logging(old: Any, new: Any, path: Path, fork: Fork[Rule] | None) -> Any:
+    """Options of another driver mean nothing to this one."""
+    if (
+        isinstance(old, Map)
+        and isinstance(new, Map)
+        and old.get("driver", new.get("driver")) != new.get("driver", old.get("driver"))
+    ):
+        return new
+    return _maps(old, new, path, fork)
+
+
+def _subnets(old: Any, new: Any, path: Path, fork: Fork[Rule] | None) -> Any:
+    """Merge those of the same subnet."""
+    if not isinstance(old, List) or not isinstance(new, List):
+        raise Clash(path)
+    result = List()
+    for below, mark in old.pairs():
+        for over, over_mark in new.pairs():
+            if not isinstance(below, Map) or not isinstance(over, Map):
+                raise Clash(path)
+            known = [item.get("subnet") for item in result]
+            if over.get("subnet") not in (below.get("subnet"), *known):
+                result.add(over, over_mark)
+                continue
+            merged = _maps(below, over, path, None)
+            if merged.get("subnet") in known:
+                result[known.index(merged.get("subnet"))] = merged
+            else:
+                result.add(merged, over_mark or mark)
+    return result
+
+
+def _listed(value: Any) -> List:
+    """{A: 1, B: null} → ["A=1", "B"]; {host: [a, b]} → ["host=a", "host=b"]; a text → [text]."""
+    if isinstance(value, List):
+        return value
+    result = List()
+    if isinstance(value, Map):
+        for key, inner in sorted(value.items()):
+            for one in inner if isinstance(inner, list) else [inner]:
+                result.add(key if one is None else f"{key}={words(one)}", value.marks.get(key))
+    elif isinstance(value, str):
+        result.add(value, None)
+    return result
+
+
+def named(value: Any, usual: dict[str, Any] | None) -> Any:
+    """[a, b] → {a: usual, b: usual}; a map as it is."""
+    if not isinstance(value, List):
+        return value
+    result = Map()
+    for name, mark in value.pairs():
+        if name is None:  # taken out, with a complaint
+            continue
+        result.put(str(name), None if usual is None else mapped(usual, None), mark)
+    return result
+
+
+_TABLE: dict[str, Rule] = {
+    **dict.fromkeys(
+        (
+            "services.*.command",
+            "services.*.entrypoint",
+            "services.*.healthcheck.test",
+            "services.*.ulimits.*",
+        ),
+        _replaced,
+    ),
+    **dict.fromkeys(
+        (
+            "services.*.annotations",
+            "services.*.build.additional_contexts",
+            "services.*.build.args",
+            "services.*.build.labels",
+            "services.*.deploy.labels",
+            "services.*.dns",
+            "services.*.dns_opt",
+            "services.*.dns_search",
+            "services.*.env_file",
+            "services.*.environment",
+            "services.*.label_file",
+            "services.*.labels",
+            "services.*.sysctls",
+            "services.*.tmpfs",
+            "networks.*.labels",
+            "volumes.*.labels",
+        ),
+        _as_pairs,
+    ),
+    "services.*.build": _build,
+    "services.*.build.extra_hosts": _hosts,
+    "services.*.depends_on": _depends_on,
+    "services.*.extra_hosts": _hosts,
+    "services.*.logging": _logging,
+    "services.*.models": _named,
+    "services.*.networks": _named,
+    "networks.*.ipam.config": _subnets,
+}
+_RULES: Fork[Rule] = plant(_TABLE)

@@ -13,8 +13,8 @@ from orchestrator.stack.context import Context
 from orchestrator.stack.grants import permissions
 from orchestrator.stack.model import Dependency, Mount, Service, VolumesFrom
 from orchestrator.stack.places import Path, did_you_mean, quoted
+from orchestrator.stack.tree import is_written
 
-_ACCEPTED = {"z", "Z", "nocopy", "cached", "delegated", "consistent"}
 _PROPAGATION = {"shared", "rshared", "slave", "rslave", "private", "rprivate"}
 _TMPFS_NUMBERS = {"uid", "gid", "nr_inodes", "nr_blocks"}
 _TMPFS_FLAGS = {"rw", "ro", "exec", "noexec", "suid", "nosuid", "dev", "nodev"}
@@ -43,9 +43,8 @@ def mounts(context: Context, service: dict[str, Any], path: Path) -> tuple[Mount
 
 
 def _volume(context: Context, item: Any, path: Path) -> Mount | None:
-    mount, where = (_long(context, item, path) if isinstance(item, dict) else _short(context, item)), path
-    if isinstance(item, dict) and "source" in item:
-        where = (*path, "source")
+    mount = _long(context, item, path)
+    where = (*path, "source") if "source" in item else path
     if mount.kind == "bind" and mount.source and not mount.create_host_path and not os.path.exists(mount.source):
         context.complain(
             where,
@@ -53,31 +52,6 @@ def _volume(context: Context, item: Any, path: Path) -> Mount | None:
             " make it, or write the long form with bind.create_host_path: true",
         )
     return mount
-
-
-def _short(context: Context, item: str) -> Mount:
-    """ "/target", "source:/target", "source:/target:ro,z"."""
-    source, colon, rest = item.partition(":")
-    if not colon:
-        return Mount("volume", _target(item))
-    target, _, words = rest.partition(":")
-    options = [word for word in words.split(",") if word]
-    for word in options:
-        if word not in _ACCEPTED | _PROPAGATION | {"ro", "rw"}:
-            raise ValueError(
-                f"expected mount options ro, rw, z, Z or nocopy, but found {word!r}"
-                + did_you_mean(word, _ACCEPTED | _PROPAGATION | {"ro", "rw"})
-            )
-    kept, read_only = tuple(word for word in options if word in _ACCEPTED), "ro" in options
-    propagation = next((word for word in options if word in _PROPAGATION), "")
-    if not source:
-        raise ValueError(f"the source before ':' is missing in {item!r}")
-    if source[0] in "./~":
-        path = context.host_path(source)
-        return Mount("bind", _target(target), path, read_only, options=kept, propagation=_passed_on(propagation))
-    if propagation:
-        raise ValueError(f"a volume has no propagation, but found {propagation!r}; it is for bind mounts")
-    return Mount("volume", _target(target), source, read_only, options=kept)
 
 
 def _passed_on(propagation: str) -> str:
@@ -96,7 +70,7 @@ def _long(context: Context, item: dict[str, Any], path: Path) -> Mount:
     kind, target, source = item["type"], _target(item["target"]), item.get("source")
     read_only = bool(item.get("read_only", False))
     for other in {"bind", "volume", "tmpfs"} - {kind}:
-        if other in item:
+        if other in item and not any(broken[: len(path) + 1] == (*path, other) for broken in context.complaints.broken):
             context.complain((*path, other), f"'{other}' says nothing about a mount of type {kind}", key=True)
     if kind == "bind":
         return _bind(context, item.get("bind") or {}, (*path, "bind"), source, target, read_only)
@@ -129,7 +103,7 @@ def _bind(
         target,
         context.host_path(source),
         read_only,
-        create_host_path=bool(bind.get("create_host_path", False)),
+        create_host_path=is_written(bind, "create_host_path") and bool(bind["create_host_path"]),
         options=(bind["selinux"],) if "selinux" in bind else (),
         propagation=propagation,
         recursive="disabled" if recursive == "disabled" else "writable" if recursive == "writable" else "",

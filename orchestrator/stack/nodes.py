@@ -16,10 +16,10 @@ from orchestrator import units
 from orchestrator.errors import Mistake
 from orchestrator.scheduler.filters import canonical
 from orchestrator.scheduler.node import Node
-from orchestrator.stack import text
+from orchestrator.stack import filling, parse, text
 from orchestrator.stack.context import Context
 from orchestrator.stack.context import text as word
-from orchestrator.stack.places import Complaints, Path, did_you_mean, quoted, shown_name
+from orchestrator.stack.places import Complaints, Path, Source, did_you_mean, quoted, shown_name
 from orchestrator.stack.reading import Reader
 
 MOST = 100_000  # nodes that `count` may ask for
@@ -47,10 +47,10 @@ def read(path: str, directory: str, environment: Mapping[str, str]) -> NodeFile:
         raw = reader.read(where, text.LARGEST + 1)
     except OSError as error:
         raise Mistake(f"cannot read {path}: {(error.strerror or str(error)).lower()}") from error
-    source, root = text.compose(raw, shown_name(where, directory), where, complaints)
+    source, roots = text.compose(raw, Source(where, shown_name(where, directory)), complaints)
     complaints.raise_if_any()
-    assert root is not None
-    document = text.read(source, root, dict(environment), complaints)
+    document = parse.read(source, roots[0], complaints)
+    filling.fill(document, environment, complaints)
     context = Context("nodes", directory, environment, document.marks, complaints, reader)
     found = _file(context, document.data)
     complaints.raise_if_any()

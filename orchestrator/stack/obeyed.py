@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any, TypeAlias
 
-from orchestrator.stack.context import text as words
-from orchestrator.stack.places import Complaints, Path
-from orchestrator.stack.text import Document
+from orchestrator.stack.places import Complaints, Marks, Path
+from orchestrator.stack.scalars import words
+from orchestrator.stack.tree import Map
 
 _SPEC = "is part of the Compose Specification but pyorch does not obey it yet; "
 _OURS = "is a word of pyorch that is not obeyed yet; "
@@ -19,9 +19,6 @@ REMOVE = "remove it"
 
 # key → the way out
 REFUSED: dict[str, str] = {
-    # reading
-    "include": "put everything into one file, or name the files with -f",
-    "services.*.extends": "use a YAML anchor and `<<`, or a second file with -f",
     # images
     "services.*.build": "name an image: host:/ (programs of this machine) or dir:/path (a root directory)",
     "services.*.pull_refresh_after": REMOVE,
@@ -140,20 +137,25 @@ def _plant() -> _Tree:
 _REFUSALS = _plant()
 
 
-def refuse(document: Document, complaints: Complaints, *, lenient: bool = False) -> None:
-    """Complain about every word in the file that is known but not obeyed.
+def refuse(tree: Map, places: Marks, complaints: Complaints, *, lenient: bool = False) -> None:
+    """Complain about every word in the effective tree that is known but not obeyed; what nobody wrote has no place.
 
     `lenient`: warn, and go on as if the word had not been written.
     """
-    for path, reason, allowed in [*_walk(document.data, _REFUSALS, ())]:
-        if path in complaints.broken:
+    told: set[tuple[int, str]] = set()  # a word that many services inherit is told once
+    for path, reason, allowed in [*_walk(tree, _REFUSALS, ())]:
+        if path in complaints.broken or path not in places:
             continue
-        value = f"'{path[-1]}: {words(_value(document.data, path))}' " if allowed else ""
+        if (word := (id(places[path][1]), str(path[-1]))) in told:
+            complaints.broken.add(path)
+            continue
+        told.add(word)
+        value = f"'{path[-1]}: {words(_value(tree, path))}' " if allowed else ""
         if lenient:
-            complaints.warn(document.marks, path, value + reason.partition(";")[0] + ": ignored (--compat=warn)")
-            _forget(document.data, path)
+            complaints.warn(places, path, value + reason.partition(";")[0] + ": ignored (--compat=warn)")
+            _forget(tree, path)
         else:
-            complaints.about(document.marks, path, value + reason, key=True)
+            complaints.about(places, path, value + reason, key=True)
             complaints.broken.add(path)
 
 

@@ -6,7 +6,7 @@ import difflib
 import itertools
 import os
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
@@ -22,11 +22,12 @@ MOST = 200  # complaints told about one stack
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """One file as it was read. `shown`: its name in messages."""
+    """One file as it was read. `shown`: its name in messages. `via`: how one came to it, the nearest word first."""
 
     path: str
     shown: str
     lines: tuple[str, ...] = ()
+    via: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +41,8 @@ class Place:
 
 # The YAML nodes of key and value (any: a list element has no key and stands for both). Nodes are kept, not places:
 # a place is only needed for the few values that are complained about.
-Marks: TypeAlias = dict[Path, tuple[Source, Any, Any]]
+Mark: TypeAlias = tuple[Source, Any, Any]
+Marks: TypeAlias = Mapping[Path, Mark]
 
 
 def dotted(path: Path) -> str:
@@ -141,13 +143,14 @@ def shown_name(path: str, directory: str) -> str:
 
 
 def _printed(place: Place, text: str) -> str:
+    via = "".join(f"\n  {step}" for step in place.source.via)
     if not place.line:
-        return f"{place.source.shown}: {text}"
+        return f"{place.source.shown}: {text}{via}"
     head = f"{place.source.shown}:{place.line}:{place.column}: {text}"
     if place.line > len(place.source.lines):
-        return head
+        return head + via
     line = _UNPRINTABLE.sub("�", place.source.lines[place.line - 1].rstrip("\r\n"))
     start = max(place.column - 1 - _WIDEST // 2, 0) if len(line) > _WIDEST else 0
     window, column = line[start : start + _WIDEST], place.column - 1 - start
     indent = "".join("\t" if letter == "\t" else " " for letter in window[:column])
-    return f"{head}\n  {window}\n  {indent}^"
+    return f"{head}\n  {window}\n  {indent}^{via}"

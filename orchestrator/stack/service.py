@@ -11,7 +11,7 @@ from orchestrator.health.check import Check
 from orchestrator.policy import pull
 from orchestrator.policy.pull import PullPolicy
 from orchestrator.policy.restart import Condition, RestartPolicy
-from orchestrator.stack import dotenv, grants, mounts, networks, ports, probes, resources, rollout
+from orchestrator.stack import grants, mounts, networks, ports, probes, resources, rollout
 from orchestrator.stack.context import Context, text, words
 from orchestrator.stack.forms import listed, paired
 from orchestrator.stack.healing import healing
@@ -19,7 +19,7 @@ from orchestrator.stack.limits import limits, reserved
 from orchestrator.stack.logging import logging
 from orchestrator.stack.lookup import lookup
 from orchestrator.stack.model import Dependency, Port, Service
-from orchestrator.stack.places import Path, Source, did_you_mean, shown_name
+from orchestrator.stack.places import Path, did_you_mean
 from orchestrator.stack.sandbox import sandbox
 from orchestrator.stack.signals import signal_name
 
@@ -68,7 +68,7 @@ def service(context: Context, name: str, data: dict[str, Any]) -> tuple[Service,
         mounts=mounts.owner(context, data, mounts.mounts(context, data, path)),
         volumes_from=mounts.volumes_from(context, data, path),
         grants=grants.grants(context, data, path),
-        labels=labels(context, data, path),
+        labels=resources.labels(data.get("labels")),
         stop_signal=context.read(data, path, "stop_signal", signal_name, None),
         stop_grace_period=context.read(data, path, "stop_grace_period", units.duration, 10.0),
         init=bool(data.get("init", False)),
@@ -116,43 +116,14 @@ def _image(context: Context, data: dict[str, Any], path: Path) -> str:
 
 
 def environment(context: Context, data: dict[str, Any], path: Path) -> dict[str, str]:
-    """env_file, then environment over it. A name without value takes the caller's, or is left out."""
+    """The variables; env_file and the caller's values are in them already. A name without value is left out."""
     result: dict[str, str] = {}
-    for index, item in enumerate(data.get("env_file") or ()):
-        if item is not None:
-            result |= _env_file(context, item if isinstance(item, dict) else {"path": item}, (*path, "env_file", index))
     for name, value in (data.get("environment") or {}).items():
         if not name or "\0" in name or "=" in name:
             context.complain((*path, "environment", name), f"expected a variable's name, but found {name!r}", key=True)
         elif value is not None:
             result[name] = text(value)
-        elif name in context.environment:
-            result[name] = context.environment[name]
-        else:
-            result.pop(name, None)
     return result
-
-
-def _env_file(context: Context, item: dict[str, Any], path: Path, what: str = "env file") -> dict[str, str]:
-    try:
-        file = context.host_path(item["path"])
-        content = context.reader.read(file, dotenv.LONGEST + 1).decode().replace("\r\n", "\n")
-        if len(content) > dotenv.LONGEST:
-            raise ValueError(f"{file} has more than {dotenv.LONGEST} characters")
-    except FileNotFoundError:
-        if item.get("required", True):
-            context.complain(path, f"{what} {file} does not exist; make it, or write required: false beside path")
-        return {}
-    except OSError as error:
-        context.complain(path, f"cannot read {what} {file}: {(error.strerror or str(error)).lower()}")
-        return {}
-    except ValueError as error:  # UnicodeDecodeError is one
-        reason = "it is not UTF-8 text" if isinstance(error, UnicodeDecodeError) else str(error)
-        context.complain(path, f"cannot read {what}: {reason}")
-        return {}
-    source = Source(file, shown_name(file, context.directory), tuple(content.split("\n")))
-    raw = item.get("format") == "raw"
-    return dotenv.parse(content, source, context.environment, context.complaints, raw=raw)
 
 
 def _hostname(word: str) -> str:
@@ -173,15 +144,6 @@ def _container_name(word: str) -> str:
     if not _CONTAINER_NAME.fullmatch(word):
         raise ValueError(f"expected a name of letters, digits, '_', '.' and '-' (two or more), but found {word!r}")
     return word
-
-
-def labels(context: Context, data: dict[str, Any], path: Path) -> dict[str, str]:
-    """label_file, then labels over it."""
-    result: dict[str, str] = {}
-    for index, file in enumerate(listed(data.get("label_file"))):
-        here = (*path, "label_file", index) if isinstance(data["label_file"], list) else (*path, "label_file")
-        result |= _env_file(context, {"path": file}, here, "label file")
-    return result | resources.labels(data.get("labels"))
 
 
 def dependencies(data: dict[str, Any]) -> dict[str, Dependency]:

@@ -27,6 +27,8 @@ FRAMES: dict[str, str] = {
 SINCE: dict[str, str] = {
     # the file
     "name": "0.1",
+    "include": "0.2",
+    "services.*.extends": "0.2",
     "configs.*.content": "0.2",
     "configs.*.environment": "0.2",
     "configs.*.external": "0.2",

@@ -43,7 +43,7 @@ def test_the_content_of_an_env_file_is_a_change(tmp_path: Path) -> None:
     assert not same(before, after)
     assert list(difference(before, after).lines()) == [
         "~ web",
-        "    environment.COLOUR: red → blue (stack.yaml:6)",
+        "    environment.COLOUR: red → blue (stack.yaml:7)",
     ]
 
 

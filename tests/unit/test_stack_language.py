@@ -80,7 +80,12 @@ _TOP: dict[str, dict[str, Any]] = {
     "secrets": {"secrets": {"db_password": {"environment": "X"}}},
 }
 _BESIDE: dict[str, dict[str, Any]] = {"memswap_limit": {"mem_limit": "512m"}}
-_FILES = {".env": "A=1\n", "default.env": "B=2\n", "app.labels": "c=3\n"}
+_FILES = {
+    ".env": "A=1\n",
+    "common.yml": "services: {webapp: {image: host:/, init: true}}\n",
+    "default.env": "B=2\n",
+    "app.labels": "c=3\n",
+}
 
 
 def _loaded(directory: pathlib.Path, word: str, **written: Any) -> Stack:

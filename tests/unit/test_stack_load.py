@@ -174,7 +174,7 @@ def test_every_form_of_a_mount(given: Given, tmp_path: pathlib.Path, words: str,
 
 def test_a_missing_bind_source_is_not_made(given: Given, tmp_path: pathlib.Path) -> None:
     with pytest.raises(
-        Mistake, match=r"stack.yaml:1:47: services.web.volumes\[0\]: bind source .*/nothing does not exist"
+        Mistake, match=r"stack.yaml:1:47: services.web.volumes\[0\].source: bind source .*/nothing does not exist"
     ):
         given("services: {web: {image: host:/, volumes:     ['./nothing:/x']}}")
     assert not (tmp_path / "nothing").exists()
@@ -217,7 +217,7 @@ def test_dependencies_in_both_forms(given: Given) -> None:
         "services:\n  a: {image: host:/, healthcheck: {test: x}}\n  b: {image: host:/, depends_on: [a]}\n"
         "  c: {image: host:/, depends_on: {a: {condition: service_healthy, restart: true},"
         " b: {condition: service_completed_successfully, required: false},"
-        " gone: {condition: service_started, required: false}}}"
+        " gone: {condition: service_started, required: false}}}\n  gone: {image: host:/, profiles: [other]}"
     )
     assert stack.services["b"].depends_on == {"a": Dependency()}
     assert stack.services["c"].depends_on == {

@@ -17,14 +17,14 @@ Given = Callable[..., Stack]
 
 
 def part(subpath: str) -> str:
-    return f"volumes: [{{type: volume, source: v, target: /d, volume: {{subpath: {subpath}}}}}]"
+    return f"volumes: [{{type: volume, source: vol, target: /d, volume: {{subpath: {subpath}}}}}]"
 
 
 @pytest.fixture
 def given(tmp_path: pathlib.Path) -> Given:
     (tmp_path / "src").mkdir()
 
-    def read(words: str, more: str = "volumes: {v: }", services: str = "", **environment: str) -> Stack:
+    def read(words: str, more: str = "volumes: {vol: }", services: str = "", **environment: str) -> Stack:
         text = f"name: shop\nservices:\n  web: {{image: host:/, {words}}}\n{services}{more}\n"
         (tmp_path / "stack.yaml").write_text(text)
         return load(["stack.yaml"], directory=str(tmp_path), environment=environment)
@@ -35,9 +35,9 @@ def given(tmp_path: pathlib.Path) -> Given:
 @pytest.mark.parametrize(
     ("words", "mount"),
     [
-        ("volumes: ['v:/d:ro,nocopy']", Mount("volume", "/d", "v", True, options=("nocopy",))),
-        (part("a/./b"), Mount("volume", "/d", "v", subpath="a/b")),
-        (part("."), Mount("volume", "/d", "v")),
+        ("volumes: ['vol:/d:ro,nocopy']", Mount("volume", "/d", "vol", True, options=("nocopy",))),
+        (part("a/./b"), Mount("volume", "/d", "vol", subpath="a/b")),
+        (part("."), Mount("volume", "/d", "vol")),
         ("tmpfs: '/t:size=1m,uid=5,exec'", Mount("tmpfs", "/t", size=1 << 20, options=("uid=5", "exec"))),
     ],
 )
@@ -56,8 +56,8 @@ def test_a_bind_may_leave_its_submounts_out_and_map_its_owner(given: Given, tmp_
     [
         (part("../x"), "expected a path inside of the volume, but found '../x'"),
         (part("/x"), "expected a path inside of the volume"),
-        ("volumes: ['v:/d:rshared']", "a volume has no propagation|does not obey it yet"),
-        ("volumes_from: [nobody]", "takes the volumes of 'nobody', which is no service"),
+        ("volumes: ['vol:/d:rshared']", "a volume has no propagation|does not obey it yet"),
+        ("volumes_from: [nobody]", "depends on 'nobody', which is no service"),
         ("volumes_from: ['web:rw:x']", "expected SERVICE or container:NAME, with :ro or :rw"),
         ("volumes: [{type: npipe, source: x, target: /d}]", "'type: npipe' is part of the Compose Specification"),
         ("volumes: [{type: image, source: x, target: /d}]", "'type: image' is part of the Compose Specification"),
@@ -76,26 +76,28 @@ def test_what_cannot_be_mounted_is_said(given: Given, words: str, sentence: str)
     ],
 )
 def test_driver_options_are_kept_as_text(given: Given, words: str, volume: dict[str, str]) -> None:
-    assert given("volumes: ['v:/d']", f"volumes: {{v: {{driver_opts: {{{words}}}}}}}").volumes["v"].options == volume
+    assert (
+        given("volumes: ['vol:/d']", f"volumes: {{vol: {{driver_opts: {{{words}}}}}}}").volumes["vol"].options == volume
+    )
 
 
 def test_a_device_to_bind_is_found_from_the_projects_folder(given: Given, tmp_path: pathlib.Path) -> None:
-    stack = given("volumes: ['v:/d']", "volumes: {v: {driver_opts: {type: none, o: bind, device: ./src}}}")
-    assert stack.volumes["v"] == Volume(
-        "v", "shop_v", options={"type": "none", "o": "bind", "device": str(tmp_path / "src")}
+    stack = given("volumes: ['vol:/d']", "volumes: {vol: {driver_opts: {type: none, o: bind, device: ./src}}}")
+    assert stack.volumes["vol"] == Volume(
+        "vol", "shop_vol", options={"type": "none", "o": "bind", "device": str(tmp_path / "src")}
     )
 
 
 def test_volumes_are_taken_over_with_their_lender_started_first(given: Given) -> None:
-    services = "  near: {image: host:/, volumes_from: ['web:ro'], volumes: ['w:/own', 'v:/a']}\n"
-    stack = given("volumes: ['v:/a', 'w:/b', /c], tmpfs: /t", "volumes: {v: , w: }", services)
+    services = "  near: {image: host:/, volumes_from: ['web:ro'], volumes: ['wol:/own', 'vol:/a']}\n"
+    stack = given("volumes: ['vol:/a', 'wol:/b', /c], tmpfs: /t", "volumes: {vol: , wol: }", services)
     near = stack.services["near"]
     assert near.volumes_from == (VolumesFrom("web", read_only=True),)
     assert [*near.depends_on] == ["web"]
     assert near.mounts == (
-        Mount("volume", "/own", "w"),
-        Mount("volume", "/a", "v"),
-        Mount("volume", "/b", "w", True),
+        Mount("volume", "/own", "wol"),
+        Mount("volume", "/a", "vol"),
+        Mount("volume", "/b", "wol", True),
         Mount("volume", "/c", None, True, service="web"),
     )
 
@@ -111,12 +113,12 @@ def test_who_takes_volumes_from_whom_cannot_be_a_circle(given: Given) -> None:
 def test_an_image_s_volumes_are_anonymous_ones_unless_something_is_mounted_there(
     given: Given, tmp_path: pathlib.Path
 ) -> None:
-    stack, root = given("volumes: ['v:/data']"), Root(str(tmp_path / "root"))
+    stack, root = given("volumes: ['vol:/data']"), Root(str(tmp_path / "root"))
     place = mounts.Place(stack.services["web"], stack, 2, ("/data", "/cache"))
-    volumes.make(root, "shop_v", {})
+    volumes.make(root, "shop_vol", {})
     volumes.make(root, name := volumes.anonymous("shop", "web", 2, "/cache"), {})
     made = mounts.oci(root, place, "c1")
-    assert [(mount["destination"], mount["volume"]) for mount in made] == [("/data", "shop_v"), ("/cache", name)]
+    assert [(mount["destination"], mount["volume"]) for mount in made] == [("/data", "shop_vol"), ("/cache", name)]
 
 
 def test_a_tmpfs_has_dockers_options_unless_others_are_written(given: Given, tmp_path: pathlib.Path) -> None:
@@ -132,7 +134,7 @@ def test_a_volume_that_is_another_one_or_none_is_refused(given: Given, tmp_path:
     root = Root(str(tmp_path / "root"))
     with pytest.raises(Missing, match="there is none; 'pyorch volume create gone' makes one"):
         volumes.data(root, "gone")
-    volumes.make(root, "shop_v", {})
-    stack = given("volumes: ['v:/d']", "volumes: {v: {driver_opts: {type: tmpfs}}}")
+    volumes.make(root, "shop_vol", {})
+    stack = given("volumes: ['vol:/d']", "volumes: {vol: {driver_opts: {type: tmpfs}}}")
     with pytest.raises(Conflict, match="it was made with other driver_opts"):
         mounts.ground(root, mounts.Place(stack.services["web"], stack, 1))

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from orchestrator.stack import dotenv, text
+from orchestrator.stack import dotenv, parse, text
 from orchestrator.stack.interpolation import Malformed, interpolate
 from orchestrator.stack.places import Complaints, Source
 
@@ -15,10 +15,9 @@ VALUES = {"A": "apple", "EMPTY": "", "N": "7"}
 
 def data(yaml: str) -> dict[str, Any]:
     complaints = Complaints()
-    source, root = text.compose(yaml.encode(), "stack.yaml", "/stack.yaml", complaints)
+    source, (root,) = text.compose(yaml.encode(), Source("/stack.yaml", "stack.yaml"), complaints)
     complaints.raise_if_any()
-    assert root is not None
-    document = text.read(source, root, VALUES, complaints)
+    document = parse.read(source, root, complaints)
     complaints.raise_if_any()
     return document.data
 
@@ -30,7 +29,6 @@ def data(yaml: str) -> dict[str, Any]:
         ("on", "on"),
         ("NO", "NO"),
         ("y", "y"),
-        ("2024-01-01", "2024-01-01"),
         ("=", "="),
         ("017", 15),
         ("0o17", 15),
@@ -99,7 +97,9 @@ def test_a_byte_order_mark_and_windows_line_ends_are_nothing_special() -> None:
         ("${EMPTY?needed}", ""),
         ("${NOPE:-${EMPTY:-${N}}}", "7"),
         ("${NOPE:-a}b}", "ab}"),
-        ("${A:-${NOPE:?never asked}}", "apple"),
+        ("${A:-${NOPE:-never asked}}", "apple"),
+        ("$(date) 100$ $1 $}", "$(date) 100$ $1 $}"),
+        ('${NOPE:-{"a":{"b":1}}}', '{"a":{"b":1}}'),
         ("${NOPE:-http://x:80/?q=1}", "http://x:80/?q=1"),
         ("{not} a variable}", "{not} a variable}"),
     ],
@@ -113,12 +113,13 @@ def test_variables_are_filled_in(before: str, after: str) -> None:
     [
         ("${NOPE:?say which}", "required variable NOPE is not set: say which"),
         ("${EMPTY:?}", "required variable EMPTY is empty"),
-        ("$(date)", "write \\$\\$ for a literal \\$"),
-        ("100$", "write \\$\\$"),
-        ("${A", "expected '}'"),
+        ("${A:-${NOPE:?asked all the same}}", "required variable NOPE"),
+        ("${A", "never closed"),
+        ("${A!b}", "expected '}'"),
+        ("${A:-b\nc}", "missing on its line"),
         ("${A:-b", "never closed"),
         ("${1}", "a name must follow"),
-        ("${" + "A:-${" * 60, "nested deeper"),
+        ("${A:-" * 60 + "}" * 60, "nested deeper"),
     ],
 )
 def test_what_cannot_be_filled_in_says_why(before: str, why: str) -> None:

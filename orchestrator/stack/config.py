@@ -1,0 +1,141 @@
+"""What `pyorch config` prints of a project: the whole of it, or one list of what is in it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Sequence
+from typing import Any, Literal
+
+from orchestrator.errors import Mistake
+from orchestrator.stack import selection, shape
+from orchestrator.stack.dump import dump
+from orchestrator.stack.effective import Effective, effective, model
+from orchestrator.stack.interpolation import variables_of
+from orchestrator.stack.loader import Options
+from orchestrator.stack.places import Complaints, did_you_mean
+from orchestrator.stack.project import Asked
+from orchestrator.stack.tree import Map
+
+
+def text(
+    wanted: tuple[str, str],
+    asked: Asked,
+    options: Options,
+    complaints: Complaints,
+    services: Sequence[str],
+    *,
+    format: Literal["yaml", "json"],
+) -> str:
+    """`wanted`: (the list, its word), or ("", ""): everything. Raises Mistake with every complaint there is."""
+    if wanted[0] == "variables":
+        found = model(asked, options, complaints)
+        complaints.raise_if_any()
+        return _variables(found.tree)
+    if not options.interpolate:
+        return _as_written(wanted[0], model(asked, options, complaints), services, format)
+    found = effective(asked, options, complaints, services)
+    complaints.raise_if_any()
+    tree = found.tree
+    if wanted[0] == "profiles":
+        return _lines(sorted(_profiles(found)))
+    if services:
+        _known(services, tree)
+        tree["services"] = found.chosen.only(services)
+    selection.without_unused(tree)
+    if wanted[0]:
+        return _lines(_list(wanted, found))
+    return dump(shape.shaped(tree, json=format == "json"), format)
+
+
+def _as_written(wanted: str, found: Effective, services: Sequence[str], format: Literal["yaml", "json"]) -> str:
+    """Where variables are not filled in, nothing can be said of values: the canonical tree is shown."""
+    found.complaints.raise_if_any()
+    tree = found.tree
+    if services:
+        _known(services, tree)
+        keep = selection.Chosen(tree["services"]).only(services)
+        tree["services"] = keep
+    if wanted and wanted != "environment":
+        return _lines(sorted(tree.get(wanted) or ()))
+    return dump(shape.by_name(tree), format, escaped=False)
+
+
+def _known(names: Sequence[str], tree: Map) -> None:
+    known = tree.get("services") or {}
+    unknown = [name for name in names if name not in known]
+    if unknown:
+        have = ", ".join(sorted(known))
+        raise Mistake(*(f"no such service: {n}{did_you_mean(n, known)}; the stack has {have}" for n in unknown))
+
+
+def _list(wanted: tuple[str, str], found: Effective) -> Iterable[str]:
+    tree, (kind, word) = found.tree, wanted
+    match kind:
+        case "environment":
+            return sorted(f"{key}={value}" for key, value in found.project.variables.items())
+        case "services":
+            return in_order(tree["services"])
+        case "images":
+            name = found.project.name
+            return sorted({s.get("image") or f"{name}-{key}" for key, s in tree["services"].items()})
+        case "hash":
+            return _hashes(tree, word)
+    return sorted(tree.get(kind) or ())
+
+
+def _profiles(found: Effective) -> set[str]:
+    everyone = [*found.chosen.services.values(), *found.chosen.disabled.values()]
+    return {profile for service in everyone for profile in service.get("profiles") or ()}
+
+
+def in_order(services: Map) -> list[str]:
+    """Every service after those it waits for."""
+    from graphlib import TopologicalSorter
+
+    graph = {n: [need for need in selection.needs(s) if need in services] for n, s in sorted(services.items())}
+    return list(TopologicalSorter(graph).static_order())
+
+
+def _hashes(tree: Map, wanted: str) -> list[str]:
+    """As docker compose makes them: SHA-256 of the service's JSON, without what may change while it runs."""
+    names = sorted(tree["services"]) if wanted == "*" else wanted.split(",")
+    _known(names, tree)
+    shown = shape.shaped(tree, json=True)["services"]
+    return [f"{name} {_digest(shown[name])}" for name in names]
+
+
+def _digest(service: dict[str, Any]) -> str:
+    meant = {k: v for k, v in service.items() if k not in ("build", "pull_policy", "scale", "depends_on", "profiles")}
+    if isinstance(deploy := meant.get("deploy"), dict):
+        meant["deploy"] = {key: value for key, value in deploy.items() if key != "replicas"}
+    line = json.dumps(meant, separators=(",", ":"), ensure_ascii=False)
+    for letter in "&<>\u2028\u2029":
+        line = line.replace(letter, f"\\u{ord(letter):04x}")
+    return hashlib.sha256(line.encode()).hexdigest()
+
+
+def _variables(tree: Map) -> str:
+    found: dict[str, tuple[bool, str, str]] = {}
+    for value in _texts(tree):
+        for name, required, default, alternate in variables_of(value):
+            before = found.get(name, (False, "", ""))
+            found[name] = (before[0] or required, before[1] or default, before[2] or alternate)
+    rows = [("NAME", "REQUIRED", "DEFAULT VALUE", "ALTERNATE VALUE")]
+    rows += [(name, str(row[0]).lower(), row[1], row[2]) for name, row in sorted(found.items())]
+    return _lines("".join(f"{cell:<20}" for cell in row[:-1]) + row[-1] for row in rows)
+
+
+def _texts(value: Any) -> Iterable[str]:
+    if isinstance(value, dict):
+        for inner in value.values():
+            yield from _texts(inner)
+    elif isinstance(value, list):
+        for inner in value:
+            yield from _texts(inner)
+    elif isinstance(value, str):
+        yield value
+
+
+def _lines(values: Iterable[str]) -> str:
+    return "".join(f"{value}\n" for value in values)

@@ -1,0 +1,66 @@
+"""One project's files, laid over each other to one tree: the stages of the road, in their order."""
+
+from __future__ import annotations
+
+from orchestrator.stack import canonical, environment, extends, filling, include, merge, paths, reset, schema, unique
+from orchestrator.stack.loader import Loader, Scope
+from orchestrator.stack.parse import Document
+from orchestrator.stack.places import dotted
+from orchestrator.stack.rules import obey
+from orchestrator.stack.tree import Map
+
+
+def layered(loader: Loader, files: list[str], scope: Scope) -> Map:
+    """The tree of the files, later ones over earlier ones: short forms long, paths as its includer sees them."""
+    whole: Document | None = None
+    for path in files:
+        for document in loader.documents(path, scope.via):
+            whole = _over(loader, whole, document, scope)
+    if whole is None:
+        loader.complaints.raise_if_any()
+        return Map()
+    canonical.defaults(whole.data)
+    obey(whole, loader.complaints)
+    if scope.way or loader.options.resolve_paths:
+        paths.resolve(whole.data, scope.start, scope.variables.get("HOME", ""))
+    environment.bare(whole.data, scope.variables)
+    return whole.data
+
+
+def _over(loader: Loader, whole: Document | None, document: Document, scope: Scope) -> Document:
+    options, complaints = loader.options, loader.complaints
+    if options.interpolate:
+        filling.fill(document, scope.variables, complaints)
+        filling.cast(document, complaints)
+    extends.Extender(loader, scope).apply(document)
+    if whole is not None:
+        reset.apply(whole.data, document.resets)
+    include.apply(loader, document, scope, layered)
+    if whole is None:
+        whole = document
+    else:
+        try:
+            whole.data = merge.laid_over(whole.data, document.data)
+        except merge.Clash as clash:
+            merge.complain(clash, document.root, complaints)
+    unique.unify(whole.data)
+    _validate(whole, loader)
+    canonical.lengthen(whole.data, complaints, lenient=not options.interpolate)
+    unique.unify(whole.data)
+    canonical.tidy(whole.data)
+    return whole
+
+
+def _validate(whole: Document, loader: Loader) -> None:
+    """The schema's yes or no; only where it is no, the slow part with the better words is called."""
+    filled = loader.options.interpolate
+    if not schema.fits(whole.data, filled=filled):
+        from orchestrator.stack.explain import explain
+
+        explain(whole if filled else filling.with_stand_ins(whole), loader.complaints)
+    if "version" in whole.data:
+        mark = whole.data.marks.get("version")
+        if mark:
+            shown = f"{mark[0].shown}:{mark[1].start_mark.line + 1}"
+            loader.complaints.warnings[f"{shown}: {dotted(('version',))}: is obsolete and ignored; remove it"] = None
+        whole.data.drop("version")

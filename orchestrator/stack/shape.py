@@ -1,0 +1,177 @@
+"""The effective stack as it is printed: keys in Compose's order, and without what is empty and says nothing.
+
+A row is a key path and its keys in order; `!`: printed even where it is empty, false or zero. A map without a row holds
+names of the user's own: nothing is left out of it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from orchestrator.stack.environment import SECRET
+from orchestrator.stack.tree import Fork, List, Map, plant
+
+# ruff: noqa: SIM905 (words in a row read better than a column of quotes)
+_HOOK = "command user privileged working_dir environment"
+_FILE = "source target uid gid mode!"
+_CHANGE = "parallelism! delay monitor failure_action max_failure_ratio order"
+_DEVICE = "capabilities driver count device_ids options"
+_RATE = "path rate"
+
+TOP = "name services networks volumes secrets configs models".split()
+_ROWS: dict[str, str] = {
+    "services.*": "profiles annotations attach! build develop blkio_config cap_add cap_drop cgroup_parent cgroup"
+    " cpu_count cpu_percent cpu_period cpu_quota cpu_rt_period cpu_rt_runtime cpus cpuset cpu_shares command! configs"
+    " container_name credential_spec depends_on deploy device_cgroup_rules devices dns dns_opt dns_search domainname"
+    " entrypoint! provider environment env_file expose extends external_links extra_hosts group_add gpus hostname"
+    " healthcheck image init! ipc isolation labels label_file links logging mem_limit mem_reservation memswap_limit"
+    " mem_swappiness mac_address models network_mode networks oom_kill_disable oom_score_adj pid pids_limit platform"
+    " ports privileged pull_policy pull_refresh_after read_only restart runtime scale! secrets security_opt shm_size"
+    " stdin_open stop_grace_period! stop_signal storage_opt sysctls tmpfs tty ulimits use_api_socket user userns_mode"
+    " uts volumes volumes_from working_dir pre_start post_start pre_stop",
+    "services.*.blkio_config": "weight weight_device device_read_bps device_read_iops device_write_bps"
+    " device_write_iops",
+    "services.*.blkio_config.weight_device[]": "path weight",
+    **{
+        f"services.*.blkio_config.device_{way}_{unit}[]": _RATE for way in ("read", "write") for unit in ("bps", "iops")
+    },
+    "services.*.build": "context dockerfile dockerfile_inline entitlements args provenance sbom ssh labels cache_from"
+    " cache_to no_cache no_cache_filter additional_contexts pull extra_hosts isolation network target secrets shm_size"
+    " tags ulimits platforms privileged",
+    "services.*.build.secrets[]": _FILE,
+    "services.*.build.ulimits.*": "soft hard",
+    "services.*.configs[]": _FILE,
+    "services.*.credential_spec": "config file registry",
+    "services.*.depends_on.*": "condition restart required!",
+    "services.*.deploy": "mode replicas! labels update_config! rollback_config! resources restart_policy! placement"
+    " endpoint_mode",
+    "services.*.deploy.update_config": _CHANGE,
+    "services.*.deploy.rollback_config": _CHANGE,
+    "services.*.deploy.resources": "limits! reservations!",
+    "services.*.deploy.resources.limits": "cpus memory pids devices generic_resources",
+    "services.*.deploy.resources.reservations": "cpus memory pids devices generic_resources",
+    "services.*.deploy.resources.reservations.devices[]": _DEVICE,
+    "services.*.deploy.resources.reservations.generic_resources[]": "discrete_resource_spec!",
+    "services.*.deploy.resources.reservations.generic_resources[].discrete_resource_spec": "kind! value!",
+    "services.*.deploy.restart_policy": "condition delay! max_attempts! window!",
+    "services.*.deploy.placement": "constraints preferences max_replicas_per_node",
+    "services.*.deploy.placement.preferences[]": "spread",
+    "services.*.develop": "watch",
+    "services.*.develop.watch[]": "path action target exec include ignore initial_sync",
+    "services.*.develop.watch[].exec": _HOOK,
+    "services.*.devices[]": "source target permissions",
+    "services.*.env_file[]": "path required! format",
+    "services.*.extends": "file service",
+    "services.*.gpus[]": _DEVICE,
+    "services.*.healthcheck": "test timeout! interval! retries! start_period! start_interval! disable",
+    "services.*.logging": "driver options",
+    "services.*.models.*": "endpoint_var model_var",
+    "services.*.networks.*": "aliases driver_opts gw_priority interface_name ipv4_address ipv6_address link_local_ips"
+    " mac_address priority",
+    "services.*.ports[]": "name mode host_ip target published protocol app_protocol",
+    "services.*.provider": "type options",
+    "services.*.secrets[]": _FILE,
+    "services.*.ulimits.*": "soft hard",
+    "services.*.volumes[]": "type source target read_only consistency bind! volume! tmpfs! image!",
+    "services.*.volumes[].bind": "selinux propagation create_host_path recursive",
+    "services.*.volumes[].image": "subpath",
+    "services.*.volumes[].tmpfs": "size mode",
+    "services.*.volumes[].volume": "labels nocopy subpath",
+    "services.*.post_start[]": _HOOK,
+    "services.*.pre_start[]": _HOOK + " image per_replica",
+    "services.*.pre_stop[]": _HOOK,
+    "networks.*": "name driver driver_opts ipam! external internal attachable labels enable_ipv4! enable_ipv6!",
+    "networks.*.ipam": "driver config",
+    "networks.*.ipam.config[]": "subnet gateway ip_range aux_addresses",
+    "volumes.*": "name driver driver_opts external labels",
+    "secrets.*": "name file environment external labels driver driver_opts template_driver",
+    "configs.*": "name file environment content external labels driver driver_opts template_driver",
+    "models.*": "name model context_size runtime_flags",
+}
+Row = dict[str, bool]  # key → whether it is printed even where it says nothing
+
+
+def _row(keys: str) -> Row:
+    return {key.rstrip("!"): key.endswith("!") for key in keys.split()}
+
+
+_SHAPE: Fork[Row] = plant({path: _row(keys) for path, keys in _ROWS.items()})
+
+
+def shaped(tree: Map, *, json: bool = False) -> dict[str, Any]:
+    """The tree as plain maps and lists in printing order; for JSON with the peculiarities that Compose's has there."""
+    printer = _Printer(extensions=not json)
+    shown = {key: printer.value(tree[key], _SHAPE.step(key)) for key in TOP if key in tree}
+    extensions = {key: by_name(value) for key, value in sorted(tree.items()) if key.startswith("x-")}
+    shown = {key: value for key, value in shown.items() if value or key == "services"} | extensions
+    return _as_json(shown) if json else shown
+
+
+def by_name(value: Any) -> Any:
+    """As it is, but keys sorted: words of the user's own, and all words where nothing is resolved."""
+    if isinstance(value, dict):
+        return {key: by_name(inner) for key, inner in sorted(value.items()) if key != SECRET}
+    return [by_name(item) for item in value] if isinstance(value, list) else value
+
+
+@dataclass(frozen=True, slots=True)
+class _Printer:
+    extensions: bool
+
+    def value(self, value: Any, fork: Fork[Row] | None) -> Any:
+        if isinstance(value, Map):
+            if fork is not None and fork.rule is not None:
+                return self.struct(value, fork.rule, fork)
+            if fork is not None and "*" in fork.below:
+                return {key: self.value(inner, fork.step(key)) for key, inner in sorted(value.items())}
+            return by_name(value)
+        if isinstance(value, List):
+            below = fork.step(0) if fork is not None else None
+            return [self.value(item, below) for item in value]
+        return value
+
+    def struct(self, value: Map, row: Row, fork: Fork[Row]) -> dict[str, Any]:
+        result: dict[str, Any] = {}
+        for key, always in row.items():
+            if (inner := value.get(key)) is not None:
+                shown = self.value(inner, fork.step(key))
+                if always or shown not in (False, 0, "", {}, []):
+                    result[key] = shown
+        if self.extensions:
+            result |= {key: by_name(inner) for key, inner in sorted(value.items()) if _is_extension(key)}
+        return result
+
+
+def _is_extension(key: str) -> bool:
+    return key.startswith("x-") and key != SECRET
+
+
+def _as_json(shown: dict[str, Any]) -> dict[str, Any]:
+    """Compose's JSON: sorted at the top, commands may be null, no models, empty lists of extensions are null."""
+    order = _row(_ROWS["services.*"])
+    for name, service in shown["services"].items():
+        both = {"command": None, "entrypoint": None} | service
+        shown["services"][name] = {key: both[key] for key in order if key in both}
+        if "blkio_config" in service:
+            shown["services"][name]["blkio_config"] = _capitals(service["blkio_config"])
+    for key, network in shown.get("networks", {}).items():
+        shown["networks"][key] = {"ipam": {}} | (network or {})
+    shown.pop("models", None)
+    return {key: _no_lists(value) if key.startswith("x-") else value for key, value in sorted(shown.items())}
+
+
+def _capitals(value: dict[str, Any]) -> dict[str, Any]:
+    """The one map whose words Compose capitalizes."""
+    return {
+        key: [{word.capitalize(): inner for word, inner in item.items()} for item in items]
+        if isinstance(items, list)
+        else items
+        for key, items in value.items()
+    }
+
+
+def _no_lists(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _no_lists(inner) for key, inner in value.items()}
+    return ([_no_lists(item) for item in value] or None) if isinstance(value, list) else value

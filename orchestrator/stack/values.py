@@ -1,0 +1,237 @@
+"""The last form of each value, as the effective stack prints it: commands as words, maps of texts, durations, sizes.
+
+What is empty and means the same as nothing is left out, so that one stack has one form.
+"""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Callable
+from typing import Any
+
+from orchestrator import units
+from orchestrator.stack.places import Complaints, Mark, Path, Place, dotted
+from orchestrator.stack.scalars import words
+from orchestrator.stack.tree import List, Map, mark_of, plant, walk
+
+Settle = Callable[[Any, "Mark | None"], Any]
+
+_NUMBER = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?")
+
+
+def settle(tree: Map, complaints: Complaints) -> None:
+    """Give every value its last form; what cannot be read is a complaint."""
+
+    def visit(branch: Any, step: Any, path: Path, form: Settle) -> None:
+        value = branch[step]
+        if value is None or path in complaints.broken:
+            return
+        mark = mark_of(branch, step)
+        try:
+            branch[step] = form(value, mark)
+        except ValueError as error:
+            complaints.broken.add(path)
+            if mark is not None:
+                start = mark[2].start_mark
+                complaints.add(Place(mark[0], start.line + 1, start.column + 1), f"{dotted(path)}: {error}")
+
+    walk(tree, _FORMS, visit)
+
+
+def command(value: Any, mark: Mark | None = None) -> Any:
+    """A text split as a shell would (without expanding anything)."""
+    if not isinstance(value, str):
+        return _texts(value, mark)
+    try:
+        parts = shlex.split(value)
+    except ValueError as error:
+        raise ValueError(f"cannot split {value!r} into words: {error}; write it as a list") from None
+    return List(parts, [mark] * len(parts))
+
+
+def _test(value: Any, mark: Mark | None) -> Any:
+    return List(["CMD-SHELL", value], [mark, mark]) if isinstance(value, str) else _texts(value, mark)
+
+
+def _texts(value: Any, mark: Mark | None) -> Any:
+    """One text, or a list of anything → a list of texts."""
+    if not isinstance(value, List):
+        return List([words(value)], [mark])
+    return List([words(item) if not isinstance(item, dict | list) else item for item in value], value.marks)
+
+
+def _text(value: Any, _: Mark | None) -> Any:
+    return words(value) if not isinstance(value, dict | list) else value
+
+
+def _pairs(value: Any, mark: Mark | None, *, empty: str | None = "") -> Any:
+    """["A=1", "B"] or {A: 1, B: null} → {A: "1", B: empty}."""
+    result = Map()
+    if isinstance(value, Map):
+        for key, inner in value.items():
+            result.put(key, empty if inner is None else _text(inner, None), value.marks.get(key))
+        return result
+    for item, place in value.pairs() if isinstance(value, List) else ():
+        name, equals, text = words(item).partition("=")
+        result.put(name, text if equals else empty, place)
+    return result
+
+
+def _variables(value: Any, mark: Mark | None) -> Any:
+    return _pairs(value, mark, empty=None)
+
+
+def _hosts(value: Any, mark: Mark | None) -> Any:
+    """["h:1.2.3.4"], ["h=…"] or {h: …} → ["h=1.2.3.4"], sorted; an IPv6 address without its brackets."""
+    found: list[tuple[str, str, Mark | None]] = []
+    if isinstance(value, Map):
+        for name, inner in value.items():
+            addresses = inner if isinstance(inner, list) else [inner]
+            found += [(name, words(address), value.marks.get(name)) for address in addresses]
+    for item, place in value.pairs() if isinstance(value, List) else ():
+        separator = "=" if "=" in words(item) else ":"
+        name, there, address = words(item).partition(separator)
+        if not there or not name:
+            raise ValueError(f"expected HOST=ADDRESS, but found {words(item)!r}")
+        found.append((name, address, place))
+    order = {name: index for index, name in enumerate(sorted({name for name, _, _ in found}))}
+    found.sort(key=lambda entry: order[entry[0]])
+    texts = [f"{name}={_bare(address)}" for name, address, _ in found]
+    kept = List()
+    for text, (_, _, place) in zip(texts, found, strict=True):
+        if text not in kept:
+            kept.add(text, place)
+    return kept
+
+
+def _bare(address: str) -> str:
+    return address[1:-1] if address.startswith("[") and address.endswith("]") else address
+
+
+def _duration(value: Any, _: Mark | None) -> Any:
+    return go_duration(units.duration(value))
+
+
+def go_duration(seconds: float) -> str:
+    """As Go writes it, down to the unit that is there: 1m0s, 1.5s, 100ms."""
+    if not seconds:
+        return "0s"
+    if abs(seconds) < 1:
+        return units.human_seconds(seconds).replace("us", "µs")
+    text = units.human_seconds(abs(seconds))
+    text = text if text.endswith("s") else text + "0s"
+    text = text if "h" not in text or "m" in text else text.replace("h", "h0m")
+    return text if seconds > 0 else "-" + text
+
+
+def _size(value: Any, _: Mark | None) -> Any:
+    if isinstance(value, int) and value < 0:
+        return str(value)  # -1: no limit
+    return str(units.size(value) or "")
+
+
+def _cpus(value: Any, _: Mark | None) -> Any:
+    number = units.cpus(value)
+    return int(number) if number.is_integer() else number
+
+
+def _number(value: Any, _: Mark | None) -> Any:
+    if isinstance(value, int | float):
+        return value
+    if not _NUMBER.fullmatch(str(value)):
+        raise ValueError(f"expected a number, but found {value!r}")
+    number = float(value)
+    return int(number) if number.is_integer() else number
+
+
+def _integer(value: Any, _: Mark | None) -> Any:
+    try:
+        return int(value)
+    except ValueError:
+        raise ValueError(f"expected a whole number, but found {value!r}") from None
+
+
+def _count(value: Any, _: Mark | None) -> Any:
+    return -1 if value == "all" else _integer(value, _)
+
+
+def _mode(value: Any, _: Mark | None) -> Any:
+    """Permission bits, written in octal; a number is the value of its digits as YAML read them."""
+    if isinstance(value, str):
+        try:
+            value = int(value, 8)
+        except ValueError:
+            raise ValueError(f"expected octal permission bits such as 0440, but found {value!r}") from None
+    return f"{int(value):#05o}".replace("o", "")
+
+
+def _ssh(value: Any, mark: Mark | None) -> Any:
+    """{default: null, id: path} → [default, id=path]."""
+    if not isinstance(value, Map):
+        return value
+    return List([k if v is None else f"{k}={v}" for k, v in value.items()], [mark] * len(value))
+
+
+def _listed_values(value: Any, mark: Mark | None) -> Any:
+    return Map({key: _texts(inner, mark) for key, inner in value.items()}, value.marks)
+
+
+_HOOKS = ("post_start", "pre_start", "pre_stop")
+_PAIRS = (
+    "annotations build.additional_contexts build.labels deploy.labels labels logging.options storage_opt sysctls"
+    " networks.*.driver_opts volumes[].volume.labels deploy.resources.reservations.devices[].options gpus[].options"
+)
+_TEXTS = (
+    "cap_add cap_drop dns dns_opt dns_search expose external_links group_add profiles security_opt tmpfs volumes_from"
+    " build.no_cache_filter develop.watch[].ignore develop.watch[].include"
+)
+_DURATIONS = (
+    "healthcheck.interval healthcheck.timeout healthcheck.start_period healthcheck.start_interval stop_grace_period"
+    " deploy.update_config.delay deploy.update_config.monitor deploy.rollback_config.delay"
+    " deploy.rollback_config.monitor deploy.restart_policy.delay deploy.restart_policy.window"
+)
+_SIZES = (
+    "mem_limit mem_reservation memswap_limit mem_swappiness shm_size build.shm_size deploy.resources.limits.memory"
+    " deploy.resources.reservations.memory volumes[].tmpfs.size blkio_config.device_read_bps[].rate"
+    " blkio_config.device_write_bps[].rate blkio_config.device_read_iops[].rate blkio_config.device_write_iops[].rate"
+)
+_NUMBERS = "cpus cpu_percent deploy.update_config.max_failure_ratio deploy.rollback_config.max_failure_ratio"
+_WORDS = "user ports[].published configs[].uid configs[].gid secrets[].uid secrets[].gid"
+_INTEGERS = (
+    "ports[].target deploy.resources.limits.pids networks.*.priority networks.*.gw_priority oom_score_adj pids_limit"
+    " deploy.resources.reservations.generic_resources[].discrete_resource_spec.value cpu_count cpu_shares"
+    " volumes[].tmpfs.mode blkio_config.weight"
+)
+_FORMS: Any = plant(
+    {
+        f"services.*.{key}": form
+        for keys, form in (
+            (_PAIRS, _pairs),
+            (_TEXTS, _texts),
+            (_DURATIONS, _duration),
+            (_SIZES, _size),
+            (_NUMBERS, _number),
+            (_WORDS, _text),
+            (_INTEGERS, _integer),
+            ("command entrypoint develop.watch[].exec.command", command),
+            (" ".join(f"{hook}[].command" for hook in _HOOKS), command),
+            ("environment build.args", _variables),
+            (" ".join(f"{hook}[].environment" for hook in (*_HOOKS, "develop.watch[].exec")), _variables),
+            ("healthcheck.test", _test),
+            ("extra_hosts build.extra_hosts", _hosts),
+            ("deploy.resources.limits.cpus deploy.resources.reservations.cpus", _cpus),
+            ("deploy.resources.reservations.devices[].count gpus[].count", _count),
+            ("configs[].mode secrets[].mode build.secrets[].mode", _mode),
+            ("build.ssh", _ssh),
+            ("provider.options", _listed_values),
+        )
+        for key in keys.split()
+    }
+    | {
+        f"{kind}.*.{key}": _pairs
+        for kind in ("networks", "volumes", "configs", "secrets")
+        for key in ("labels", "driver_opts")
+    }
+    | {"networks.*.ipam.config[].aux_addresses": _pairs}
+)
