@@ -31,6 +31,8 @@ class Up:
     environment: Mapping[str, str] = field(default_factory=dict)
     env_files: list[str] = field(default_factory=list)
     profiles: list[str] = field(default_factory=list)
+    strict: bool = False  # variables without a value are mistakes
+    compat: Literal["refuse", "warn"] = "refuse"  # what is done with keys that are not obeyed
     services: list[str] = field(default_factory=list)
     goal: Literal["started", "ready", "none"] = "started"
     timeout: float | None = None
@@ -69,6 +71,8 @@ class Requests:
             profiles=body.profiles,
             services=body.services,
             project_directory=body.project_directory,
+            strict=body.strict,
+            lenient=body.compat == "warn",
         )
         return contents.read(stack, lambda thing: materials.external(self.circle.root, thing))
 

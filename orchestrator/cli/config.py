@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from orchestrator.cli.option import Argument, Given, Option
+from orchestrator.cli.table import STRICT
 
 HELP = """Check the stack file and show it with everything filled in, as docker compose does.
 
@@ -14,6 +15,7 @@ EXAMPLES = """
   pyorch config --format json | jq .services
   pyorch config --no-interpolate    with ${VARIABLES} as they are written
   pyorch config --variables         which variables the files name, and their defaults
+  pyorch config --why services.web.environment.URL    where a value comes from
 """
 OPTIONS = (
     Option("--format", kind="text", choices=("yaml", "json"), help="How it is printed: yaml (usual) or json."),
@@ -33,7 +35,10 @@ OPTIONS = (
     Option("--no-consistency", help="Do not check what must hold between the parts."),
     Option("--no-env-resolution", help="Do not read env_file."),
     Option("--resolve-image-digests", help="Pin the images to the digests that their registries name."),
+    Option("--why", kind="text", metavar="KEY", help="Only where the value at KEY, or each below it, comes from."),
+    Option("--origins", help="Behind each value the place where it was written."),
     Option("-o", "--output", kind="text", metavar="FILE", help="Into a file."),
+    STRICT,
 )
 ARGUMENTS = (Argument("only", many=True, required=False, metavar="[FILE] SERVICE"),)
 
@@ -56,12 +61,20 @@ def run(given: Given) -> int:
         resolve_paths=not given.no_path_resolution,
         resolve_env=not (given.no_env_resolution or given.services or given.environment),
     )
-    complaints = Complaints()
+    if given.why or given.origins:
+        from orchestrator.cli import whence
+
+        text = whence.why(asked(given), given.why) if given.why else whence.origins(asked(given))
+        return _out(given, text)
+    complaints = Complaints(given.strict)
     shown = _asked_for(given)
     text = config.text(shown, asked(given), options, complaints, given.only, format=given.format or "yaml")
     for warning in complaints.warnings:
         say(f"warning: {warning}")
-    text = "" if given.quiet else text
+    return _out(given, "" if given.quiet else text)
+
+
+def _out(given: Given, text: str) -> int:
     if given.output:
         _write(given.output, text)
     else:

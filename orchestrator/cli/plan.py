@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from orchestrator.cli.option import Argument, Given, Option
+from orchestrator.cli.table import COMPAT, STRICT
 
 TYPE_CHECKING = False  # typing itself costs 8 ms
 if TYPE_CHECKING:
@@ -33,6 +34,8 @@ OPTIONS = (
     Option("--no-recreate", help="As for up."),
     Option("--no-deps", help="As for up."),
     Option("--scale", kind="many", metavar="SERVICE=N", help="As for up."),
+    STRICT,
+    COMPAT,
 )
 ARGUMENTS = (Argument("services", many=True, required=False, metavar="[FILE] SERVICE", complete=True),)
 

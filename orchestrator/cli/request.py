@@ -16,6 +16,8 @@ def request(given: Given) -> dict[str, Any]:
     take_file(given, given.services)
     return {
         **wish(given),
+        "strict": given.strict,
+        "compat": given.compat,
         "services": given.services,
         "remove_orphans": given.remove_orphans or _environment_says("COMPOSE_REMOVE_ORPHANS"),
         "force_recreate": given.force_recreate,

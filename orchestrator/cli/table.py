@@ -45,6 +45,7 @@ COMMANDS = {
     "explain": "Explain a key of the stack file",
     "fit": "Say where everything would go on given nodes, or why it would not fit",
     "simulate": "Run the decider on nodes that are only on paper, in virtual time",
+    "lint": "Look for what the stack file allows and its writer probably did not mean",
     "graph": "Show which service waits for which",
     "events": "Show what happens, and why, as it happens",
     "sync": "Follow git repositories: what is committed there is what runs here",
@@ -57,6 +58,15 @@ COMMANDS = {
     "completion": "Print the completion script for a shell",
     "version": "Show the version",
 }
+
+STRICT = Option("--strict", help="A variable without a value is a mistake, not empty with a warning.")
+COMPAT = Option(
+    "--compat",
+    kind="text",
+    choices=("refuse", "warn"),
+    default="refuse",
+    help="Keys that pyorch does not obey: refuse the file (usual), or warn and leave them out.",
+)
 
 GENERAL = (
     Option("-f", "--file", kind="many", metavar="FILE", help="Stack file; may be given again, the later wins."),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from orchestrator.cli.option import Argument, Given, Option
+from orchestrator.cli.table import COMPAT, STRICT
 
 TYPE_CHECKING = False  # typing itself costs 8 ms
 if TYPE_CHECKING:
@@ -47,6 +48,8 @@ OPTIONS = (
     Option("--abort-on-container-exit", help="Stop everything as soon as one container ends."),
     Option("--abort-on-container-failure", help="The same, if it ends with another exit code than 0."),
     Option("--exit-code-from", kind="text", metavar="SERVICE", help="End with its exit code, as soon as one ends."),
+    STRICT,
+    COMPAT,
 )
 ARGUMENTS = (Argument("services", many=True, required=False, metavar="[FILE] SERVICE", complete=True),)
 

@@ -26,11 +26,16 @@ def explain(document: Document, complaints: Complaints) -> None:
 
     Of a list the whole element is taken out: half a port or half a mount means nothing.
     """
-    for error in Draft202012Validator(SCHEMA).iter_errors(document.data):
+    for error in _known_first(Draft202012Validator(SCHEMA).iter_errors(document.data)):
         _say(error, document, complaints)
     for path in sorted(complaints.broken, key=len, reverse=True):
         element = next((at for at, step in enumerate(path) if isinstance(step, int)), len(path))
         _take_out(document.data, path[: element + 1])
+
+
+def _known_first(errors: Iterable[Any]) -> list[Any]:
+    """What is missing comes last: a mistyped key accounts for it."""
+    return sorted(errors, key=lambda error: error.validator == "required")
 
 
 def _say(error: Any, document: Document, complaints: Complaints) -> None:
@@ -62,7 +67,7 @@ def _say(error: Any, document: Document, complaints: Complaints) -> None:
                 _refuse(document, complaints, (*path, index), f"{quoted(item)} stands in this list twice")
     elif rule == "required":
         missing = [key for key in schema["required"] if key not in value]
-        for key in missing:
+        for key in missing if not {(*path, key) for key in missing} & complaints.broken else ():
             _refuse(document, complaints, path, f"'{key}' is missing")
     else:
         _refuse(document, complaints, path, _sentence(error))
@@ -80,7 +85,7 @@ def _say_branch(error: Any, document: Document, complaints: Complaints) -> None:
     ]
     nested = [e for form in forms.values() for e in form if e.validator == "oneOf" and not e.relative_path]
     if meant:
-        for inner in meant[0]:
+        for inner in _known_first(meant[0]):
             _say(inner, document, complaints)
     elif nested and any(_right_type(branch, error.instance) for e in nested for branch in branches(e.schema)):
         for inner in nested:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from orchestrator.stack.interpolation import Malformed, interpolate
@@ -96,7 +96,6 @@ class _Filler:
     variables: Mapping[str, str]
     complaints: Complaints
     grown: int = 0
-    unset: set[str] = field(default_factory=set)
 
     def branch(self, branch: Any, path: Path) -> None:
         steps = branch.items() if isinstance(branch, dict) else enumerate(branch)
@@ -122,6 +121,12 @@ class _Filler:
             return ""
 
     def _unset(self, mark: Mark | None, path: Path, name: str) -> None:
-        if name not in self.unset:
-            self.unset.add(name)
+        if name in self.complaints.unset:
+            return
+        self.complaints.unset.add(name)
+        if self.complaints.strict:
+            source, _, node = mark or self.document.root
+            start, text = node.start_mark, f"variable {name} is not set; set it, or write ${{{name}-}} for an empty one"
+            self.complaints.add(Place(source, start.line + 1, start.column + 1), f"{dotted(path)}: {text}")
+        else:
             _warn(mark, path, f"variable {name} is not set: taken as empty", self.complaints)

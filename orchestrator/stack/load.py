@@ -29,22 +29,25 @@ def load(
     services: Sequence[str] = (),
     project_directory: str | None = None,
     reader: Reader | None = None,
+    strict: bool = False,
+    lenient: bool = False,
 ) -> Stack:
     """Read, check and type the named files (None: those that `find_all` sees); later ones are laid over.
 
     `directory`: where the caller stands. `environment`: the caller's variables; they win over `.env` of the project's
     directory, which is that of the first file unless `project_directory` is given. `env_files` replace `.env`.
-    `services`: named ones are in even where their profile is not active. `reader`: the door to the files. Raises
-    Mistake with every complaint there is.
+    `services`: named ones are in even where their profile is not active. `reader`: the door to the files. `strict`:
+    a variable without a value is a mistake. `lenient`: what is not obeyed is left out with a warning. Raises Mistake
+    with every complaint there is.
     """
     asked = Asked(directory, environment, files or (), name, env_files, project_directory, profiles)
-    return typed(effective(asked, Options(), Complaints(), services, reader))
+    return typed(effective(asked, Options(), Complaints(strict), services, reader), lenient=lenient)
 
 
-def typed(found: Effective) -> Stack:
+def typed(found: Effective, *, lenient: bool = False) -> Stack:
     """The Stack of an effective tree. Raises Mistake with every complaint there is, earlier ones included."""
     project, tree, complaints = found.project, found.tree, found.complaints
-    obeyed.refuse(tree, found.places, complaints)
+    obeyed.refuse(tree, found.places, complaints, lenient=lenient)
     extensions = {key: value for key, value in tree.items() if key.startswith("x-")}
     ours = extensions.get("x-pyorch") or {}
     publish = "0.0.0.0" if ours.get("publish") == "any" else "127.0.0.1"

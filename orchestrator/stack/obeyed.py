@@ -6,7 +6,7 @@ a room a word moves its row from here to `since`, in the same change.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any, TypeAlias
 
 from orchestrator.stack.places import Complaints, Marks, Path
@@ -142,21 +142,31 @@ def refuse(tree: Map, places: Marks, complaints: Complaints, *, lenient: bool = 
 
     `lenient`: warn, and go on as if the word had not been written.
     """
-    told: set[tuple[int, str]] = set()  # a word that many services inherit is told once
-    for path, reason, allowed in [*_walk(tree, _REFUSALS, ())]:
-        if path in complaints.broken or path not in places:
+    for path, why, way_out in [*refused(tree, places)]:
+        if path in complaints.broken:
             continue
-        if (word := (id(places[path][1]), str(path[-1]))) in told:
-            complaints.broken.add(path)
-            continue
-        told.add(word)
-        value = f"'{path[-1]}: {words(_value(tree, path))}' " if allowed else ""
         if lenient:
-            complaints.warn(places, path, value + reason.partition(";")[0] + ": ignored (--compat=warn)")
+            if why:
+                complaints.warn(places, path, f"{why}: left out (--compat=warn)")
             _forget(tree, path)
         else:
-            complaints.about(places, path, value + reason, key=True)
+            if why:
+                complaints.about(places, path, f"{why}; {way_out}", key=True)
             complaints.broken.add(path)
+
+
+def refused(tree: Mapping[str, Any], places: Marks) -> Iterator[tuple[Path, str, str]]:
+    """(path, why, way out) of each word that was written and is not obeyed. Where many services inherit one word, `why`
+    is "" for all but the first."""
+    told: set[tuple[int, str]] = set()
+    for path, reason, allowed in _walk(tree, _REFUSALS, ()):
+        if path not in places:
+            continue
+        word = id(places[path][1]), str(path[-1])
+        why, _, way_out = reason.partition("; ")
+        value = f"'{path[-1]}: {words(_value(tree, path))}' " if allowed else ""
+        yield path, "" if word in told else value + why, way_out
+        told.add(word)
 
 
 def _walk(data: Any, tree: _Tree, path: Path) -> Iterator[tuple[Path, str, tuple[object, ...]]]:

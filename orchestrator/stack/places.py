@@ -92,11 +92,16 @@ def quoted(value: object, widest: int = 60) -> str:
 
 @dataclass(slots=True)
 class Complaints:
-    """Everything found wrong so far. `broken`: paths whose value cannot be used; nothing is said about them twice."""
+    """Everything found wrong so far. `broken`: paths whose value cannot be used; nothing is said about them twice.
 
+    `unset`: variables without a value that were told of. `strict`: they are mistakes.
+    """
+
+    strict: bool = False
     found: list[tuple[Place, str]] = field(default_factory=list)
     warnings: dict[str, None] = field(default_factory=dict)
     broken: set[Path] = field(default_factory=set)
+    unset: set[str] = field(default_factory=set)
 
     def add(self, place: Place, text: str) -> None:
         """Raises Mistake with all that was found so far when it is more than anybody reads."""
@@ -124,7 +129,7 @@ class Complaints:
         ranked = sorted(
             self.found, key=lambda f: (order[f[0].source.path], f[0].line, f[0].column, f[1])
         )  # all mistakes of one file stay together
-        yield from dict.fromkeys(_printed(place, text) for place, text in ranked)
+        yield from dict.fromkeys(printed(place, text) for place, text in ranked)
 
 
 def place_of(marks: Marks, path: Path, *, key: bool = False) -> Place:
@@ -142,7 +147,7 @@ def shown_name(path: str, directory: str) -> str:
     return path if relative.startswith("..") else relative
 
 
-def _printed(place: Place, text: str) -> str:
+def printed(place: Place, text: str) -> str:
     via = "".join(f"\n  {step}" for step in place.source.via)
     if not place.line:
         return f"{place.source.shown}: {text}{via}"

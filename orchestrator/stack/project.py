@@ -23,12 +23,13 @@ _NAME = re.compile(r"[a-z0-9][a-z0-9_-]*")
 
 @dataclass(frozen=True, slots=True)
 class Project:
-    """`directory`: absolute, where relative paths start. `variables`: the caller's over those of `.env`."""
+    """`directory`: absolute, where relative paths start. `variables`: the caller's over those of `env_files`."""
 
     name: str
     directory: str
     files: tuple[str, ...]
     variables: Mapping[str, str]
+    env_files: tuple[str, ...] = ()  # where they come from besides the caller, later ones winning
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +64,7 @@ def locate(asked: Asked, loader: Loader) -> Project:
     known["COMPOSE_PROJECT_NAME"] = name = _name(asked.name, known, paths, home, loader)
     if not all(roots for _, roots in loader.composed.values()):
         loader.complaints.raise_if_any()  # what is no YAML cannot be read on
-    return Project(name, home, tuple(paths), known)
+    return Project(name, home, tuple(paths), known, (*env_files, *late))
 
 
 def _joined(directory: str, path: str) -> str:

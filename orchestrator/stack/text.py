@@ -104,9 +104,7 @@ def _roots(raw: bytes, source: Source, complaints: Complaints) -> list[yaml.Mapp
         place = Place(source, mark.line + 1, mark.column + 1) if mark else Place(source)
         complaints.add(place, f"refused: {error}")
     except yaml.MarkedYAMLError as error:
-        ended = "unexpected end" in str(error.problem) and error.context_mark  # show what was opened, not the end
-        mark = ended or error.problem_mark or error.context_mark
-        complaints.add(Place(source, mark.line + 1, mark.column + 1) if mark else Place(source), _syntax(error, source))
+        complaints.add(*_syntax(raw, source, error))
     except yaml.YAMLError as error:
         complaints.add(Place(source), f"is not YAML: {error}")
     finally:
@@ -114,14 +112,11 @@ def _roots(raw: bytes, source: Source, complaints: Complaints) -> list[yaml.Mapp
     return []
 
 
-def _syntax(error: yaml.MarkedYAMLError, source: Source) -> str:
-    problem, mark = str(error.problem), error.problem_mark
-    line = source.lines[mark.line] if mark and mark.line < len(source.lines) else ""
-    if "found undefined alias" in problem:
-        return f"is not YAML: {problem}; no anchor of that name stands above"
-    if "cannot start any token" in problem and line.lstrip(" ").startswith("\t"):
-        return f"is not YAML: {problem}; indent with spaces, not tabs"
-    return f"is not YAML: {problem}" + (f" ({error.context})" if error.context else "")
+def _syntax(raw: bytes, source: Source, error: yaml.MarkedYAMLError) -> tuple[Place, str]:
+    from orchestrator.stack.syntax import diagnose  # only where something is wrong
+
+    line, column, sentence = diagnose(raw.decode("utf-8-sig"), source.lines, error)
+    return Place(source) if line < 0 else Place(source, line + 1, column + 1), sentence
 
 
 def _measure(node: Any, known: dict[int, tuple[int, int] | None]) -> tuple[int, int]:
