@@ -96,7 +96,8 @@ def _odd_indentation(lines: Sequence[str], last: int) -> tuple[int, int, str] | 
 def _habit(lines: Sequence[str]) -> int:
     """By how many spaces a level of keys is mostly indented."""
     said = [line for line in lines if line.strip() and line.lstrip()[0] not in "#-"]
-    steps = Counter(_indent(b) - _indent(a) for a, b in pairwise(said) if _indent(b) > _indent(a))
+    steps = Counter(_indent(below) - _indent(above) for above, below in pairwise(said))
+    steps = Counter({step: count for step, count in steps.items() if step > 1})  # a step of one is mostly the slip
     return steps.most_common(1)[0][0] if steps else 2
 
 
