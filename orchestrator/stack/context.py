@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, TypeVar
 
+from orchestrator import units
 from orchestrator.stack.places import Complaints, Marks, Path
 from orchestrator.stack.reading import Reader
 
@@ -70,3 +71,8 @@ def text(value: object) -> str:
     if isinstance(value, float) and value.is_integer() and abs(value) < 1e21:
         return str(int(value))
     return "" if value is None else str(value)
+
+
+def size_of(word: Any) -> int:
+    """Bytes; the effective stack writes a size of nothing as an empty text. ValueError says what was expected."""
+    return units.size(word) if word != "" else 0

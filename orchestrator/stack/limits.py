@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 
 from orchestrator import units
 from orchestrator.scheduler.node import Request
-from orchestrator.stack.context import Context
+from orchestrator.stack.context import Context, size_of
 from orchestrator.stack.model import Limits
 from orchestrator.stack.places import Path
 
@@ -19,9 +19,9 @@ def limits(context: Context, data: dict[str, Any], path: Path) -> Limits:
     written = _written(data, "limits")
     below = (*path, "deploy", "resources", "limits")
     cpus = context.read(written, below, "cpus", units.cpus, None)
-    memory = context.read(written, below, "memory", units.size, None)
+    memory = context.read(written, below, "memory", size_of, None)
     cpus = _same(context, path, cpus, context.read(data, path, "cpus", units.cpus, None), "cpus", below)
-    memory = _same(context, path, memory, context.read(data, path, "mem_limit", units.size, None), "mem_limit", below)
+    memory = _same(context, path, memory, context.read(data, path, "mem_limit", size_of, None), "mem_limit", below)
     pids = _same(context, path, written.get("pids"), data.get("pids_limit"), "pids_limit", below)
     found = Limits(
         cpus=cpus or None,
@@ -48,8 +48,8 @@ def limits(context: Context, data: dict[str, Any], path: Path) -> Limits:
 def reserved(context: Context, data: dict[str, Any], path: Path) -> Request:
     written, below = _written(data, "reservations"), (*path, "deploy", "resources", "reservations")
     cpus = context.read(written, below, "cpus", units.cpus, None)
-    memory = context.read(written, below, "memory", units.size, None)
-    short = context.read(data, path, "mem_reservation", units.size, None)
+    memory = context.read(written, below, "memory", size_of, None)
+    short = context.read(data, path, "mem_reservation", size_of, None)
     return Request(cpus or 0.0, _same(context, path, memory, short, "mem_reservation", below) or 0)
 
 

@@ -9,7 +9,7 @@ from dataclasses import replace
 from typing import Any
 
 from orchestrator import units
-from orchestrator.stack.context import Context
+from orchestrator.stack.context import Context, size_of
 from orchestrator.stack.grants import permissions
 from orchestrator.stack.model import Dependency, Mount, Service, VolumesFrom
 from orchestrator.stack.places import Path, did_you_mean, quoted
@@ -69,7 +69,8 @@ def _passed_on(propagation: str) -> str:
 def _long(context: Context, item: dict[str, Any], path: Path) -> Mount:
     kind, target, source = item["type"], _target(item["target"]), item.get("source")
     read_only = bool(item.get("read_only", False))
-    for other in {"bind", "volume", "tmpfs"} - {kind}:
+    labels_only = kind == "volume" and set(item.get("bind") or {}) <= {"selinux"}  # `data:/x:z`, as people write it
+    for other in {"bind", "volume", "tmpfs"} - {kind, "bind" if labels_only else kind}:
         if other in item and not any(broken[: len(path) + 1] == (*path, other) for broken in context.complaints.broken):
             context.complain((*path, other), f"'{other}' says nothing about a mount of type {kind}", key=True)
     if kind == "bind":
@@ -82,7 +83,7 @@ def _long(context: Context, item: dict[str, Any], path: Path) -> Mount:
     if source:
         context.complain((*path, "source"), "a tmpfs has no source", key=True)
     tmpfs = item.get("tmpfs", {})
-    size = context.read(tmpfs, (*path, "tmpfs"), "size", units.size, None)
+    size = context.read(tmpfs, (*path, "tmpfs"), "size", size_of, None)
     mode = context.read(tmpfs, (*path, "tmpfs"), "mode", permissions, None)
     return Mount("tmpfs", target, None, read_only, size, mode)
 

@@ -6,8 +6,7 @@ import posixpath
 import re
 from typing import Any
 
-from orchestrator import units
-from orchestrator.stack.context import Context, text
+from orchestrator.stack.context import Context, size_of, text
 from orchestrator.stack.forms import listed, paired
 from orchestrator.stack.model import Device, Sandbox
 from orchestrator.stack.places import Path, did_you_mean
@@ -36,7 +35,7 @@ def sandbox(context: Context, data: dict[str, Any], path: Path) -> Sandbox:
         device_cgroup_rules=context.read(data, path, "device_cgroup_rules", _rules, ()),
         ulimits=_ulimits(context, data, path),
         sysctls=_sysctls(context, data, path),
-        shm_size=context.read(data, path, "shm_size", units.size, None) or None,
+        shm_size=context.read(data, path, "shm_size", size_of, None) or None,
         pid=_namespace(context, data, path, "pid", ()),
         ipc=_namespace(context, data, path, "ipc", ("none", "shareable")),
         uts=_namespace(context, data, path, "uts", (), others=False),

@@ -187,3 +187,11 @@ def test_a_file_without_mistakes_needs_neither_jsonschema_nor_networkx(shop: Sta
         "print(sorted({'jsonschema', 'networkx'} & set(sys.modules)))"
     )
     assert subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout == "[]\n"
+
+
+def test_a_size_of_nothing_is_no_limit_and_a_label_is_taken_for_volumes_too(tmp_path: pathlib.Path) -> None:
+    text = "services: {a: {image: 'host:/', command: x, mem_limit: '0', volumes: ['vol:/v:z'], shm_size: 0}}\n"
+    (tmp_path / "stack.yaml").write_text(text + "volumes: {vol: }\n")
+    service = load(None, directory=str(tmp_path), environment={}).services["a"]
+    assert service.limits.memory is None and service.sandbox.shm_size is None
+    assert [mount.kind for mount in service.mounts] == ["volume"]
