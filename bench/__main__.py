@@ -9,7 +9,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from bench import birth, common, engines, host, inside, launcher, logs
+from bench import birth, common, engines, host, inside, launcher, logs, sources
 
 # Name of a figure in `common` → what it is, and its limit in seconds.
 SIDE_BY_SIDE = {
@@ -63,6 +63,8 @@ def _ours_alone(engine: engines.Engine) -> None:
     _line("agent, launcher and dns with 100 services (PSS)", "80 MB", f"{all_three / 1e6:.1f} MB")
     whole, own = inside.health_checks(engine)
     _line("100 checks a second, of one core", "15 %", f"{whole:.1%} ({own:.1%} without the programs run)")
+    _line("saved file → new version running", "300 ms", f"{sources.saved(engine) * 1e3:.0f} ms")
+    _line("git push and webhook → new version running", "1 s", f"{sources.pushed(engine):.2f} s")
     one, execs = asyncio.run(birth.measure())
     _line("one container, launcher warm, network and limits", "8 ms", f"{one * 1e3:.1f} ms")
     _line("exec true, in the launcher alone", "3 ms", f"{execs * 1e3:.1f} ms")
