@@ -112,7 +112,7 @@ class Circle:
             tasks.create_task(upkeep.keep_dns(self.root, self.events))
             tasks.create_task(upkeep.keep_watch(self.root, self.events, self.wiring, self.containers))
             tasks.create_task(self.trash.keep())
-            tasks.create_task(upkeep.keep_looking(self.events, self.look_for_drift))
+            tasks.create_task(upkeep.keep_looking(self.events, self.drift.descriptor, self.look_for_drift))
             while True:
                 began = clock.now()
                 self._turn(tasks)
@@ -220,7 +220,7 @@ class Circle:
 
     def look_for_drift(self) -> list[Find]:
         """What others have changed since the last look."""
-        found = self.drift.limits(list(self.containers), self.hands.memory_ceiling)
+        found = self.drift.limits(self.containers, self.hands.memory_ceiling)
         return found + self.drift.files(self.wishes.all())
 
     async def _act(self, action: Action, wish: Wanted | None) -> None:

@@ -15,10 +15,10 @@ from dataclasses import dataclass
 
 from orchestrator.agent import bounds
 from orchestrator.agent.containers import Record
+from orchestrator.kernel import cgroups
+from orchestrator.kernel.inotify import Inotify
 from orchestrator.reconcile.world import Wanted
 from orchestrator.root import Root
-
-AT_ONCE = 100  # containers whose limits are read in one look
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,30 +33,53 @@ class Find:
 
 
 class Looker:
-    """Remembers how the files were when their stack was applied, and where the last look at limits ended."""
+    """Told by the kernel of each write into a control group; of the files, it remembers how they were when their stack
+    was applied."""
 
     def __init__(self, root: Root) -> None:
         self._root = root
-        self._next = 0
+        self._inotify = Inotify()
+        self._groups: dict[str, str] = {}  # directory of a control group → container id
+        self._followed: frozenset[str] = frozenset()
         self._files: dict[tuple[str, int], dict[str, tuple[int, int] | None]] = {}
         self.touched: dict[str, list[str]] = {}  # stack → files that differ from what was applied
 
-    def limits(self, records: list[Record], ceiling: int) -> list[Find]:
-        """Containers whose control group has just been found changed; a part of them at each look."""
-        if not records:
-            return []
-        start = self._next % len(records)
-        part = (records + records)[start : start + min(AT_ONCE, len(records))]
-        self._next = (start + len(part)) % len(records)
+    @property
+    def descriptor(self) -> int:
+        """Readable when somebody has written into a control group."""
+        return self._inotify.fd
+
+    def limits(self, records: Iterable[Record], ceiling: int) -> list[Find]:
+        """Containers whose control group has just been found changed: those that were written to, and new ones."""
+        running = {record.id: record for record in records if record.phase == "running" and not record.helper}
+        ids = frozenset(running)
+        written = self._written() & ids
+        if ids != self._followed:
+            written |= ids - self._followed
+            self._follow(ids)
         found = []
-        for record in part:
-            if record.phase != "running" or record.bounds_off or record.helper:
-                continue
-            why = bounds.edited(self._root, record, ceiling)
+        for record in (running[id] for id in sorted(written)):
+            why = None if record.bounds_off else bounds.edited(self._root, record, ceiling)
             if why != record.edited:
                 record.change(edited=why)
                 if why and "limits" not in record.definition.healing.ignore:
                     found.append(Find("limits", record.stack, record.service, record.name, why))
+        return found
+
+    def _follow(self, ids: frozenset[str]) -> None:
+        groups = {id: cgroups.Group(f"/{self._root.cgroup}/{id}").directories.values() for id in ids}
+        self._groups = {directory: id for id, directories in groups.items() for directory in directories}
+        self._inotify.follow(set(self._groups))
+        self._followed = ids
+
+    def _written(self) -> set[str]:
+        found: set[str] = set()
+        while changes := self._inotify.read():
+            for change in changes:
+                if not change.directory:  # the kernel lost count: look at all of them
+                    found |= self._followed
+                elif change.directory in self._groups:
+                    found.add(self._groups[change.directory])
         return found
 
     def files(self, wanted: Iterable[Wanted]) -> list[Find]:

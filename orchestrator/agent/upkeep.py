@@ -45,13 +45,23 @@ async def keep_watch(root: Root, events: Events, wiring: Wiring, containers: Con
         said = {trouble for _, trouble in troubles if trouble}
 
 
-async def keep_looking(events: Events, look: Callable[[], list[Find]]) -> None:
-    """Drift that no bridge and no rule tells of."""
-    while True:
-        await asyncio.sleep(LOOK_FOR_DRIFT)
-        for find in look():
-            why, kind = find.why, {"kind": find.kind}
-            events.note("drift", find.subject, why, stack=find.stack, service=find.service, attributes=kind)
+async def keep_looking(events: Events, descriptor: int, look: Callable[[], list[Find]]) -> None:
+    """Drift that no bridge and no rule tells of: at once where the kernel tells (`descriptor`), else now and then."""
+    told = asyncio.Event()
+    asyncio.get_running_loop().add_reader(descriptor, told.set)
+    try:
+        while True:
+            for find in look():
+                why, kind = find.why, {"kind": find.kind}
+                events.note("drift", find.subject, why, stack=find.stack, service=find.service, attributes=kind)
+            told.clear()
+            try:
+                async with asyncio.timeout(LOOK_FOR_DRIFT):
+                    await told.wait()
+            except TimeoutError:
+                pass  # files are looked at that nobody tells of
+    finally:
+        asyncio.get_running_loop().remove_reader(descriptor)
 
 
 def names_trouble(root: Root) -> str | None:
