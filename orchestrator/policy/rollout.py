@@ -92,7 +92,7 @@ def next_step(policy: Rollout, new: Sequence[Renewed], left: int, now: float, *,
         return Back(why) if policy.failure_action == "rollback" else Pause(why)
     moving = [one for one in new if _moving(policy, one, now)]
     free = (policy.parallelism or len(new) + left) - len(moving)
-    if free <= 0:
+    if moving and free <= 0:
         first = moving[0]
         return Wait(first.name, None if first.since is None else first.since + policy.delay)
     if canaries is not None and len(new) >= canaries:

@@ -95,8 +95,9 @@ def begin(scene: Scene, service: Service, slots: Mapping[int, Slot]) -> Rolling 
     if isinstance(step, Go | Wait) and order == "stop-first":
         # What has ended of the old version is taken away at once, and counts as on its way.
         ended = [slot for slot in old if not serves(slot)]
-        new = [*new, *(Renewed(slot.replica.name) for slot in ended)]
-        step = next_step(chosen, new, max(len(old) - len(ended), 1), now, canaries=limit)
+        new += [Renewed(slot.replica.name) for slot in ended]
+        then = next_step(chosen, new, len(old) - len(ended), now, canaries=limit) if ended else step
+        step = then if isinstance(then, Go | Wait) else Wait(ended[0].replica.name)
     return Rolling(order, said, step, chosen.delay, f"{old[0].outdated}; start-first")
 
 

@@ -22,6 +22,7 @@ from orchestrator.reconcile.plan import (
     MakeVolume,
     Plan,
     Prepare,
+    Reload,
     Remove,
     Start,
     Stop,
@@ -171,6 +172,8 @@ class Toy:
             case Prepare():
                 replica = action.replica
                 self.done = self.done | {(replica.stack, replica.service, 0, replica.digest)}
+            case Reload():
+                self._become(action.subject, reloaded=self.now)
             case Start():
                 self._start(action)
 
@@ -178,7 +181,8 @@ class Toy:
         name, service = start.subject, start.replica.definition
         if (start.container is None) != (name not in self.beings):
             raise Broken(f"{start}: made although it exists, or run again although it does not")
-        nature = self.natures.get(service.name, Nature())
+        version = f"{service.name}:{service.environment.get('V', '')}"  # a version may have a nature of its own
+        nature = self.natures.get(version) or self.natures.get(service.name, Nature())
         if self.failed.get(name, 0) < nature.failures:
             self.failed[name] = self.failed.get(name, 0) + 1
             before = self.failures.get(name)

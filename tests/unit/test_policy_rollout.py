@@ -42,3 +42,7 @@ def test_canaries_go_first_and_alone() -> None:
     assert next_step(Rollout(), [UP], 4, 12.0, canaries=1) == Canary(1)
     assert next_step(Rollout(), [STARTING], 4, 12.0, canaries=1) == Wait("web-2")
     assert next_step(Rollout(), [BAD], 4, 12.0, canaries=1) == Pause("web-3 exited 1")
+
+
+def test_nothing_left_to_do_is_no_failure() -> None:
+    assert next_step(Rollout(parallelism=0), [], 0, 12.0) == Go(0)
