@@ -68,6 +68,7 @@ class Circle:
         self.turns = 0
         self.closing = False  # every service is as if stopped by hand: see ending.py
         self._busy: dict[str, asyncio.Task[None]] = {}
+        self._making: set[str] = set()
         self._failures: dict[str, Failure] = {}
         self._gone: set[str] = set()  # stacks that were to go down and of which nothing is left
         self._launcher_trouble: str | None = None  # why none could be started
@@ -143,6 +144,8 @@ class Circle:
                 for heard in self._listeners:
                     heard.append(action)
                 wish = self.wishes.get(self._stack_of(action))
+                if isinstance(action, Start):
+                    self._making.add(action.subject)
                 self._busy[action.subject] = tasks.create_task(self._act(action, wish), name=str(action))
         self.events.commit()
 
@@ -213,6 +216,7 @@ class Circle:
             networks=self.wiring.existing,
             volumes=frozenset(volumes.listing(self.root)),
             busy=frozenset(self._busy),
+            making=frozenset(self._making),
             failures=dict(self._failures),
             done=self.wishes.done,
             futile=dict(self.loops.futile),
@@ -251,6 +255,7 @@ class Circle:
                 self.took(record, "stop", clock.now() - began)
         finally:
             self._busy.pop(action.subject, None)
+            self._making.discard(action.subject)
             self.bell.ring()
 
     async def by_hand(self, action: Action) -> None:

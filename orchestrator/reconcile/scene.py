@@ -109,7 +109,7 @@ class Scene:
     def _on_their_way(self, definition: Service, filled: Mapping[int, Slot]) -> dict[int, Slot]:
         """Replicas that are just being made: there is nothing of them in the world yet but that."""
         prefix = f"{self.stack.name}-{definition.name}-"
-        ends = (name.removeprefix(prefix) for name in self.turn.world.busy if name.startswith(prefix))
+        ends = (name.removeprefix(prefix) for name in self.turn.world.making if name.startswith(prefix))
         numbers = (int(end) for end in ends if end.isdigit())
         return {n: self._slot(definition, n, None) for n in numbers if n not in filled and n > 0}
 

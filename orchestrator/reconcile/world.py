@@ -59,7 +59,8 @@ class World:
 
     `failures`: by container name, deeds of bringing it up that failed since the last success. `done`: jobs that have
     ended well, as (stack, service, slot, digest); slot 0 stands for the `pre_start` hooks of a service.
-    `futile`: subject → why it is not put right any more (see `agent.loops`).
+    `making`: those of `busy` that are being started: they may be among no containers yet. `futile`: subject → why it
+    is not put right any more (see `agent.loops`).
     """
 
     nodes: tuple[Node, ...]
@@ -70,6 +71,7 @@ class World:
     failures: Mapping[str, Failure] = field(default_factory=dict)
     done: frozenset[tuple[str, str, int, str]] = frozenset()
     futile: Mapping[str, str] = field(default_factory=dict)
+    making: frozenset[str] = frozenset()
     volume_nodes: Mapping[str, str] = field(default_factory=dict)  # where each volume lies, as far as it is known
 
 

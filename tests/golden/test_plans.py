@@ -146,6 +146,7 @@ def world_from(told: Mapping[str, Any], wanted: list[Wanted]) -> World:
         {name: Failure(**failure) for name, failure in told.get("failures", {}).items()},
         done=frozenset(job_from(job, stacks) for job in told.get("done", ())),
         futile=told.get("futile", {}),
+        making=frozenset(told.get("making", ())),
     )
 
 

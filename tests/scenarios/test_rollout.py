@@ -114,6 +114,7 @@ def test_ten_replicas_change_under_five_hundred_requests_a_second_and_none_fails
     assert len([row for row in pyorch.ps().values() if row["State"] == "running"]) == 10
 
 
+@pytest.mark.timeout(60 + 10 * ROUNDS)
 def test_agents_and_launchers_die_during_roll_outs_and_the_roll_out_goes_on(pyorch: Pyorch) -> None:
     port, chance = free_port(), random.Random(7)
     (pyorch.directory / "server.py").write_text(SERVER)

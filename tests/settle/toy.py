@@ -86,7 +86,8 @@ class Toy:
             frozenset(self.volumes),
             frozenset(action.subject for _, action in self.deeds),
             dict(self.failures),
-            self.done,
+            done=self.done,
+            making=frozenset(action.subject for _, action in self.deeds if isinstance(action, Start)),
         )
 
     # --- time
