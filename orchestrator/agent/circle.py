@@ -418,7 +418,6 @@ class Circle:
             case "exit":
                 self._ended(message)
             case "exec-exit":
-                self.prober.answered(message)
                 waiting = self._exec_endings.pop(message["exec"], None)
                 if waiting is not None and not waiting.done():
                     waiting.set_result(message)

@@ -88,16 +88,18 @@ class LauncherClient:
 
     async def request_fds(self, do: str, **fields: Any) -> tuple[dict[str, Any], list[int]]:
         """The reply and the descriptors that came with it, which are the caller's to close."""
-        if self.closed.done():
-            raise Unreachable("cannot reach the launcher: the connection is closed")
-        number = next(self._numbers)
+        return await self.begin(do, **fields)
+
+    def begin(self, do: str, **fields: Any) -> asyncio.Future[tuple[dict[str, Any], list[int]]]:
+        """Send the request now; what `request_fds` would return or raise is the future's to bring."""
         answer: asyncio.Future[tuple[dict[str, Any], list[int]]] = self._loop.create_future()
+        if self.closed.done():
+            answer.set_exception(Unreachable("cannot reach the launcher: the connection is closed"))
+            return answer
+        number = next(self._numbers)
         self._waiting[number] = answer
         self._send(json.dumps({"id": number, "do": do, **fields}).encode())
-        try:
-            return await answer
-        finally:
-            self._waiting.pop(number, None)
+        return answer
 
     def close(self) -> None:
         self._end()
@@ -148,7 +150,7 @@ class LauncherClient:
                 # Behind the task that a reply just now woke: who starts an exec can note its number before its end.
                 self._loop.call_soon(self._heard, message)
             return
-        answer = self._waiting.get(message["re"])
+        answer = self._waiting.pop(message["re"], None)
         if answer is None or answer.done():
             _close(descriptors)  # whoever asked has gone
         elif "error" in message:
@@ -166,6 +168,7 @@ class LauncherClient:
         for answer in self._waiting.values():
             if not answer.done():
                 answer.set_exception(Unreachable("cannot reach the launcher: it ended before it answered"))
+        self._waiting.clear()
 
 
 def _numbers(data: bytes) -> tuple[int, ...]:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
+from functools import partial
 from typing import Any, Literal
 
 from orchestrator import health
@@ -12,10 +13,15 @@ from orchestrator.agent.asking import Readers, ask
 from orchestrator.agent.containers import Containers, Record
 from orchestrator.agent.events import Events
 from orchestrator.agent.launcher_client import LauncherClient
-from orchestrator.errors import OrchestratorError
+from orchestrator.errors import OrchestratorError, Unreachable
 from orchestrator.health.check import Check, Result, Verdict
 from orchestrator.health.command import Command
+from orchestrator.health.file import File
+from orchestrator.health.grpc import Grpc
+from orchestrator.health.http import Http
+from orchestrator.health.log import Log
 from orchestrator.health.probe import Probe, Role, together
+from orchestrator.health.tcp import Tcp
 
 Took = Callable[[Record, Literal["start", "stop"], float], None]
 OUTPUT_KEPT = 4096  # bytes, as Docker keeps
@@ -33,7 +39,6 @@ class Prober:
         self._launcher = launcher
         self._readers = Readers(containers.root)
         self._timers: dict[tuple[str, Role], asyncio.TimerHandle] = {}  # container id and probe → its next look
-        self._probing: dict[str, tuple[Record, Role]] = {}  # exec id → whose probe it is
         self._asking: set[asyncio.Task[None]] = set()
 
     def watch(self, record: Record) -> None:
@@ -75,49 +80,50 @@ class Prober:
         self._readers.forget(record.id)
 
     def _begin(self, record: Record, role: Role) -> None:
-        task = asyncio.get_running_loop().create_task(self._ask(record, role))
+        if record.phase != "running" or record.paused or role not in record.definition.roles:
+            return
+        probe = self._probe(record, role)
+        if isinstance(probe, Command):
+            self._begin_command(record, role, probe)
+            return
+        task = asyncio.get_running_loop().create_task(self._ask(record, role, probe))
         self._asking.add(task)
         task.add_done_callback(self._asking.discard)
 
-    async def _ask(self, record: Record, role: Role) -> None:
-        if record.phase != "running" or record.paused or role not in record.definition.roles:
-            return
-        check, probe, run = record.definition.check(role), self._probe(record, role), record.started
-        if not isinstance(probe, Command):
-            result = await ask(probe, record, self._readers, check.timeout)
-            if record.started == run:  # else the answer is of an earlier run
-                self._judge(record, role, result)
-            return
-        try:
-            reply = await self._launcher().request(
-                "exec",
-                container=record.id,
-                args=list(probe.args),
-                env={},
-                cwd=None,
-                user=None,
-                tty=False,
-                stdin=False,
-                capture=OUTPUT_KEPT,
-                timeout=check.timeout,
-            )
-        except OrchestratorError as error:
-            self._judge(record, role, Result(clock.now(), None, str(error)))
-        else:
-            self._probing[reply["exec"]] = record, role
+    async def _ask(self, record: Record, role: Role, probe: Http | Tcp | Grpc | File | Log) -> None:
+        run = record.started
+        result = await ask(probe, record, self._readers, record.definition.check(role).timeout)
+        if record.started == run:  # else the answer is of an earlier run
+            self._judge(record, role, result)
 
     def _probe(self, record: Record, role: Role) -> Probe:
         if role == "healthcheck" and record.definition.healthcheck is not None:
             return Command(tuple(command_of(record.definition.healthcheck)))
         return record.definition.probes[role].probe
 
-    def answered(self, message: Mapping[str, Any]) -> None:
-        """The launcher says that an exec is over; content with one that is not a probe."""
-        record, role = self._probing.pop(message["exec"], (None, None))
-        if record is None or role is None or role not in record.definition.roles:
+    def _begin_command(self, record: Record, role: Role, probe: Command) -> None:
+        try:
+            launcher = self._launcher()
+        except OrchestratorError:
+            return  # the next launcher is asked again, see `adopt`
+        timeout, args = record.definition.check(role).timeout, list(probe.args)
+        answer = launcher.begin("check", container=record.id, args=args, capture=OUTPUT_KEPT, timeout=timeout)
+        answer.add_done_callback(partial(self._answered, record, role, record.runs))
+
+    def _answered(
+        self, record: Record, role: Role, run: int, answer: asyncio.Future[tuple[dict[str, Any], list[int]]]
+    ) -> None:
+        if answer.cancelled() or record.runs != run or role not in record.definition.roles:
+            return  # it says nothing of the run that there is now
+        error = answer.exception()
+        if isinstance(error, Unreachable):
+            return  # it says nothing of the container; the next launcher is asked again, see `adopt`
+        if isinstance(error, OrchestratorError):
+            self._judge(record, role, Result(clock.now(), None, str(error)))
             return
-        output = message.get("output") or ""
-        if message.get("timeout"):
+        message, _ = answer.result()
+        output = message["output"]
+        if message["timeout"]:
             timeout = record.definition.check(role).timeout
             result = Result(clock.now(), None, output or f"no answer within {timeout:g} s")
         else:
@@ -156,7 +162,6 @@ class Prober:
 
     def adopt(self) -> None:
         """A new connection to the launcher: answers to earlier probes may be lost, so every check is due again."""
-        self._probing.clear()
         for record in self._containers:
             self.watch(record)
 

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import struct
 
-from orchestrator.kernel import syscalls
+from orchestrator.kernel.tape import ANY
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
+
+    from orchestrator.kernel.tape import Tape
 
 # In the order of their numbers.
 NAMES = (
@@ -37,16 +39,16 @@ def bounding() -> int:
         return int(next(line for line in status if line.startswith(b"CapBnd")).split()[1], 16)
 
 
-def drop_bounding(before: int, kept: int) -> None:
+def drop_bounding(tape: Tape, before: int, kept: int) -> None:
     """Take everything but `kept` out of the bounding set, which was `before`."""
     leaving = before & ~kept
     for number in range(leaving.bit_length()):
-        if leaving >> number & 1 and (result := syscalls.attempt("prctl", _PR_CAPBSET_DROP, number, 0, 0, 0)) < 0:
-            raise syscalls.refused(f"give up {NAMES[number]}", -result)
+        if leaving >> number & 1:
+            tape.call(f"give up {NAMES[number]}", "prctl", _PR_CAPBSET_DROP, number, 0, 0, 0)
 
 
-def settle(permitted: int) -> None:
+def settle(tape: Tape, permitted: int) -> None:
     """Permitted and effective become `permitted`; inheritable and ambient become empty."""
-    syscalls.attempt("prctl", _PR_CAP_AMBIENT, _PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0)
+    tape.call("clear the ambient set", "prctl", _PR_CAP_AMBIENT, _PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0, on={ANY: None})
     low, high = permitted & 0xFFFFFFFF, permitted >> 32
-    syscalls.call("set capabilities", "capset", _HEADER, struct.pack("=6I", low, low, 0, high, high, 0))
+    tape.call("set capabilities", "capset", _HEADER, struct.pack("=6I", low, low, 0, high, high, 0))

@@ -14,6 +14,10 @@ import struct
 
 from orchestrator.kernel import capabilities, syscalls
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from orchestrator.kernel.tape import Tape
+
 # Classic BPF: code, jump if true, jump if false, constant.
 _LOAD, _JUMP, _JEQ, _JGE, _JSET, _RETURN = 0x20, 0x05, 0x15, 0x35, 0x45, 0x06
 _NUMBER, _ARCHITECTURE, _FIRST_ARGUMENT = 0, 4, 16  # offsets in struct seccomp_data; the argument's low half
@@ -139,6 +143,7 @@ def program(granted: int, packet: bool = False) -> Filter:
     return found
 
 
-def load(filter: Filter) -> None:
-    """From here on this process and what it becomes obey the filter. Needs no_new_privs or CAP_SYS_ADMIN."""
-    syscalls.call("load the system call filter", "seccomp", 1, 0, filter)
+def load(tape: Tape, filter: Filter) -> None:
+    """From there on the process and what it becomes obey the filter. Needs no_new_privs or CAP_SYS_ADMIN."""
+    tape.call("load the system call filter", "seccomp", 1, 0, ctypes.addressof(filter))
+    tape.keep(filter)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from orchestrator.kernel import syscalls
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from orchestrator.kernel.tape import Tape
 
 _SETMASK = 2
 _MASK_SIZE = 8
@@ -20,8 +22,8 @@ def remember() -> None:
     _ignored = tuple(number for number in range(1, 65) if mask >> (number - 1) & 1)
 
 
-def restore() -> None:
+def restore(tape: Tape) -> None:
     """Nothing is ignored (that would outlive the exec) and nothing blocked."""
     for number in _ignored:
-        syscalls.call("restore a signal", "rt_sigaction", number, _DEFAULT, None, _MASK_SIZE)
-    syscalls.call("unblock the signals", "rt_sigprocmask", _SETMASK, _NONE, None, _MASK_SIZE)
+        tape.call("restore a signal", "rt_sigaction", number, _DEFAULT, 0, _MASK_SIZE)
+    tape.call("unblock the signals", "rt_sigprocmask", _SETMASK, _NONE, 0, _MASK_SIZE)

@@ -37,7 +37,7 @@ class Container:
 
     __slots__ = (
         "_born", "_created", "_failure", "_gone", "_loop", "_oom_kills", "_output", "_reply", "_started",
-        "bundle", "exit", "id", "owed", "status",
+        "bundle", "entrances", "exit", "id", "owed", "status",
     )  # fmt: skip
 
     def __init__(self, loop: Loop, name: str, bundle: str, gone: Callable[[Container], None]) -> None:
@@ -45,6 +45,7 @@ class Container:
         self.status = "creating"
         self.exit: dict[str, Any] | None = None  # what exit.json says, once it ended
         self.owed: list[Reply] = []  # deletes that wait for the end
+        self.entrances: dict[object, Any] = {}  # execs made ready, see `execs.entrance`
         self._loop, self._gone = loop, gone
         self._output: Output
         self._born: Born
@@ -108,9 +109,13 @@ class Container:
         # Before the gate opens: a launcher killed in between must not take a running program for one that waits.
         self._write_state("running")
         self._reply, self.status = reply, "starting"
-        with contextlib.suppress(BrokenPipeError):  # it died at the gate: its report, or its end, says so
-            assert self._born.gate is not None
-            os.write(self._born.gate, b"1")
+        try:
+            self._born.release()
+        except BrokenPipeError:  # it died at the gate: its report, or its end, says so
+            pass
+        except OSError as error:
+            self._failure = (error.strerror or str(error)).encode()
+            self.signal(signal.SIGKILL)
         self._close("gate")
 
     def _hear_report(self) -> None:
@@ -129,6 +134,7 @@ class Container:
                 break
         self._loop.forget(self._born.report)
         self._close("report")
+        self._failure = self._failure or self._born.settle().encode()
         if self.status == "starting" and not self._failure:
             self.status = "running"
             self._answer(pid=self.pid, started=self._started)

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
     from orchestrator.launcher.runtimes import Born, Runtime
 
+    Spec = Callable[[str], dict[str, Any]]  # a container's id → its config.json
+
 MOST_CAPTURED = 32 << 10  # bytes; an event must fit into a packet, however its text is escaped
 
 
@@ -43,9 +45,9 @@ class Exec:
         self._timer: Timer | None = None
         self._timed_out = False
 
-    def begin(self, runtime: Runtime, spec: dict[str, Any], request: Mapping[str, Any], reply: Reply) -> None:
+    def begin(self, runtime: Runtime, spec: Spec, request: Mapping[str, Any], reply: Reply) -> None:
         """The reply is given when the program runs. Raises OSError, Refused: then nothing is left behind."""
-        process = _process(spec, request)
+        prepared = entrance(runtime, spec, self._container, request)
         timeout = float(request["timeout"]) if request.get("timeout") is not None else None
         tty = bool(request.get("tty"))
         inside: list[int] = []
@@ -57,9 +59,7 @@ class Exec:
             else:
                 self._open_pipes(bool(request.get("stdin")), inside)
             container = self._container
-            self._born = runtime.enter(
-                container.pid, container.pidfd, spec, process, inside[0], inside[1], inside[2], tty, container.cgroup
-            )
+            self._born = runtime.enter(container.pidfd, prepared, inside[0], inside[1], inside[2], container.cgroup)
         except Exception:
             self._close_ours()
             raise
@@ -118,6 +118,7 @@ class Exec:
         self._loop.forget(self._born.report)
         os.close(self._born.report)
         self._born.report = None
+        self._failure = self._failure or self._born.settle().encode()
         if not self._reply:
             return
         if self._failure:
@@ -187,22 +188,42 @@ class Exec:
         self._terminal = None
 
 
-def _process(spec: Mapping[str, Any], request: Mapping[str, Any]) -> dict[str, Any]:
-    """The OCI process object: the container's own, with the request's words over it."""
+MOST_ENTRANCES = 4  # kept for one container
+
+
+def entrance(runtime: Runtime, spec: Spec, container: Container, request: Mapping[str, Any]) -> Any:
+    """What the runtime has made ready for this request; kept, since a health check is the same every time."""
     arguments = request.get("args")
     if not isinstance(arguments, list) or not arguments or not all(isinstance(each, str) for each in arguments):
         raise Refused("cannot exec: 'args' must be a list of texts, the command first")
-    own = spec.get("process") or {}
     added = request.get("env") or {}
     if not isinstance(added, dict):
         raise Refused("cannot exec: 'env' must be an object of names and values")
-    environment = dict(entry.partition("=")[::2] for entry in own.get("env", ()))
-    environment.update({str(name): str(value) for name, value in added.items()})
+    variables = tuple((str(name), str(value)) for name, value in added.items())
+    key = (*arguments, variables, request.get("cwd"), request.get("user"), bool(request.get("tty")))
+    if found := container.entrances.get(key):
+        return found
+    whole = spec(container.id)
+    process = _process(whole, arguments, variables, request)
+    made = runtime.prepare(container.pid, whole, process, bool(request.get("tty")), container.cgroup)
+    if made.lasting:
+        if len(container.entrances) >= MOST_ENTRANCES:
+            container.entrances.clear()
+        container.entrances[key] = made
+    return made
+
+
+def _process(
+    spec: Mapping[str, Any], arguments: list[str], added: tuple[tuple[str, str], ...], request: Mapping[str, Any]
+) -> dict[str, Any]:
+    """The OCI process object: the container's own, with the request's words over it."""
+    own = spec.get("process") or {}
+    environment = {**dict(entry.partition("=")[::2] for entry in own.get("env", ())), **dict(added)}
     user = request.get("user")
     return {
         "args": arguments,
         "env": [f"{name}={value}" for name, value in environment.items()],
         "cwd": request.get("cwd") or own.get("cwd") or "/",
-        # A name is looked up by the process itself, in the container's own /etc/passwd.
+        # A name is looked up in the container's own /etc/passwd.
         "user": {"uid": 0, "gid": 0, "username": str(user)} if user else own.get("user") or {"uid": 0, "gid": 0},
     }

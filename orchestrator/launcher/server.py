@@ -13,6 +13,7 @@ from collections import deque
 from functools import partial
 
 from orchestrator import __version__
+from orchestrator.launcher.checks import Check
 from orchestrator.launcher.clients import Client, Refused, Reply
 from orchestrator.launcher.container import COME_AGAIN, PATIENCE, Container
 from orchestrator.launcher.deaths import stranger_status
@@ -38,7 +39,7 @@ class Server:
         self._clients: set[Client] = set()
         self._containers: dict[str, Container] = {}
         self._execs: dict[int, Exec] = {}
-        self._children: dict[int, Container | Exec] = {}
+        self._children: dict[int, Container | Exec | Check] = {}
         self._births: deque[tuple[str, Reply]] = deque()
         self._exec_number = 0
         self._spare = os.open("/dev/null", os.O_RDONLY | os.O_CLOEXEC)
@@ -145,8 +146,16 @@ class Server:
             raise Refused(f"cannot exec in {container.id}: it is {container.status}, not running")
         self._exec_number += 1
         new = Exec(self.loop, self._exec_number, container, self._exec_over)
-        new.begin(self._runtime, self._spec(container.id), request, reply)
+        new.begin(self._runtime, self._spec, request, reply)
         self._execs[new.id] = self._children[new.pid] = new
+
+    def do_check(self, request: dict[str, Any], reply: Reply) -> None:
+        container = self._container(request, "check")
+        if container.status != "running":
+            raise Refused(f"cannot check {container.id}: it is {container.status}, not running")
+        new = Check(self.loop, container)
+        new.begin(self._runtime, self._spec, request, reply, self._spare)
+        self._children[new.pid] = new
 
     def do_resize(self, request: dict[str, Any], reply: Reply) -> None:
         self._exec(request, "resize").resize(int(request["rows"]), int(request["cols"]))

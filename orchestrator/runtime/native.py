@@ -1,11 +1,11 @@
 """The native runtime: an OCI runtime spec becomes a process, with nothing between but the kernel.
 
-Called by the launcher, a small single-threaded interpreter whose every page is paid for at each birth: standard
-library and `kernel` only. The parent's half is here and short (`create`, `enter`, `adopt`); what the child does until
-exec is one straight road, `rootfs.py` and then `sandbox.py`.
+Called by the launcher, a small single-threaded interpreter: standard library and `kernel` only. What a child does until
+its exec is one straight road, written on a tape in `rootfs.py` and then `sandbox.py`. It is walked in the launcher's
+own memory (`kernel.walker`), or, where that cannot be, by a forked interpreter: see `_shares_memory`.
 
-Errors are OSError; `error.strerror` is the whole sentence ("cannot …: why"). What goes wrong in the child comes as
-such a sentence through `Born.report`.
+Errors are OSError; `error.strerror` is the whole sentence ("cannot …: why"). What goes wrong in the child is such a
+sentence in `Born.settle`.
 """
 
 from __future__ import annotations
@@ -13,73 +13,54 @@ from __future__ import annotations
 import errno
 import gc
 import os
-import select
 import signal
 
-from orchestrator.kernel import capabilities, cgroups, descriptors, namespaces, pidfd, seccomp, signals, syscalls
-from orchestrator.runtime import init, rootfs, sandbox
+from orchestrator.kernel import (
+    capabilities,
+    cgroups,
+    descriptors,
+    namespaces,
+    pidfd,
+    seccomp,
+    signals,
+    syscalls,
+    walker,
+)
+from orchestrator.kernel.tape import ANY, Mark, Register, Strip, Tape, joined, text
+from orchestrator.runtime import accounts, registers, rootfs, sandbox
+from orchestrator.runtime.births import GO, Born, End, bear
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
-    from typing import Any, NoReturn
+    from typing import Any
 
 Spec = dict[str, "Any"]
 
 # The child makes its network namespace itself: that takes half a millisecond, and at times waits for the end of others.
 _OWN = namespaces.NEWPID | namespaces.NEWNS | namespaces.NEWUTS | namespaces.NEWIPC
+_JOINED = namespaces.NEWNS | namespaces.NEWUTS | namespaces.NEWIPC | namespaces.NEWNET | namespaces.NEWCGROUP
 _PR_SET_PDEATHSIG = 1
 _PR_SET_DUMPABLE = 4
-_GO = b"1"
 
 _host_bounding = 0
-_own_pid_namespace = -1
 _time_namespace = 0
+_memory_may_be_shared = False
 
 
-class Born:
-    """A process that was just born (or adopted). Who gets it closes `pidfd`, `gate` and `report` (None: not there).
-
-    gate:   write b"1" to let the waiting child go on to its program; closing it unwritten ends the child.
-    report: non-blocking read end. From `create`: first b"1" when the sandbox stands and the child waits at the gate, or
-            an error sentence and EOF. After the gate: EOF = the program runs; otherwise an error sentence, then EOF
-            (the child exits by itself with 127 or 126; the reader reaps it). From `enter`: only the second half.
-    cgroup: kernel.cgroups.Group: kill(), remove(), oom_kills(), populated(), pids().
-    """
-
-    __slots__ = ("_started", "cgroup", "gate", "pid", "pidfd", "report")
-
-    def __init__(self, pid: int, held: int, gate: int | None, report: int | None, cgroup: cgroups.Group) -> None:
-        self._started: int | None = None
-        self.pid = pid
-        self.pidfd = held
-        self.gate = gate
-        self.report = report
-        self.cgroup = cgroup
-
-    @property
-    def start_time(self) -> int:
-        """Field 22 of /proc/PID/stat, clock ticks since boot. Ask before the process is reaped (0: too late)."""
-        if self._started is None:
-            self._started = pidfd.start_time(self.pid) or 0
-        return self._started
-
-
-def warm() -> None:
+def warm(share_memory: bool = True) -> None:
     """Once in the launcher's life, before the first birth, when its modules are loaded and its signals are set.
 
     Makes the process non-dumpable (so that containers can never look into it or a child of it: CVE-2019-5736), opens
-    what every birth needs, freezes the garbage collector (a collection in a child would copy the whole heap) and turns
-    it off.
+    what every birth needs, freezes the garbage collector (a collection in a forked child would copy the whole heap) and
+    turns it off. share_memory: False: children are forked even where they need not be.
     """
-    global _host_bounding, _own_pid_namespace, _time_namespace
+    global _host_bounding, _time_namespace, _memory_may_be_shared
     syscalls.call("hide from other processes", "prctl", _PR_SET_DUMPABLE, 0, 0, 0, 0)
     _host_bounding = capabilities.bounding()
-    if _own_pid_namespace < 0:
-        _own_pid_namespace = os.open("/proc/self/ns/pid", os.O_RDONLY | os.O_CLOEXEC)
     _time_namespace = namespaces.NEWTIME if namespaces.available("time") else 0
     cgroups.hierarchy()
     signals.remember()
+    _memory_may_be_shared = share_memory and walker.ready()
     gc.collect()
     gc.freeze()
     gc.disable()
@@ -115,6 +96,12 @@ def _prepared(granted: tuple[str, ...], active: tuple[str, ...], filtered: str, 
     return sandbox.Powers(_host_bounding, bounding, capabilities.mask(active) & bounding, nnp, filter)
 
 
+def _shares_memory(*powers: sandbox.Powers) -> bool:
+    """Whether a child may walk its tape in our memory: not beside processes that could look into it (ptrace)."""
+    tracer = capabilities.mask(("SYS_PTRACE",))
+    return _memory_may_be_shared and not any(might.bounding & tracer for might in powers)
+
+
 def create(bundle: str, spec: Spec, stdout: int, stderr: int) -> Born:
     """One clone3; returns at once while the child builds its sandbox from `spec` (the bundle's config.json).
 
@@ -122,32 +109,22 @@ def create(bundle: str, spec: Spec, stdout: int, stderr: int) -> Born:
     `report`, or after the end of pid 1, the caller does cgroup.kill() and cgroup.remove() until that is True.
     """
     own = group(bundle, spec)
-    might = powers(spec, spec["process"])
+    process, might = spec["process"], powers(spec, spec["process"])
+    reaped = spec["annotations"].get("org.pyorch.init") == "true"
+    end = End(process, might, reaped)
     cgroups.prepare(own.path.rpartition("/")[0])
     resources = spec["linux"].get("resources") or {}
     # On v2 the child is born into its group. On v1 it makes its groups itself, on its own processor.
     place = _make_v2(own, resources) if own.version == 2 else None
+    root = rootfs.build(bundle, spec, own.directories)
 
-    def road(report: int, gate: int, placed: bool) -> None:
-        _die_with_launcher(gate)
-        os.setsid()
-        namespaces.unshare(namespaces.NEWNET)
-        if own.version == 1:
-            own.make(resources)
-        if not placed:
-            own.enter()
-        namespaces.unshare(namespaces.NEWCGROUP)  # only now is the container's own group the root of what it sees
-        rootfs.build(bundle, spec, own.directories)
-        sandbox.ready(None, stdout, stderr, tty=False)
-        environment, _ = sandbox.confine(spec["process"], might)
-        os.write(report, _GO)
-        _outlive_launcher()
-        if os.read(gate, 1) != _GO:
-            os._exit(0)  # the launcher changed its mind, or died
-        _become(spec["process"]["args"], environment, report, spec["annotations"].get("org.pyorch.init") == "true")
+    def beginning(report: int, gate: int) -> Strip:
+        opening = _opening(spec, own, resources, (stdout, stderr, report, gate))
+        return joined([walker.BEGINNING, opening, *root, _waiting()])
 
+    shared = _shares_memory(might) and not reaped  # `init: true` goes on as an interpreter of its own
     try:
-        return _bear(_OWN | _time_namespace, own, place, (stdout, stderr), road, gated=True)
+        return bear(_OWN | _time_namespace, own, place, (-1, stdout, stderr), -1, shared, beginning, end)
     except OSError:
         own.remove()
         raise
@@ -156,25 +133,76 @@ def create(bundle: str, spec: Spec, stdout: int, stderr: int) -> Born:
             os.close(place)
 
 
-def _die_with_launcher(gate: int) -> None:
+def _opening(spec: Spec, own: cgroups.Group, resources: dict[str, Any], needed: tuple[int, ...]) -> Strip:
+    tape = Tape()
+    descriptors.steps_to_keep_only(tape, *needed)
+    _die_with_launcher(tape)
+    _share_in_ooms(tape, spec["process"].get("oomScoreAdj"))
+    tape.call("lead a session of its own", "setsid")
+    tape.call("make new namespaces", "unshare", namespaces.NEWNET)
+    if own.version == 1:
+        own.steps(tape, resources)
+    # Only now is the container's own group the root of what it sees.
+    tape.call("make new namespaces", "unshare", namespaces.NEWCGROUP)
+    return tape.cut()
+
+
+def _die_with_launcher(tape: Tape) -> None:
     """A half-made container must not go on making things (its groups) that no successor of the launcher knows of."""
-    syscalls.call("end with the launcher", "prctl", _PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
-    waiting = select.poll()
-    waiting.register(gate, 0)
-    if waiting.poll(0):  # its other end is closed already: the launcher died before we could ask for the signal
-        os._exit(0)
+    closed, open_ = Mark(), Mark()
+    tape.call("end with the launcher", "prctl", _PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+    at_once = bytes(16)  # struct timespec
+    tape.call("look at the gate", "ppoll", Register(registers.POLL_ADDRESS), 1, at_once, 0, 0, then=closed)
+    tape.skip_to(open_)
+    tape.mark(closed)  # its other end is gone: the launcher died before we could ask for the signal
+    tape.call("end", "exit", 0)
+    tape.mark(open_)
 
 
-def _outlive_launcher() -> None:
-    """From the gate on, where the end of the pipe tells of the launcher's."""
-    syscalls.call("outlive the launcher", "prctl", _PR_SET_PDEATHSIG, 0, 0, 0, 0)
+def _share_in_ooms(tape: Tape, score: int | None) -> None:
+    """The launcher is spared from the kernel's OOM killer, a container is not (proc(5), oom_score_adj)."""
+    what, without = f"set oom_score_adj to {score or 0}", Mark()
+    flags, written = os.O_WRONLY | os.O_CLOEXEC, text(str(score or 0))
+    file = Register(registers.FILE)
+    path = b"/proc/self/oom_score_adj"
+    tape.call(what, "openat", syscalls.AT_FDCWD, path, flags, into=registers.FILE, on={ANY: without})
+    tape.call(what, "write", file, written, len(written), on={} if score is not None else {ANY: None})
+    tape.call(what, "close", file)
+    tape.mark(without)
 
 
-def enter(
-    pid: int, held: int, spec: Spec, process: dict[str, Any], stdin: int, stdout: int, stderr: int, tty: bool,
-    cgroup: cgroups.Group,
-) -> Born:  # fmt: skip
-    """One more process in the container of `pid` (its pid 1, held by the pidfd `held`), confined as the container is.
+def _waiting() -> Strip:
+    """The sandbox stands: say so, and wait at the gate for the network."""
+    if _waiting_strip:
+        return _waiting_strip[0]
+    tape, opened = Tape(), Mark()
+    sandbox.ready(tape, stdin=False, tty=False)
+    tape.call("say that the sandbox stands", "write", Register(registers.REPORT), GO, 1)
+    # From here on the end of the pipe tells of the launcher's.
+    tape.call("outlive the launcher", "prctl", _PR_SET_PDEATHSIG, 0, 0, 0, 0)
+    scratch = Register(registers.SCRATCH_ADDRESS)
+    tape.call("wait at the gate", "read", Register(registers.GATE), scratch, 1, then=opened)
+    tape.call("end", "exit", 0)  # the launcher changed its mind, or died
+    tape.mark(opened)
+    tape.jump(Register(registers.NEXT))
+    _waiting_strip.append(tape.cut())
+    return _waiting_strip[0]
+
+
+_waiting_strip: list[Strip] = []
+
+
+class Entrance:
+    """An exec made ready: `enter` may be called with it any number of times where `lasting`, else at once and once."""
+
+    __slots__ = ("end", "lasting", "shared", "strip")
+
+    def __init__(self, end: End, shared: bool, strip: Strip, lasting: bool) -> None:
+        self.end, self.shared, self.strip, self.lasting = end, shared, strip, lasting
+
+
+def prepare(pid: int, spec: Spec, process: dict[str, Any], tty: bool, cgroup: cgroups.Group) -> Entrance:
+    """One more process in the container of `pid` (its pid 1), confined as the container is: all but its descriptors.
 
     `process` is an OCI process object (args, env, cwd, user); capabilities, rlimits, seccomp and no_new_privs come
     from `spec` where `process` does not name them. `tty`: stdin is the slave side of a pty and becomes the
@@ -182,23 +210,39 @@ def enter(
     """
     might = powers(spec, process)
     whole = {"rlimits": spec["process"].get("rlimits", ()), **process}
+    shared, end = _shares_memory(might, powers(spec, spec["process"])), End(whole, might)
+    tape = Tape()
+    _share_in_ooms(tape, spec["process"].get("oomScoreAdj"))
+    tape.call("lead a session of its own", "setsid")
+    if cgroup.version == 1:
+        cgroup.enter(tape)
+    # Who shares our memory cannot join a time namespace; it has got one of its own.
+    sandbox.join(tape, _JOINED if shared else _JOINED | _time_namespace)
+    sandbox.ready(tape, stdin=True, tty=tty)
+    if shared:
+        strips = [walker.BEGINNING, tape.cut(), end.strip(pid)]
+    else:
+        tape.jump(0)
+        strips = [tape.cut()]
+    return Entrance(end, shared, joined(strips), not accounts.needed(whole.get("user") or {}))
+
+
+def enter(
+    held: int, entrance: Entrance, stdin: int, stdout: int, stderr: int, cgroup: cgroups.Group, reported: bool = True
+) -> Born:
+    """The process that `prepare` made ready, in the container whose pid 1 is held by the pidfd `held`.
+
+    reported: False: there is no `report`; what went wrong is to be asked for when it has ended.
+    """
     place = os.open(cgroup.directories["unified"], os.O_RDONLY | os.O_CLOEXEC) if cgroup.version == 2 else None
 
-    def road(report: int, gate: int, placed: bool) -> None:
-        os.setsid()
-        if not placed:
-            cgroup.enter()
-        sandbox.join(held, _time_namespace, f"container process {pid}")
-        sandbox.ready(stdin, stdout, stderr, tty)
-        environment, _ = sandbox.confine(whole, might)
-        _become(whole["args"], environment, report, reaped=False)
+    def beginning(_: int, __: int) -> Strip:
+        return entrance.strip
 
-    # Only children are born into the namespace set here; the launcher itself never leaves its own.
-    namespaces.join(held, namespaces.NEWPID, f"container process {pid}")
+    flags, given = _time_namespace if entrance.shared else 0, (stdin, stdout, stderr)
     try:
-        return _bear(0, cgroup, place, (stdin, stdout, stderr, held), road, gated=False)
+        return bear(flags, cgroup, place, given, held, entrance.shared, beginning, entrance.end, False, reported)
     finally:
-        namespaces.join(_own_pid_namespace, namespaces.NEWPID, "the launcher")
         if place is not None:
             os.close(place)
 
@@ -211,7 +255,7 @@ def adopt(bundle: str, spec: Spec, state: dict[str, Any]) -> Born:
     """
     held = pidfd.hold(state["pid"], state["start_time"])
     found = Born(state["pid"], held, None, None, group(bundle, spec))
-    found._started = state["start_time"]
+    found.started = state["start_time"]
     return found
 
 
@@ -222,66 +266,3 @@ def _make_v2(own: cgroups.Group, resources: dict[str, Any]) -> int:
         own.remove()
         raise
     return os.open(own.directories["unified"], os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-
-
-def _bear(
-    flags: int,
-    cgroup: cgroups.Group,
-    place: int | None,
-    needed: tuple[int, ...],
-    road: Callable[[int, int, bool], None],
-    gated: bool,
-) -> Born:
-    """Fork; the child keeps the descriptors `needed` and takes `road`."""
-    report_in, report_out = os.pipe()
-    gate_in, gate_out = os.pipe() if gated else (-1, -1)
-    try:
-        pid, held, placed = namespaces.born(flags, place)
-        if pid == 0:
-            _live(road, needed, report_out, gate_in, placed)
-    except OSError:
-        for descriptor in (report_in, gate_out):
-            if descriptor >= 0:
-                os.close(descriptor)
-        raise
-    finally:
-        os.close(report_out)
-        if gated:
-            os.close(gate_in)
-    os.set_blocking(report_in, False)
-    return Born(pid, held, gate_out if gated else None, report_in, cgroup)
-
-
-def _live(
-    road: Callable[[int, int, bool], None], needed: tuple[int, ...], report: int, gate: int, placed: bool
-) -> NoReturn:
-    """The child's whole life in this interpreter. It never returns into the launcher's code."""
-    code = 126
-    try:
-        descriptors.keep_only(*needed, report, *((gate,) if gate >= 0 else ()))
-        road(report, gate, placed)
-    except OSError as error:
-        code = 127 if error.errno == errno.ENOENT else 126
-        os.write(report, (error.strerror or str(error)).encode())
-    except BaseException as error:  # a bug of ours: it must not run on as a second launcher
-        os.write(report, f"cannot make the container: {type(error).__name__}: {error}".encode())
-    finally:
-        os._exit(code)
-
-
-def _become(arguments: list[str], environment: dict[str, str], report: int, reaped: bool) -> None:
-    if reaped:
-        os._exit(init.reap(lambda: _start(arguments, environment, report)))
-    sandbox.run(arguments, environment)
-
-
-def _start(arguments: list[str], environment: dict[str, str], report: int) -> NoReturn:
-    """The program of an own pid 1: it fails on the same report."""
-    code = 126
-    try:
-        sandbox.run(arguments, environment)
-    except OSError as error:
-        code = 127 if error.errno == errno.ENOENT else 126
-        os.write(report, (error.strerror or str(error)).encode())
-    finally:
-        os._exit(code)

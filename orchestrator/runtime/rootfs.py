@@ -1,6 +1,7 @@
-"""The root of a container, top to bottom: overlay, mounts, devices, what is masked, and the step into it.
+"""The root of a container, top to bottom: overlay, mounts, devices, what is masked, and the step into it. On a tape.
 
-The child's own work, in its own mount namespace; errors end it. Nothing follows a path of the image out of the root.
+The child's own work, in its own mount namespace; a step that fails ends it. Nothing follows a path of the image out of
+the root.
 """
 
 from __future__ import annotations
@@ -8,13 +9,29 @@ from __future__ import annotations
 import errno
 import os
 import stat
-from contextlib import suppress
 
-from orchestrator.kernel import mounts, syscalls
+from orchestrator.kernel import mounting, mounts, syscalls
+from orchestrator.kernel.tape import Mark, Register, Strip, Tape, text
+from orchestrator.runtime.registers import (
+    DEV,
+    FILE,
+    HOLDER,
+    MADE,
+    PROC,
+    PROC_STAT,
+    PROC_STAT_ADDRESS,
+    ROOT,
+    SYS_STAT,
+    SYS_STAT_ADDRESS,
+    TARGET,
+)
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Any
+
+    from orchestrator.kernel.tape import What
 
 _DEVICES = (("null", 1, 3), ("zero", 1, 5), ("full", 1, 7), ("random", 1, 8), ("urandom", 1, 9), ("tty", 5, 0))
 _LINKS = (
@@ -26,159 +43,207 @@ _LINKS = (
 )
 # Filesystems of the kernel: a symlink in the image may not move them (runc's CVE-2019-19921).
 _KERNEL_FILESYSTEMS = {"proc", "sysfs", "mqueue", "devpts", "cgroup"}
+# Of procfs and sysfs: where is kept on which device they lie, so that nothing is laid over anything of theirs.
+_WATCHED = {"proc": (PROC_STAT, PROC_STAT_ADDRESS), "sysfs": (SYS_STAT, SYS_STAT_ADDRESS)}
+_DENTRY_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY
 
 
-def build(bundle: str, spec: dict[str, Any], cgroup: dict[str, str]) -> None:
+def build(bundle: str, spec: dict[str, Any], cgroup: dict[str, str]) -> list[Strip]:
     """From the host's world into the container's root. `cgroup`: controller → directory, the container sees its own."""
-    os.umask(0)
-    mounts.private()
-    root = _root(bundle, spec)
-    kernels: set[int] = set()
+    strips = [_root(bundle, spec)]
+    watched: tuple[str, ...] = ()
     for mount in spec.get("mounts", ()):
-        _mount(root, mount, cgroup, kernels)
-    _devices(root)
+        kind, source, destination = mount.get("type", "bind"), mount.get("source", ""), mount["destination"]
+        options = tuple(mount.get("options", ()))
+        if kind == "cgroup":
+            strips.append(_show_cgroup(destination, options, cgroup))
+        elif source.startswith(bundle):  # nobody else's
+            strips.append(_mount(kind, source, destination, options, watched))
+        else:
+            key = ("mount", kind, source, destination, options, watched)
+            strips.append(_kept(key, _mount, *key[1:]))
+        if kind in _WATCHED and kind not in watched:
+            watched = (*watched, kind)
     linux = spec.get("linux", {})
-    proc = mounts.open_in(root, "/proc", os.O_RDONLY | os.O_DIRECTORY, links=False)
-    _kernel_settings(proc, linux.get("sysctl", {}))
-    for path in linux.get("maskedPaths", ()):
-        _mask(root, path)
-    for path in linux.get("readonlyPaths", ()):
-        _make_read_only(root, path)
-    os.close(proc)
-    if spec["root"].get("readonly"):
-        mounts.change(root, mounts.RDONLY)
-    mounts.pivot(root)
-    os.close(root)
-    hostname = spec.get("hostname", "").encode()
-    if hostname:
-        syscalls.call("set the host name", "sethostname", hostname, len(hostname))
+    settings = tuple(linux.get("sysctl", {}).items())
+    closed = tuple(linux.get("maskedPaths", ())), tuple(linux.get("readonlyPaths", ()))
+    strips.append(_kept(("rest", settings, closed), _devices_and_kernel, settings, *closed))
+    strips.append(_into(spec.get("hostname", ""), bool(spec["root"].get("readonly"))))
+    return strips
 
 
-def _root(bundle: str, spec: dict[str, Any]) -> int:
+_strips: dict[object, Strip] = {}
+_MOST_KEPT = 256
+
+
+def _kept(key: object, write: Callable[..., Strip], *arguments: Any) -> Strip:
+    """What many containers have in common is written once."""
+    if key not in _strips:
+        if len(_strips) >= _MOST_KEPT:
+            _strips.clear()
+        _strips[key] = write(*arguments)
+    return _strips[key]
+
+
+def _root(bundle: str, spec: dict[str, Any]) -> Strip:
     """The overlay of the image's layers below the container's own, mounted on the bundle's root.path."""
-    annotations = spec["annotations"]
+    tape, annotations = Tape(), spec["annotations"]
     target = os.path.join(bundle, spec["root"]["path"])
     upper, work = annotations["org.pyorch.upper"], annotations["org.pyorch.work"]
+    what = f"mount an overlay on {target}"
+    tape.call("start", "umask", 0)
+    mounting.private(tape)
     for directory, mode in ((target, 0o700), (upper, 0o755), (work, 0o700)):  # the mode of `upper` is that of "/"
-        with suppress(FileExistsError):
-            os.mkdir(directory, mode)
-    mounts.overlay(target, annotations["org.pyorch.layers"].split(":"), upper, work)
-    return os.open(target, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+        made = f"make the directory {directory}"
+        tape.call(made, "mkdirat", syscalls.AT_FDCWD, text(directory), mode, on={errno.EEXIST: None})
+    mounting.overlay(tape, what, target, annotations["org.pyorch.layers"].split(":"), upper, work)
+    flags = os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC
+    tape.call(what, "openat", syscalls.AT_FDCWD, text(target), flags, into=ROOT)
+    return tape.cut()
 
 
-def _mount(root: int, mount: dict[str, Any], cgroup: dict[str, str], kernels: set[int]) -> None:
-    """`kernels`: the devices (st_dev) of the procfs and sysfs mounted so far, which nothing may be laid over."""
-    kind, source, destination = mount.get("type", "bind"), mount.get("source", ""), mount["destination"]
+def _mount(kind: str, source: str, destination: str, options: tuple[str, ...], watched: tuple[str, ...]) -> Strip:
+    """`watched`: the kinds of those kernel filesystems mounted so far that nothing may be laid over."""
+    tape, what = Tape(), f"mount {source or kind!r} on {destination!r}"
     try:
-        attributes, rest = mounts.sort(mount.get("options", ()))
-        if kind == "cgroup":
-            _show_cgroup(root, destination, attributes, cgroup)
-            return
-        if kind == "bind":
-            made = _bound(source, attributes, recursive="rbind" in mount.get("options", ()))
-        else:
-            made = mounts.make(kind, rest, source or kind, attributes)
-        found = os.fstat(made)
-        strict = kind in _KERNEL_FILESYSTEMS or destination == "/dev"
-        target = mounts.target_in(root, destination, stat.S_ISDIR(found.st_mode), links=not strict)
-        taken = os.fstat(target).st_dev in kernels  # by whatever link it was reached (CVE-2019-19921)
-        if not taken:
-            mounts.attach(made, target)
+        attributes, rest = mounts.sort(options)
     except OSError as error:
-        gone = error.errno == errno.ENOENT and source.startswith("/")
-        why = "there is no such file or directory on the host" if gone else os.strerror(error.errno or 0)
-        raise OSError(error.errno, f"cannot mount {source or kind!r} on {destination!r}: {why}") from error
-    if taken:
-        raise OSError(errno.EPERM, f"cannot mount {source or kind!r} on {destination!r}: that place is the kernel's")
-    if kind in ("proc", "sysfs"):
-        kernels.add(found.st_dev)
-
-
-def _bound(source: str, attributes: int, recursive: bool) -> int:
-    made = mounts.clone(source, recursive)
-    if attributes:
-        mounts.change(made, attributes, recursive)
-    return made
-
-
-def _show_cgroup(root: int, destination: str, attributes: int, cgroup: dict[str, str]) -> None:
-    """The container's own group, read-only, where programs that size themselves look for it."""
-    if "unified" in cgroup:
-        _show(root, cgroup["unified"], destination, attributes)
-        return
-    made = mounts.make("tmpfs", ("mode=755", "size=4k"), "cgroup", attributes & ~mounts.RDONLY)
-    for controller in cgroup:
-        os.mkdir(controller, 0o755, dir_fd=made)
-    place = mounts.target_in(root, destination, True, links=False)
-    holder = os.dup(made)
-    mounts.attach(made, place)
-    for controller, directory in cgroup.items():
-        _show(root, directory, f"{destination}/{controller}", attributes)
-    mounts.change(holder, mounts.RDONLY)
-    os.close(holder)
-
-
-def _show(root: int, directory: str, destination: str, attributes: int) -> None:
-    made = mounts.clone(directory)
-    mounts.change(made, attributes)
-    mounts.attach(made, mounts.target_in(root, destination, True, links=False))
-
-
-def _devices(root: int) -> None:
-    """The six devices every program may count on, and the usual links."""
-    dev = mounts.open_in(root, "/dev", os.O_RDONLY | os.O_DIRECTORY, links=False)
-    for name, major, minor in _DEVICES:
-        try:
-            os.mknod(name, stat.S_IFCHR | 0o666, os.makedev(major, minor), dir_fd=dev)
-        except PermissionError:  # pyorch itself runs where no device may be made: show the host's
-            mounts.attach(mounts.clone(f"/dev/{name}"), mounts.target_in(dev, name, False, links=False))
-    for name, target in _LINKS:
-        os.symlink(target, name, dir_fd=dev)
-    os.close(dev)
-
-
-def _kernel_settings(proc: int, settings: dict[str, str]) -> None:
-    """Sysctls of the new namespaces, through the procfs we mounted ourselves. IPv6 is off: see network.attach."""
-    for path in ("sys/net/ipv6/conf/all/disable_ipv6", "sys/net/ipv6/conf/default/disable_ipv6"):
-        try:
-            _write(proc, path, "1")
-        except FileNotFoundError:
-            break  # a kernel without IPv6
-    for name, value in settings.items():
-        try:
-            _write(proc, "sys/" + name.replace(".", "/"), value)
-        except OSError as error:
-            raise OSError(error.errno, f"cannot set sysctl {name}={value}: {os.strerror(error.errno or 0)}") from error
-
-
-def _write(directory: int, path: str, value: str) -> None:
-    file = mounts.open_beneath(directory, path, os.O_WRONLY)
-    try:
-        os.write(file, value.encode())
-    finally:
-        os.close(file)
-
-
-def _mask(root: int, path: str) -> None:
-    """Nothing is to be seen there: a file reads like /dev/null (the host's own, checked), a directory is empty."""
-    try:
-        target = mounts.open_in(root, path, links=False)
-    except (FileNotFoundError, NotADirectoryError):
-        return
-    if stat.S_ISDIR(os.fstat(target).st_mode):
-        cover = mounts.make("tmpfs", ("size=4k", "mode=555"), "masked", mounts.RDONLY | mounts.NOSUID | mounts.NODEV)
+        raise OSError(error.errno, f"cannot {what}: {error.strerror}") from error
+    if kind == "bind":
+        gone = explained(what, errno.ENOENT, "there is no such file or directory on the host")
+        recursive = "rbind" in options
+        mounting.clone(tape, gone, MADE, source, recursive)
+        if attributes:
+            mounting.change(tape, what, MADE, attributes, recursive)
+        mounting.look(tape, what, MADE)
     else:
-        cover = mounts.clone("/dev/null")
-        if not mounts.is_device(cover, 1, 3):
-            raise OSError(errno.ENODEV, f"cannot mask {path}: the host's /dev/null is not the null device")
-    mounts.attach(cover, target)
+        mounting.make(tape, what, MADE, kind, rest, source or kind, attributes)
+    strict = kind in _KERNEL_FILESYSTEMS or destination == "/dev"
+    mounting.target_in(tape, what, TARGET, ROOT, destination, None if kind == "bind" else True, links=not strict)
+    if watched:
+        mounting.look(tape, what, TARGET)  # by whatever link it was reached (CVE-2019-19921)
+    taken = explained(what, errno.EPERM, "that place is the kernel's")
+    for filesystem in watched:
+        mounting.unless_on(tape, taken, _WATCHED[filesystem][0], errno.EPERM)
+    if kind in _WATCHED:
+        mounting.look(tape, what, MADE, _WATCHED[kind][1])
+    mounting.attach(tape, what, MADE, TARGET)
+    return tape.cut()
 
 
-def _make_read_only(root: int, path: str) -> None:
-    try:
-        target = mounts.open_in(root, path, links=False)
-    except (FileNotFoundError, NotADirectoryError):
-        return
-    same = mounts.clone("", recursive=True, directory=target)
-    mounts.change(same, mounts.RDONLY, recursive=True)
-    mounts.attach(same, target)
+def explained(what: str, number: int, why: str) -> What:
+    """For one errno a better reason than the kernel's words."""
+
+    def sentence(found: int, _: object) -> OSError:
+        return OSError(found, f"cannot {what}: {why if found == number else os.strerror(found)}")
+
+    return sentence
+
+
+def _show_cgroup(destination: str, options: tuple[str, ...], cgroup: dict[str, str]) -> Strip:
+    """The container's own group, read-only, where programs that size themselves look for it."""
+    tape, what = Tape(), f"mount 'cgroup' on {destination!r}"
+    attributes = mounts.sort(options)[0]
+    if "unified" in cgroup:
+        _show(tape, what, cgroup["unified"], destination, attributes)
+        return tape.cut()
+    mounting.make(tape, what, HOLDER, "tmpfs", ("mode=755", "size=4k"), "cgroup", attributes & ~mounts.RDONLY)
+    for controller in cgroup:
+        tape.call(what, "mkdirat", Register(HOLDER), text(controller), 0o755)
+    mounting.target_in(tape, what, TARGET, ROOT, destination, True, links=False)
+    mounting.attach(tape, what, HOLDER, TARGET)
+    for controller, directory in cgroup.items():
+        _show(tape, what, directory, f"{destination}/{controller}", attributes)
+    mounting.change(tape, what, HOLDER, mounts.RDONLY)
+    return tape.cut()
+
+
+def _show(tape: Tape, what: What, directory: str, destination: str, attributes: int) -> None:
+    mounting.clone(tape, what, MADE, directory)
+    mounting.change(tape, what, MADE, attributes)
+    mounting.target_in(tape, what, TARGET, ROOT, destination, True, links=False)
+    mounting.attach(tape, what, MADE, TARGET)
+
+
+def _devices_and_kernel(
+    settings: tuple[tuple[str, str], ...], masked: tuple[str, ...], read_only: tuple[str, ...]
+) -> Strip:
+    tape = Tape()
+    _devices(tape)
+    mounting.open_in(tape, "open '/proc'", PROC, ROOT, "/proc", _DENTRY_DIRECTORY, links=False)
+    _kernel_settings(tape, settings)
+    for path in masked:
+        _mask(tape, path)
+    for path in read_only:
+        _make_read_only(tape, path)
+    return tape.cut()
+
+
+def _devices(tape: Tape) -> None:
+    """The six devices every program may count on, and the usual links."""
+    mounting.open_in(tape, "open '/dev'", DEV, ROOT, "/dev", _DENTRY_DIRECTORY, links=False)
+    for name, major, minor in _DEVICES:
+        what, refused, done = f"make /dev/{name}", Mark(), Mark()
+        mode, number = stat.S_IFCHR | 0o666, os.makedev(major, minor)
+        tape.call(what, "mknodat", Register(DEV), text(name), mode, number, on={errno.EPERM: refused})
+        tape.skip_to(done)
+        tape.mark(refused)  # pyorch itself runs where no device may be made: show the host's
+        mounting.clone(tape, what, MADE, f"/dev/{name}")
+        mounting.target_in(tape, what, TARGET, DEV, name, False, links=False)
+        mounting.attach(tape, what, MADE, TARGET)
+        tape.mark(done)
+    for name, target in _LINKS:
+        tape.call(f"make /dev/{name}", "symlinkat", text(target), Register(DEV), text(name))
+
+
+def _kernel_settings(tape: Tape, settings: tuple[tuple[str, str], ...]) -> None:
+    """Sysctls of the new namespaces, through the procfs we mounted ourselves. IPv6 is off: see network.attach."""
+    no_ipv6 = Mark()  # a kernel without it
+    for path in ("sys/net/ipv6/conf/all/disable_ipv6", "sys/net/ipv6/conf/default/disable_ipv6"):
+        _write(tape, "switch IPv6 off", path, "1", no_ipv6)
+    tape.mark(no_ipv6)
+    for name, value in settings:
+        _write(tape, f"set sysctl {name}={value}", "sys/" + name.replace(".", "/"), value)
+
+
+def _write(tape: Tape, what: What, path: str, value: str, missing: Mark | None = None) -> None:
+    mounting.open_beneath(tape, what, FILE, PROC, path, os.O_WRONLY, missing)
+    tape.call(what, "write", Register(FILE), written := text(value), len(written))
+
+
+def _mask(tape: Tape, path: str) -> None:
+    """Nothing is to be seen there: a file reads like /dev/null (the host's own, checked), a directory is empty."""
+    what, directory, cover, missing = f"mask {path}", Mark(), Mark(), Mark()
+    mounting.open_in(tape, what, TARGET, ROOT, path, links=False, missing=missing)
+    mounting.look(tape, what, TARGET)
+    mounting.if_directory(tape, directory)
+    mounting.clone(tape, what, MADE, "/dev/null")
+    mounting.look(tape, what, MADE)
+    mounting.if_device(tape, 1, 3, cover)
+    other = explained(what, errno.ENODEV, "the host's /dev/null is not the null device")
+    tape.unless_equal(other, 0, 0, 0, errno.ENODEV)
+    tape.mark(directory)
+    attributes = mounts.RDONLY | mounts.NOSUID | mounts.NODEV
+    mounting.make(tape, what, MADE, "tmpfs", ("size=4k", "mode=555"), "masked", attributes)
+    tape.mark(cover)
+    mounting.attach(tape, what, MADE, TARGET)
+    tape.mark(missing)
+
+
+def _make_read_only(tape: Tape, path: str) -> None:
+    what, missing = f"make {path} read-only", Mark()
+    mounting.open_in(tape, what, TARGET, ROOT, path, links=False, missing=missing)
+    mounting.clone(tape, what, MADE, "", recursive=True, directory=Register(TARGET))
+    mounting.change(tape, what, MADE, mounts.RDONLY, recursive=True)
+    mounting.attach(tape, what, MADE, TARGET)
+    tape.mark(missing)
+
+
+def _into(hostname: str, read_only: bool) -> Strip:
+    tape = Tape()
+    if read_only:
+        mounting.change(tape, "make the root read-only", ROOT, mounts.RDONLY)
+    mounting.pivot(tape, ROOT)
+    if hostname:
+        tape.call("set the host name", "sethostname", text(hostname), len(os.fsencode(hostname)))
+    return tape.cut()

@@ -59,6 +59,20 @@ class Born:
         self.pidfd = os.pidfd_open(pid)
         self.start_time = pidfd.start_time(pid)
 
+    def release(self) -> None:
+        assert self.gate is not None
+        os.write(self.gate, b"1")
+
+    def settle(self) -> str:
+        return ""  # what goes wrong is said in the report
+
+
+class Entrance:
+    lasting = True
+
+    def __init__(self, pid: int, process: dict[str, Any]) -> None:
+        self.pid, self.process = pid, process
+
 
 def warm() -> None:
     pass
@@ -93,21 +107,26 @@ def _close_all_but(*kept: int) -> None:
                 os.close(descriptor)
 
 
+def prepare(pid: int, spec: dict[str, Any], process: dict[str, Any], tty: bool, cgroup: Group) -> Entrance:
+    return Entrance(pid, process)
+
+
 def enter(
-    pid: int, pidfd: int, spec: dict[str, Any], process: dict[str, Any],
-    stdin: int, stdout: int, stderr: int, tty: bool, cgroup: Group,
-) -> Born:  # fmt: skip
+    held: int, entrance: Entrance, stdin: int, stdout: int, stderr: int, cgroup: Group, reported: bool = True
+) -> Born:
     report, reporter = os.pipe2(os.O_CLOEXEC)
     os.set_blocking(report, False)
     child = os.fork()
     if child == 0:
         try:
             os.setsid()
-            _become(process, stdin, stdout, stderr, reporter)
+            _become(entrance.process, stdin, stdout, stderr, reporter)
         finally:
             os._exit(127)
     os.close(reporter)
-    return Born(child, None, report, pid)
+    if not reported:
+        os.close(report)
+    return Born(child, None, report if reported else None, entrance.pid)
 
 
 def _become(process: dict[str, Any], stdin: int, stdout: int, stderr: int, reporter: int) -> None:

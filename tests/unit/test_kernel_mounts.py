@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from orchestrator.kernel import mounts
+from orchestrator.kernel import mounting, mounts, walker
+from orchestrator.kernel.tape import Register, Tape
+
+ROOT, FOUND = walker.FREE, walker.FREE + 1
 
 
 def test_options_are_sorted_into_attributes_and_the_filesystems_own() -> None:
@@ -40,29 +44,42 @@ def test_a_symlink_is_refused_where_none_may_be(root: int) -> None:
         mounts.open_in(root, "/absolute/name", links=False)
 
 
+@pytest.fixture
+def page() -> Iterator[walker.Page]:
+    page = walker.take()
+    mounting.prepare(page.registers, page.address)
+    yield page
+    walker.give_back(page)
+
+
+def made(page: walker.Page, root: int, path: str, is_directory: bool | None) -> None:
+    """Walk what finds or makes a place to mount on, in this process."""
+    tape = Tape()
+    page.registers[ROOT] = root
+    if is_directory is None:
+        mounting.look(tape, "look", ROOT)
+    mounting.target_in(tape, f"make {path}", FOUND, ROOT, path, is_directory)
+    tape.call("close", "close", Register(FOUND))
+    tape.jump(0)
+    walker.walk(page, tape.cut())
+
+
 def test_what_is_missing_of_a_mounts_target_is_made_and_never_through_a_link_to_nowhere(
-    root: int, tmp_path: Path
+    page: walker.Page, root: int, tmp_path: Path
 ) -> None:
-    os.close(mounts.target_in(root, "/a/b/c", is_directory=True))
-    os.close(mounts.target_in(root, "/absolute/file", is_directory=False))
-    assert (tmp_path / "a/b/c").is_dir()
+    made(page, root, "/a/b/c", True)
+    made(page, root, "/a/b/c", True)
+    made(page, root, "/absolute/file", False)
+    made(page, root, "/like/root", None)
+    assert (tmp_path / "a/b/c").is_dir() and (tmp_path / "like/root").is_dir()
     assert (tmp_path / "etc/file").is_file()
-    with pytest.raises(FileNotFoundError):
-        mounts.target_in(root, "/nowhere", is_directory=True)
+    with pytest.raises(FileNotFoundError, match="cannot make /nowhere: No such file"):
+        made(page, root, "/nowhere", True)
 
 
-def test_writing_beneath_a_directory_follows_no_link(root: int) -> None:
-    with pytest.raises(OSError, match="cannot open 'up/name'"):
-        mounts.open_beneath(root, "up/name", os.O_RDONLY)
-
-
-def test_a_tree_is_removed_with_all_in_it_and_links_are_not_followed(tmp_path: Path) -> None:
-    outside = tmp_path / "outside"
-    outside.mkdir()
-    tree = tmp_path / "tree"
-    (tree / "deep").mkdir(parents=True)
-    (tree / "deep" / "file").write_text("")
-    (tree / "link").symlink_to(outside)
-    mounts.remove_tree(str(tree))
-    assert not tree.exists() and outside.is_dir()
-    mounts.remove_tree(str(tree))
+def test_writing_beneath_a_directory_follows_no_link(page: walker.Page, root: int) -> None:
+    tape = Tape()
+    page.registers[ROOT] = root
+    mounting.open_beneath(tape, "open it", FOUND, ROOT, "up/name", os.O_RDONLY)
+    with pytest.raises(OSError, match="cannot open it: Too many levels"):
+        walker.walk(page, tape.cut())
