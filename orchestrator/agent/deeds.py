@@ -211,9 +211,6 @@ class Hands:
                 memory_ceiling=self.memory_ceiling,
                 ulimits=granted,
             )
-            os.mkdir(own := self.root.container(record.id), 0o700)
-            for part in ("upper", "work"):  # the log's directory is made when there is something to log
-                os.mkdir(f"{own}/{part}", 0o755)
             write_text(f"{bundle}/config.json", json.dumps(spec), 0o600)
         except OSError as error:
             self._take_back(record)

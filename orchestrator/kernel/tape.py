@@ -57,21 +57,63 @@ class Mark:
 class Strip:
     """A finished piece of tape: it may be kept, walked any number of times, and joined to others."""
 
-    __slots__ = ("address", "code", "kept", "whats")
+    __slots__ = ("_kept", "_parts", "_texts", "_whats", "address", "code")
 
-    def __init__(self, code: bytes, kept: list[object], whats: list[What]) -> None:
-        self.code, self.kept, self.whats = code, kept, whats
+    def __init__(
+        self, code: bytes, kept: list[object], whats: list[What], texts: list[tuple[int, bytes]],
+        parts: tuple[Strip, ...] = (),
+    ) -> None:  # fmt: skip
+        self.code, self._kept, self._whats, self._texts, self._parts = code, kept, whats, texts, parts
         self.address = address(code)
+
+    def failed(self, offset: int, number: int, page: Page) -> OSError:
+        """What went wrong with errno `number` in the step at `offset` of the code."""
+        for part in self._parts:
+            if offset < len(part.code):
+                return part.failed(offset, number, page)
+            offset -= len(part.code)
+        what = self._whats[offset // ENTRY.size]
+        return syscalls.refused(what, number) if isinstance(what, str) else what(number, page)
+
+    def renamed(self, old: str, new: str) -> Strip:
+        """The same with another name of the same length in all its texts: what one container's tape differs in from
+        the next one's. Structures must not hold the name.
+        """
+        before, after = old.encode(), new.encode()
+        assert len(before) == len(after)
+        code, kept, texts = bytearray(self.code), [], []
+        for place, value in self._texts:
+            if before in value:
+                fresh = value.replace(before, after)
+                kept.append(fresh)
+                texts.append((place, fresh))
+                struct.pack_into("=q", code, place, address(fresh))
+        return _Renamed(bytes(code), [self, kept], texts, self, (old, new))
+
+
+class _Renamed(Strip):
+    __slots__ = ("_names", "_original")
+
+    def __init__(
+        self, code: bytes, kept: list[object], texts: list[tuple[int, bytes]], original: Strip, names: tuple[str, str]
+    ) -> None:
+        super().__init__(code, kept, [], texts)
+        self._original, self._names = original, names
+
+    def failed(self, offset: int, number: int, page: Page) -> OSError:
+        error = self._original.failed(offset, number, page)
+        return OSError(error.errno, (error.strerror or "").replace(*self._names))
 
 
 class Tape:
     """A tape being written."""
 
-    __slots__ = ("_kept", "_rows", "_whats")
+    __slots__ = ("_kept", "_rows", "_texts", "_whats")
 
     def __init__(self) -> None:
         self._rows: list[tuple[int, int, int, Mark | None, tuple[tuple[int, Mark | None], ...], list[int]]] = []
         self._kept: list[object] = []
+        self._texts: list[tuple[int, int, bytes]] = []
         self._whats: list[What] = []
 
     def call(
@@ -113,7 +155,7 @@ class Tape:
         for place, argument in enumerate(arguments):
             if type(argument) is bytes:
                 values[place] = address(argument)
-                self._kept.append(argument)
+                self._texts.append((len(self._rows), place, argument))
             else:
                 values[place] = argument  # type: ignore[assignment]
                 if type(argument) is Register:
@@ -127,6 +169,7 @@ class Tape:
 
     def cut(self) -> Strip:
         code = bytearray()
+        texts = [(16 + 8 * place + ENTRY.size * row, value) for row, place, value in self._texts]
         for here, (number, registers, into, then, on, values) in enumerate(self._rows, 1):
             if not on:
                 answers = (0, 0, 0, 0)
@@ -135,7 +178,7 @@ class Tape:
             else:
                 answers = (0, 0, on[0][0], _distance(on[0][1], here))
             code += ENTRY.pack(number, registers, into, _distance(then, here), *answers, *values)
-        return Strip(bytes(code), self._kept, self._whats)
+        return Strip(bytes(code), self._kept, self._whats, texts)
 
 
 def _distance(mark: Mark | None, here: int) -> int:
@@ -148,8 +191,7 @@ def _distance(mark: Mark | None, here: int) -> int:
 def joined(strips: Iterable[Strip]) -> Strip:
     """One after the other, as one."""
     parts = tuple(strips)
-    whats = [what for part in parts for what in part.whats]
-    return Strip(b"".join([part.code for part in parts]), [part.kept for part in parts], whats)
+    return Strip(b"".join([part.code for part in parts]), [], [], [], parts)
 
 
 def address(value: bytes) -> int:

@@ -30,7 +30,7 @@ import signal
 import struct
 
 from orchestrator.kernel import syscalls
-from orchestrator.kernel.tape import ANY, COMPARE, ENTRY, JUMP, Mark, Register, Strip, Tape
+from orchestrator.kernel.tape import ANY, COMPARE, ENTRY, JUMP, Mark, Register, Strip, Tape, joined
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -115,8 +115,7 @@ class Page:
             return OSError(errno.ECANCELED, said.decode(errors="replace"))
         for strip in self.strips if ended else ():
             if 0 <= ended - strip.address < len(strip.code):
-                what, number = strip.whats[(ended - strip.address) // ENTRY.size], self.registers[ERRNO]
-                return syscalls.refused(what, number) if isinstance(what, str) else what(number, self)
+                return strip.failed(ended - strip.address, self.registers[ERRNO], self)
         return None
 
 
@@ -150,11 +149,10 @@ _code: mmap.mmap | None = None
 
 def _thread() -> Strip:
     """What the thread of a birth does: step into the pid namespace of HELD, bear the child, wait, end."""
-    tape, failed, end = Tape(), Mark(), Mark()
-    joined = Mark()
-    tape.skip_if(Register(HELD), -1, -1, joined)
+    tape, failed, end, inside = Tape(), Mark(), Mark(), Mark()
+    tape.skip_if(Register(HELD), -1, -1, inside)
     tape.call("", "setns", Register(HELD), _NEWPID, into=BORN, on={ANY: failed})
-    tape.mark(joined)
+    tape.mark(inside)
     tape.call("", "clone3", Register(ARGS_ADDRESS), _ARGS.size, into=BORN, then=end, on={ANY: failed})
     tape.jump(Register(CHILD))  # we are the child
     tape.mark(failed)
@@ -247,7 +245,7 @@ def _tried() -> bool:
             tape.call("", "getpid", into=FREE)
             tape.call("", "exit", 42)
             page = take()
-            pid, held = bear(page, Strip(BEGINNING.code + (own := tape.cut()).code, [own], [""] * 3), 0)
+            pid, held = bear(page, joined([BEGINNING, tape.cut()]), 0)
             code = int(os.waitpid(pid, 0)[1] != 42 << 8 or page.registers[FREE] != pid or held < 0)
         finally:
             os._exit(code)

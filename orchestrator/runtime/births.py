@@ -9,8 +9,8 @@ from __future__ import annotations
 import os
 
 from orchestrator.kernel import cgroups, mounting, namespaces, pidfd, walker
-from orchestrator.kernel.tape import Strip, Tape
-from orchestrator.runtime import accounts, init, registers, sandbox
+from orchestrator.kernel.tape import Strip, Tape, joined
+from orchestrator.runtime import accounts, init, registers, rootfs, sandbox
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -23,27 +23,38 @@ GO = b"1"
 class End:
     """What a child becomes at the end of its road."""
 
-    __slots__ = ("might", "process", "reaped")
+    __slots__ = ("might", "name", "process", "reaped")
 
-    def __init__(self, process: dict[str, Any], might: sandbox.Powers, reaped: bool = False) -> None:
-        self.process, self.might, self.reaped = process, might, reaped
+    def __init__(self, name: str, process: dict[str, Any], might: sandbox.Powers, reaped: bool = False) -> None:
+        self.name, self.process, self.might, self.reaped = name, process, might, reaped
 
     def strip(self, pid: int) -> Strip:
         """Give everything up, become the program. `pid`: a process in the container's root."""
-        tape = Tape()
         user = _user(self.process.get("user") or {}, pid)
-        sandbox.confine(tape, self.process, self.might, user)
-        sandbox.run(tape, self.process["args"], _environment(self.process, user))
-        return tape.cut()
+        words = user.uid, user.gid, tuple(user.groups)
+        cwd, limits = self.process.get("cwd") or "/", self.process.get("rlimits", ())
+        confined = rootfs.shared(self.name, _confined, cwd, limits, self.might, *words)
+        program = Tape()
+        sandbox.run(program, self.process["args"], _environment(self.process, user))
+        return joined([confined, program.cut()])
 
     def strips(self) -> tuple[Strip, Strip]:
         """The same in two, for a walker in Python that lives in the container's root already."""
         confined, program = Tape(), Tape()
         user = accounts.resolve(self.process.get("user") or {})
-        sandbox.confine(confined, self.process, self.might, user)
+        cwd, limits = self.process.get("cwd") or "/", self.process.get("rlimits", ())
+        sandbox.confine(confined, cwd, limits, self.might, user)
         confined.jump(0)
         sandbox.run(program, self.process["args"], _environment(self.process, user))
         return confined.cut(), program.cut()
+
+
+def _confined(
+    cwd: str, limits: list[dict[str, Any]], might: sandbox.Powers, uid: int, gid: int, groups: tuple[int, ...]
+) -> Strip:
+    tape = Tape()
+    sandbox.confine(tape, cwd, limits, might, accounts.Account(uid, gid, list(groups), ""))
+    return tape.cut()
 
 
 def _user(user: dict[str, Any], pid: int) -> accounts.Account:

@@ -111,16 +111,19 @@ def create(bundle: str, spec: Spec, stdout: int, stderr: int) -> Born:
     own = group(bundle, spec)
     process, might = spec["process"], powers(spec, spec["process"])
     reaped = spec["annotations"].get("org.pyorch.init") == "true"
-    end = End(process, might, reaped)
+    end = End(os.path.basename(bundle), process, might, reaped)
     cgroups.prepare(own.path.rpartition("/")[0])
     resources = spec["linux"].get("resources") or {}
     # On v2 the child is born into its group. On v1 it makes its groups itself, on its own processor.
     place = _make_v2(own, resources) if own.version == 2 else None
+    score = process.get("oomScoreAdj")
+    opening = rootfs.shared(os.path.basename(own.path), _opening, score, own.path, resources)
     root = rootfs.build(bundle, spec, own.directories)
 
     def beginning(report: int, gate: int) -> Strip:
-        opening = _opening(spec, own, resources, (stdout, stderr, report, gate))
-        return joined([walker.BEGINNING, opening, *root, _waiting()])
+        tape = Tape()
+        descriptors.steps_to_keep_only(tape, stdout, stderr, report, gate)
+        return joined([walker.BEGINNING, tape.cut(), opening, *root, _waiting()])
 
     shared = _shares_memory(might) and not reaped  # `init: true` goes on as an interpreter of its own
     try:
@@ -133,11 +136,10 @@ def create(bundle: str, spec: Spec, stdout: int, stderr: int) -> Born:
             os.close(place)
 
 
-def _opening(spec: Spec, own: cgroups.Group, resources: dict[str, Any], needed: tuple[int, ...]) -> Strip:
-    tape = Tape()
-    descriptors.steps_to_keep_only(tape, *needed)
+def _opening(score: int | None, path: str, resources: dict[str, Any]) -> Strip:
+    tape, own = Tape(), cgroups.Group(path)
     _die_with_launcher(tape)
-    _share_in_ooms(tape, spec["process"].get("oomScoreAdj"))
+    _share_in_ooms(tape, score)
     tape.call("lead a session of its own", "setsid")
     tape.call("make new namespaces", "unshare", namespaces.NEWNET)
     if own.version == 1:
@@ -210,7 +212,10 @@ def prepare(pid: int, spec: Spec, process: dict[str, Any], tty: bool, cgroup: cg
     """
     might = powers(spec, process)
     whole = {"rlimits": spec["process"].get("rlimits", ()), **process}
-    shared, end = _shares_memory(might, powers(spec, spec["process"])), End(whole, might)
+    shared, end = (
+        _shares_memory(might, powers(spec, spec["process"])),
+        End(cgroup.path.rpartition("/")[2], whole, might),
+    )
     tape = Tape()
     _share_in_ooms(tape, spec["process"].get("oomScoreAdj"))
     tape.call("lead a session of its own", "setsid")

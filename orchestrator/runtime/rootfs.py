@@ -50,53 +50,56 @@ _DENTRY_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY
 
 def build(bundle: str, spec: dict[str, Any], cgroup: dict[str, str]) -> list[Strip]:
     """From the host's world into the container's root. `cgroup`: controller → directory, the container sees its own."""
-    strips = [_root(bundle, spec)]
+    name, annotations = os.path.basename(bundle), spec["annotations"]
+    target, layers = os.path.join(bundle, spec["root"]["path"]), tuple(annotations["org.pyorch.layers"].split(":"))
+    strips = [shared(name, _root, target, layers, annotations["org.pyorch.upper"], annotations["org.pyorch.work"])]
     watched: tuple[str, ...] = ()
     for mount in spec.get("mounts", ()):
         kind, source, destination = mount.get("type", "bind"), mount.get("source", ""), mount["destination"]
         options = tuple(mount.get("options", ()))
         if kind == "cgroup":
-            strips.append(_show_cgroup(destination, options, cgroup))
-        elif source.startswith(bundle):  # nobody else's
-            strips.append(_mount(kind, source, destination, options, watched))
+            strips.append(shared(name, _show_cgroup, destination, options, tuple(cgroup.items())))
         else:
-            key = ("mount", kind, source, destination, options, watched)
-            strips.append(_kept(key, _mount, *key[1:]))
+            strips.append(shared(name, _mount, kind, source, destination, options, watched))
         if kind in _WATCHED and kind not in watched:
             watched = (*watched, kind)
     linux = spec.get("linux", {})
     settings = tuple(linux.get("sysctl", {}).items())
     closed = tuple(linux.get("maskedPaths", ())), tuple(linux.get("readonlyPaths", ()))
-    strips.append(_kept(("rest", settings, closed), _devices_and_kernel, settings, *closed))
-    strips.append(_into(spec.get("hostname", ""), bool(spec["root"].get("readonly"))))
+    strips.append(shared(name, _devices_and_kernel, settings, *closed))
+    strips.append(shared(name, _into, spec.get("hostname", ""), bool(spec["root"].get("readonly"))))
     return strips
 
 
-_strips: dict[object, Strip] = {}
+_strips: dict[object, tuple[str, Strip]] = {}
 _MOST_KEPT = 256
+_TELLING = 12  # letters of an id that nothing else is called
 
 
-def _kept(key: object, write: Callable[..., Strip], *arguments: Any) -> Strip:
-    """What many containers have in common is written once."""
+def shared(name: str, write: Callable[..., Strip], *arguments: Any) -> Strip:
+    """`write(*arguments)`, written once for all containers that differ in nothing but their name (the bundle's)."""
+    if len(name) < _TELLING:  # too short to be told from other words
+        return write(*arguments)
+    key = (write, len(name), repr(arguments).replace(name, "\0"))
     if key not in _strips:
         if len(_strips) >= _MOST_KEPT:
             _strips.clear()
-        _strips[key] = write(*arguments)
-    return _strips[key]
+        _strips[key] = name, write(*arguments)
+    first, strip = _strips[key]
+    return strip if first == name else strip.renamed(first, name)
 
 
-def _root(bundle: str, spec: dict[str, Any]) -> Strip:
+def _root(target: str, layers: tuple[str, ...], upper: str, work: str) -> Strip:
     """The overlay of the image's layers below the container's own, mounted on the bundle's root.path."""
-    tape, annotations = Tape(), spec["annotations"]
-    target = os.path.join(bundle, spec["root"]["path"])
-    upper, work = annotations["org.pyorch.upper"], annotations["org.pyorch.work"]
-    what = f"mount an overlay on {target}"
+    tape, what = Tape(), f"mount an overlay on {target}"
     tape.call("start", "umask", 0)
     mounting.private(tape)
-    for directory, mode in ((target, 0o700), (upper, 0o755), (work, 0o700)):  # the mode of `upper` is that of "/"
+    own = os.path.dirname(upper)
+    # The mode of `upper` is that of "/".
+    for directory, mode in ((target, 0o700), (own, 0o700), (upper, 0o755), (work, 0o700)):
         made = f"make the directory {directory}"
         tape.call(made, "mkdirat", syscalls.AT_FDCWD, text(directory), mode, on={errno.EEXIST: None})
-    mounting.overlay(tape, what, target, annotations["org.pyorch.layers"].split(":"), upper, work)
+    mounting.overlay(tape, what, target, layers, upper, work)
     flags = os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC
     tape.call(what, "openat", syscalls.AT_FDCWD, text(target), flags, into=ROOT)
     return tape.cut()
@@ -140,9 +143,9 @@ def explained(what: str, number: int, why: str) -> What:
     return sentence
 
 
-def _show_cgroup(destination: str, options: tuple[str, ...], cgroup: dict[str, str]) -> Strip:
+def _show_cgroup(destination: str, options: tuple[str, ...], groups: tuple[tuple[str, str], ...]) -> Strip:
     """The container's own group, read-only, where programs that size themselves look for it."""
-    tape, what = Tape(), f"mount 'cgroup' on {destination!r}"
+    tape, what, cgroup = Tape(), f"mount 'cgroup' on {destination!r}", dict(groups)
     attributes = mounts.sort(options)[0]
     if "unified" in cgroup:
         _show(tape, what, cgroup["unified"], destination, attributes)

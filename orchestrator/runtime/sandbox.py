@@ -74,11 +74,11 @@ def ready(tape: Tape, stdin: bool, tty: bool) -> None:
     signals.restore(tape)
 
 
-def confine(tape: Tape, process: dict[str, Any], powers: Powers, user: Account) -> None:
+def confine(tape: Tape, cwd: str, rlimits: list[dict[str, Any]], powers: Powers, user: Account) -> None:
     """Give everything up that is not granted; the working directory is entered as root."""
     _close(tape)
-    _enter(tape, process.get("cwd") or "/")
-    for limit in process.get("rlimits", ()):
+    _enter(tape, cwd)
+    for limit in rlimits:
         _limit(tape, limit)
     # A keyring of the session would be shared with the launcher and with every other container.
     what = "join a session keyring of its own"

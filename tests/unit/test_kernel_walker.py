@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from orchestrator.kernel import syscalls, walker
-from orchestrator.kernel.tape import ANY, Mark, Register, Strip, Tape, joined, table
+from orchestrator.kernel.tape import ANY, Mark, Register, Tape, joined, table
 
 KERNEL = Path(walker.__file__).parent
 FIRST, SECOND = walker.FREE, walker.FREE + 1
@@ -105,6 +105,22 @@ def test_values_are_compared_under_a_mask(walk: Walk) -> None:
     assert (code, failure and failure.strerror) == (127, f"cannot be it: {os.strerror(errno.EXDEV)}")
 
 
+def test_a_strip_may_be_walked_under_another_name(walk: Walk, tmp_path: Path) -> None:
+    tape = Tape()
+    tape.call("make the directory of alpha", "mkdirat", syscalls.AT_FDCWD, bytes(tmp_path / "alpha"), 0o755)
+    tape.call("go to alpha's house", "chdir", b"/nonesuch/alpha/house")
+    original = tape.cut()
+    renamed = original.renamed("alpha", "omega")
+    again = Tape()
+    again.keep(renamed)
+    again.jump(renamed.address)
+    code, page = walk(again)
+    page.strips.append(renamed)
+    failure = page.failure()
+    assert (code, failure and failure.strerror) == (127, "cannot go to omega's house: No such file or directory")
+    assert os.listdir(tmp_path) == ["omega"]
+
+
 def test_the_end_of_a_tape_may_be_written_while_it_is_walked(walk: Walk) -> None:
     end = Tape()
     end.call("", "exit", 9)
@@ -129,7 +145,7 @@ def test_a_child_that_cannot_be_born_is_an_error_and_no_wait_for_ever() -> None:
         pytest.skip("no machine code for this machine")
     page = walker.take()
     with pytest.raises(OSError, match="cannot fork into new namespaces"):
-        walker.bear(page, Strip(b"", [], []), 0, held=999)  # no such descriptor
+        walker.bear(page, joined([]), 0, held=999)  # no such descriptor
     walker.give_back(page)
 
 
