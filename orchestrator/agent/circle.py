@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Iterator, Mapping
 from dataclasses import replace
 from typing import Any, Literal
 
-from orchestrator.agent import bounds, clock, taking_back, upkeep
+from orchestrator.agent import bounds, clock, one_off, taking_back, upkeep
 from orchestrator.agent.containers import Containers, Record, read, scrap
 from orchestrator.agent.deeds import Hands
 from orchestrator.agent.drift import Find, Looker
@@ -66,6 +66,7 @@ class Circle:
         self.plan = Plan()
         self.world = World(nodes=(node,))
         self.turns = 0
+        self.attached: set[str] = set()  # ids of containers whose output somebody is reading to its end
         self.closing = False  # every service is as if stopped by hand: see ending.py
         self._busy: dict[str, asyncio.Task[None]] = {}
         self._making: set[str] = set()
@@ -131,7 +132,7 @@ class Circle:
         if self.closing:
             wanted = tuple(replace(wish, stopped=frozenset({*wish.stack.services, *wish.orphans})) for wish in wanted)
         self._settle_wiring(wanted)
-        self.wishes.note_jobs(record.view() for record in self.containers)
+        self.wishes.note_jobs(record.view() for record in self.containers if record.slot > 0)
         self.world = self.observe()
         self.plan = reconcile(wanted, self.world, clock.now())
         self._prove(wanted)
@@ -139,7 +140,7 @@ class Circle:
         if gone - self._gone:
             self.bell.ring()
         self._gone = gone
-        for action in () if self._between_launchers else self.plan.actions:
+        for action in () if self._between_launchers else (*self.plan.actions, *one_off.over(self)):
             if action.subject not in self._busy:
                 for heard in self._listeners:
                     heard.append(action)
@@ -212,7 +213,7 @@ class Circle:
         """What is the case, as one frozen value."""
         return World(
             nodes=(self.node,),
-            containers=tuple(record.view() for record in self.containers if not record.helper),
+            containers=tuple(record.view() for record in self.containers if record.slot > 0),
             networks=self.wiring.existing,
             volumes=frozenset(volumes.listing(self.root)),
             busy=frozenset(self._busy),
@@ -258,11 +259,11 @@ class Circle:
             self._making.discard(action.subject)
             self.bell.ring()
 
-    async def by_hand(self, action: Action) -> None:
+    async def by_hand(self, action: Action, wish: Wanted | None = None) -> None:
         """One action that its user asked for, and no plan. Raises Conflict where another is under way."""
         if action.subject in self._busy:
             raise Conflict(f"cannot {action}: it is just being worked at")
-        deed = asyncio.get_running_loop().create_task(self.hands.do(action, None), name=str(action))
+        deed = asyncio.get_running_loop().create_task(self.hands.do(action, wish), name=str(action))
         self._busy[action.subject] = deed
         try:
             await asyncio.shield(deed)

@@ -120,6 +120,11 @@ class Record:
         return self.slot == 0
 
     @property
+    def one_off(self) -> bool:
+        """It was made by `run`, beside the replicas of its service: see one_off.py."""
+        return self.slot < 0
+
+    @property
     def answers(self) -> bool:
         """It runs and, where it has a check, the check says healthy: names and ports lead to it."""
         well = self.verdict is None or self.verdict.status == "healthy"

@@ -83,6 +83,7 @@ class Hands:
         self.launcher_again = launcher_again
         self.ends: dict[str, asyncio.Future[None]] = {}  # container id → somebody waits for its end
         self._images: dict[str, images.Image] = {}
+        self._inputs: dict[str, int] = {}  # container id → its terminal, or its stdin, as long as that is open for us
 
     def new_turn(self) -> None:
         """An image is looked at once a turn, however many replicas start from it."""
@@ -248,6 +249,20 @@ class Hands:
         await launcher.request("start", container=record.id)
         if record.phase == "created":  # it may have run and ended before the reply was read
             record.change(phase="running", started=clock.now())
+
+    def stdin_of(self, record: Record) -> int | None:
+        """A descriptor to write to the stdin of its first process, the caller's to close; None: it has none."""
+        if (held := self._inputs.get(record.id)) is not None:
+            return os.dup(held)
+        walls = record.definition.sandbox
+        if walls.stdin_open and not walls.tty and not record.one_off:
+            return os.open(f"{self.root.bundle(record.id)}/stdin", os.O_WRONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        return None
+
+    def end_stdin(self, record: Record) -> None:
+        """Whoever was attached to it has no more to say; what `stdin_open` keeps open stays open."""
+        if record.one_off and (held := self._inputs.pop(record.id, None)) is not None:
+            os.close(held)
 
     async def _post_start(self, record: Record) -> None:
         """Raises HostRefused: a container whose hooks fail was not started."""

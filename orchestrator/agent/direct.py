@@ -29,7 +29,8 @@ def chosen(circle: Circle, stack: str, services: list[str]) -> tuple[Wanted, lis
     if unknown:
         have = ", ".join(sorted(wish.stack.services))
         raise Mistake(*(f"no such service: {name}; {stack!r} has {have}" for name in unknown))
-    records = [record for record in circle.containers.of(stack) if not services or record.service in services]
+    here = [record for record in circle.containers.of(stack) if record.slot > 0]
+    records = [record for record in here if not services or record.service in services]
     return wish, sorted(records, key=lambda record: (record.service, record.slot))
 
 

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
-from orchestrator.agent import clock, planning, pulls
+from orchestrator.agent import clock, one_off, planning, pulls
 from orchestrator.agent.circle import Circle
 from orchestrator.agent.watch import Progress, accepted, done, watch
 from orchestrator.errors import Conflict, Missing, Mistake
@@ -48,6 +48,7 @@ class Up:
     plan: Mapping[str, Any] | None = None  # of an up: apply this plan, if nothing has come between
     watch: bool = False  # again whenever a file changes: see sources/files.py
     cause: str = ""  # what the history says of it; "": the command
+    only_needs: bool = False  # what the services named need, and their images, but not the services themselves
 
 
 class Requests:
@@ -89,6 +90,8 @@ class Requests:
         chosen = frozenset(body.services or stack.services)
         if not body.no_deps:
             chosen = _with_dependencies(chosen, stack)
+        if body.only_needs:
+            chosen -= frozenset(body.services) if not body.no_deps else chosen
         orphans = (
             {}
             if before is None
@@ -116,7 +119,7 @@ class Requests:
 
     def _keeping(self, stack: Stack, before: Wanted) -> Stack:
         """`--no-recreate`: who has containers goes on as it was made, whatever the file says now."""
-        made = {record.service for record in self.circle.containers.of(stack.name)}
+        made = {record.service for record in self.circle.containers.of(stack.name) if record.slot > 0}
         kept = {name: old for name, old in before.stack.services.items() if name in made and name in stack.services}
         return replace(stack, services={**stack.services, **kept})
 
@@ -147,7 +150,10 @@ class Requests:
         if body.goal == "none":
             yield [accepted(wish, warnings), done(began, [])]
             return
-        async for lines in watch(self.circle, wish, body.goal, began, body.timeout, set(body.services), warnings):
+        goal, told = body.goal, set(body.services)
+        if body.only_needs:
+            goal, told = _patience(stack, body.services), set()
+        async for lines in watch(self.circle, wish, goal, began, body.timeout, told, warnings):
             yield lines
 
     async def _bring(self, stack: Stack, body: Up) -> pulls.Messages:
@@ -195,6 +201,7 @@ class Requests:
             return
         if services:
             _know(services, {**wish.stack.services, **wish.orphans}, name)
+            await one_off.end(self.circle, name, services, grace)
             wish = replace(wish, scale={**wish.scale, **dict.fromkeys(services, 0)}, grace=grace)
             self.circle.wishes.put(replace(wish, active=wish.active | set(services)))
             self.circle.bell.ring()
@@ -204,6 +211,7 @@ class Requests:
                     self.circle.wishes.put(replace(present, scale=scale, active=present.active - set(services)))
                 yield lines
             return
+        await one_off.end(self.circle, name, [], grace)
         self.circle.forgive(wish)
         self.circle.wishes.put(replace(wish, down=True, remove_volumes=volumes or wish.remove_volumes, grace=grace))
         self.circle.events.note("down", name, "asked", kind="stack", stack=name)
@@ -280,6 +288,12 @@ def _know(names: Iterable[str], services: Mapping[str, Any], stack: str) -> None
     unknown = [name for name in names if name not in services]
     if unknown:
         raise Mistake(*(f"no such service: {name}; {stack!r} has {', '.join(sorted(services))}" for name in unknown))
+
+
+def _patience(stack: Stack, services: list[str]) -> Literal["started", "ready"]:
+    """What must be true of their dependencies before these services may run."""
+    conditions = {need.condition for name in services for need in stack.services[name].depends_on.values()}
+    return "ready" if conditions - {"started"} else "started"
 
 
 def _with_dependencies(names: frozenset[str], stack: Stack) -> frozenset[str]:

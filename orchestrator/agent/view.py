@@ -22,7 +22,7 @@ def rows(circle: Circle, stack: str | None, every: bool, services: list[str]) ->
     holds = {hold.subject: hold for hold in circle.plan.holds}
     found = []
     for record in circle.containers:
-        if record.helper:
+        if record.helper or (record.one_off and not every):  # as docker compose does
             continue
         if (stack is None or record.stack == stack) and (not services or record.service in services):
             hold = holds.pop(record.name, None)
@@ -71,6 +71,7 @@ def row(circle: Circle, record: Record, hold: Hold | None) -> dict[str, Any]:
         "Size": "0B",
         "Restarts": max(record.runs - 1, 0),
         "Pid": record.pid or 0,
+        "Tty": record.definition.sandbox.tty,
         "Revision": record.revision,
         "Reason": hold.why
         if hold is not None
@@ -125,6 +126,8 @@ def _held_row(stack: str, service: str, image: str, hold: Hold) -> dict[str, Any
 def _publishers(circle: Circle, record: Record) -> list[dict[str, Any]]:
     wish = circle.wishes.get(record.stack)
     service = wish.stack.services.get(record.service) if wish is not None else None
+    if record.one_off:
+        service = record.definition
     return [
         {"URL": port.host_ip, "TargetPort": port.target, "PublishedPort": host_port, "Protocol": port.protocol}
         for port, host_port in (circle.wiring.published(record.stack, service) if service is not None else ())

@@ -12,6 +12,7 @@ import os
 import socket
 from collections.abc import Iterable, Mapping, Sequence
 
+from orchestrator.agent import one_off
 from orchestrator.agent.containers import Containers, Record
 from orchestrator.agent.store import NetworkLease, Store
 from orchestrator.errors import Conflict, Missing
@@ -212,8 +213,10 @@ class Wiring:
     def hold_again(self, wanted: Iterable[Wanted]) -> list[tuple[str, str, str]]:
         """After a new start of the agent: the ports of what runs; returns (stack, service, why) of each it lost."""
         lost = []
-        running = {(record.stack, record.service) for record in self._containers if record.phase == "running"}
-        for (stack, name), service in _services(wanted).items():
+        here = [record for record in self._containers if record.phase == "running"]
+        running = {(record.stack, record.name if record.one_off else record.service) for record in here}
+        services = _services(wanted) | {(r.stack, r.name): r.definition for r in here if r.one_off}
+        for (stack, name), service in services.items():
             if (stack, name) in running:
                 try:
                     self.hold(stack, service)
@@ -226,7 +229,7 @@ class Wiring:
     def settle(self, wanted: Sequence[Wanted]) -> None:
         """Make firewall and zones show the present world; nothing is touched where it does already."""
         running = [record for record in self._containers if record.phase == "running" and not record.helper]
-        services = _services(wanted)
+        services = _services(wanted) | {(r.stack, r.name): r.definition for r in running if r.one_off}
         publications = self._publications(services, running)
         self._release_ports({(p.host_ip, p.port, p.protocol) for p in publications}, services)
         networks = tuple(
@@ -270,7 +273,7 @@ class Wiring:
         found = []
         replicas: dict[tuple[str, str], list[Record]] = {}
         for record in running:
-            replicas.setdefault((record.stack, record.service), []).append(record)
+            replicas.setdefault((record.stack, record.name if record.one_off else record.service), []).append(record)
         for (stack, name), service in services.items():
             for port, host_port in self.published(stack, service):
                 if (port.host_ip, host_port, port.protocol) in self._holders:
@@ -332,7 +335,7 @@ class Wiring:
         return zones.Member(
             container=record.id,
             name=record.name,
-            service=record.service,
+            service="" if record.one_off and not one_off.has_names(record) else record.service,
             hostname=record.definition.hostname or record.id,
             addresses={bridge: record.addresses[name] for name, bridge in bridges_of.items()},
             aliases={bridge: _aliases(record, name) for name, bridge in bridges_of.items()},

@@ -62,7 +62,9 @@ def find(circle: Circle, stack: str, service: str, index: Any) -> Record:
         raise Missing(f"cannot exec: stack {stack!r} is not up here")
     if service not in wish.stack.services and service not in wish.orphans:
         raise Mistake(f"no such service: {service}; {stack!r} has {', '.join(sorted(wish.stack.services))}")
-    replicas = sorted((r for r in circle.containers.of(stack) if r.service == service), key=lambda r: r.slot)
+    replicas = sorted(
+        (r for r in circle.containers.of(stack) if r.service == service and r.slot > 0), key=lambda r: r.slot
+    )
     running = [r for r in replicas if r.phase == "running" and (index is None or r.slot == int(index))]
     if not running:
         which = f"container #{index}" if index is not None else "running container"
@@ -143,7 +145,7 @@ class _Relay:
     async def _take(self, kind: int, data: bytes) -> None:
         if kind == 0 and self._input >= 0:
             try:
-                await _write(self._input, data)
+                await write(self._input, data)
             except (BrokenPipeError, OSError):
                 self._close_input()  # the command reads no more: what is typed is lost, as in a shell's pipe
         elif kind == 5 and len(self._outputs) == 2:
@@ -169,7 +171,7 @@ async def _read(descriptor: int) -> bytes:
             return b""
 
 
-async def _write(descriptor: int, data: bytes) -> None:
+async def write(descriptor: int, data: bytes) -> None:
     view = memoryview(data)
     while view:
         try:

@@ -45,7 +45,7 @@ async def stream(circle: Circle, stack: str, request: Request) -> AsyncIterator[
             record
             for record in sorted(circle.containers.of(stack), key=lambda r: r.created_wall)
             if (not services or record.service in services) and (index is None or record.slot == int(index))
-            if record.definition.attach or not only_attached
+            if (record.definition.attach or not only_attached) and record.slot > 0
         ]
 
     if not request.flag("follow"):

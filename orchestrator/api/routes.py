@@ -7,22 +7,23 @@ import os
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import fields
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any, Literal
 
 from orchestrator import __version__
-from orchestrator.agent import clock, direct, ends, past, revisions, standing, suspending, view
+from orchestrator.agent import past, revisions, standing, suspending, view
 from orchestrator.agent import why as causes
 from orchestrator.agent.circle import Circle
 from orchestrator.agent.requests import Requests, Up
 from orchestrator.agent.sources.doors import Sources
 from orchestrator.agent.store import Event
-from orchestrator.agent.watch import Progress
-from orchestrator.api import execs, images, logs, storage, volumes
+from orchestrator.api import execs, hands, images, logs, storage, volumes
+from orchestrator.api.forms import names, ndjson
 from orchestrator.api.http import Json, Reply, Request, Stream
 from orchestrator.api.sync import SyncRoutes
 from orchestrator.api.webhook import Webhooks
 from orchestrator.errors import Missing, Mistake
-from orchestrator.kernel import cgroups, usage
+from orchestrator.kernel import cgroups
 from orchestrator.reconcile.world import Wanted
 from orchestrator.stack import files as stack_files
 from orchestrator.stack.naming import name_of
@@ -60,14 +61,8 @@ class Routes:
             ("POST", "stacks", "*", "stop"): self.stop,
             ("POST", "stacks", "*", "start"): self.start,
             ("POST", "stacks", "*", "restart"): self.restart,
-            ("POST", "stacks", "*", "kill"): self.kill,
-            ("POST", "stacks", "*", "pause"): self.pause,
-            ("POST", "stacks", "*", "unpause"): self.unpause,
-            ("POST", "stacks", "*", "rm"): self.remove,
-            ("GET", "stacks", "*", "top"): self.top,
-            ("GET", "stacks", "*", "stats"): self.stats,
-            ("GET", "stacks", "*", "wait"): self.wait,
             ("POST", "stacks", "*", "exec"): self.exec,
+            **{way: partial(route, circle) for way, route in hands.TABLE.items()},
             ("GET", "stacks", "*", "logs"): self.logs,
             ("GET", "containers"): self.containers,
             ("GET", "events"): self.events,
@@ -196,14 +191,14 @@ class Routes:
         if seconds is None or seconds <= 0:
             raise Mistake("cannot suspend: say for how long, in seconds above 0")
         reason = str(body.get("reason") or "")
-        return Json(suspending.suspend(self._circle, request.words[0], _names(body, "services"), seconds, reason))
+        return Json(suspending.suspend(self._circle, request.words[0], names(body, "services"), seconds, reason))
 
     async def resume(self, request: Request) -> Reply:
-        return Json(suspending.resume(self._circle, request.words[0], _names(request.json(), "services")))
+        return Json(suspending.resume(self._circle, request.words[0], names(request.json(), "services")))
 
     async def promote(self, request: Request) -> Reply:
         body = request.json()
-        name, services = request.words[0], _names(body, "services")
+        name, services = request.words[0], names(body, "services")
         return Stream(ndjson(revisions.promote(self._circle, name, services, _goal(body), _seconds(body, "timeout"))))
 
     async def down(self, request: Request) -> Reply:
@@ -213,24 +208,24 @@ class Routes:
             request.words[0],
             bool(body.get("volumes")),
             _seconds(body, "grace"),
-            _names(body, "services"),
+            names(body, "services"),
             _seconds(body, "timeout"),
         )
         return Stream(ndjson(progress))
 
     def _rest(self, stack: str, body: dict[str, Any]) -> None:
         """Who takes a whole stack down or stops it does not want a saved file to bring it up again."""
-        if not _names(body, "services"):
+        if not names(body, "services"):
             self.sources.watcher.forget(stack)
 
     async def stop(self, request: Request) -> Reply:
         body = request.json()
         self._rest(request.words[0], body)
-        return Stream(ndjson(self._requests.stop(request.words[0], _names(body, "services"), _seconds(body, "grace"))))
+        return Stream(ndjson(self._requests.stop(request.words[0], names(body, "services"), _seconds(body, "grace"))))
 
     async def start(self, request: Request) -> Reply:
         body = request.json()
-        progress = self._requests.start(request.words[0], _names(body, "services"), bool(body.get("no_deps")))
+        progress = self._requests.start(request.words[0], names(body, "services"), bool(body.get("no_deps")))
         return Stream(ndjson(progress))
 
     async def restart(self, request: Request) -> Reply:
@@ -238,43 +233,8 @@ class Routes:
         if body.get("no_deps"):
             raise Mistake("cannot restart with --no-deps: a restart that dependents do not follow is not obeyed yet")
         return Stream(
-            ndjson(self._requests.restart(request.words[0], _names(body, "services"), _seconds(body, "grace")))
+            ndjson(self._requests.restart(request.words[0], names(body, "services"), _seconds(body, "grace")))
         )
-
-    async def kill(self, request: Request) -> Reply:
-        body, (stack,) = request.json(), request.words
-        services, name = _names(body, "services"), str(body.get("signal") or "SIGKILL")
-        if name.upper().removeprefix("SIG") in ("KILL", "9"):  # nobody who says so wants it back at once
-            return Stream(ndjson(self._requests.stop(stack, services, 0.0)))
-        return Stream(ndjson(direct.signal(self._circle, stack, services, name)))
-
-    async def pause(self, request: Request) -> Reply:
-        return Stream(ndjson(direct.pause(self._circle, request.words[0], _names(request.json(), "services"))))
-
-    async def unpause(self, request: Request) -> Reply:
-        return Stream(ndjson(direct.unpause(self._circle, request.words[0], _names(request.json(), "services"))))
-
-    async def remove(self, request: Request) -> Reply:
-        return Stream(ndjson(direct.remove(self._circle, request.words[0], _names(request.json(), "services"))))
-
-    async def top(self, request: Request) -> Reply:
-        rows = direct.rows(self._circle, request.words[0], request.names("services"))
-        return Json(
-            [row | {"Processes": usage.processes(self._group(row["ID"]), clock.wall_ns() / 1e9)} for row in rows]
-        )
-
-    async def stats(self, request: Request) -> Reply:
-        rows = direct.rows(self._circle, request.words[0], request.names("services"))
-        return Json([row | {"Used": self._used(row)} for row in rows])
-
-    def _used(self, row: dict[str, Any]) -> dict[str, int]:
-        return usage.used(self._group(row["ID"]), row["Pid"]) | {"at": int(clock.now() * 1e9)}
-
-    def _group(self, container: str) -> cgroups.Group:
-        return cgroups.Group(f"/{self._circle.root.cgroup}/{container}")
-
-    async def wait(self, request: Request) -> Reply:
-        return Stream(ndjson(ends.wait(self._circle, request.words[0], request.names("services"))))
 
     async def exec(self, request: Request) -> Reply:
         return await execs.answer(self._circle, request.words[0], request.json())
@@ -314,11 +274,6 @@ def pid_in(run: str, name: str) -> int | None:
         return None
 
 
-async def ndjson(progress: Progress) -> AsyncIterator[bytes]:
-    async for lines in progress:
-        yield "".join(f"{json.dumps(line)}\n" for line in lines).encode()
-
-
 async def event_lines(events: AsyncIterator[Event]) -> AsyncIterator[bytes]:
     yield b""  # the head goes out at once: a follower knows that from now on nothing is missed
     async for event in events:
@@ -351,13 +306,6 @@ def _up(request: Request) -> Up:
     if not isinstance(body.get("directory"), str):
         raise Mistake("cannot read the request: 'directory' must be an absolute path")
     return Up(**body)
-
-
-def _names(body: dict[str, Any], key: str) -> list[str]:
-    value = body.get(key) or []
-    if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
-        raise Mistake(f"cannot read the request: {key!r} must be a list of names")
-    return value
 
 
 def _seconds(body: dict[str, Any], key: str) -> float | None:

@@ -35,7 +35,7 @@ def run(given: Given) -> int:
 
     from orchestrator.cli.where import agent, deed_path, stack_name
 
-    _open_stdin()
+    open_stdin()
     client = agent(given)
     path = deed_path(stack_name(given, client), "exec")
     tty = not (given.no_tty or given.detach) and os.isatty(0) and os.isatty(1)
@@ -46,7 +46,7 @@ def run(given: Given) -> int:
         "service": given.service,
         "index": given.index,
         "command": given.words,
-        "environment": dict(_variables(given.env)),
+        "environment": dict(variables(given.env)),
         "user": given.user,
         "working_dir": given.workdir,
         "tty": tty,
@@ -68,7 +68,7 @@ def run(given: Given) -> int:
     return converse(connection, said)
 
 
-def _open_stdin() -> None:
+def open_stdin() -> None:
     """Where our caller closed stdin, its number would be given to the next thing opened: our socket."""
     import os
 
@@ -78,7 +78,7 @@ def _open_stdin() -> None:
         os.open(os.devnull, os.O_RDONLY)
 
 
-def _variables(written: list[str]) -> list[tuple[str, str]]:
+def variables(written: list[str]) -> list[tuple[str, str]]:
     """KEY=VALUE as it is; KEY alone with our value, and left out where we have none."""
     import os
 

@@ -146,6 +146,16 @@ class Progress:
         """Takes the living lines off the screen, where there are any: something else is about to be printed."""
 
 
+class Quiet(Progress):
+    """Only what is wrong is said, at the end."""
+
+    def show(self, subject: str) -> None:
+        pass
+
+    def finish(self, done: dict[str, Any]) -> None:
+        pass
+
+
 class Live(Progress):
     """One line a subject, redrawn in place. Where they are more than the screen holds, the finished ones make room."""
 

@@ -18,7 +18,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 HEADER = Struct(">BI")
-STDIN, STDOUT, STDERR, EXIT, RESIZE, STDIN_END = range(6)
+STDIN, STDOUT, STDERR, EXIT, RESIZE, STDIN_END, SIGNAL = range(7)
+LEFT = 0  # the exit code of who leaves a container that goes on
 CHUNK = 1 << 16
 
 
@@ -27,15 +28,17 @@ def frame(kind: int, data: bytes = b"") -> bytes:
 
 
 def converse(
-    connection: _socket.socket, said: bytes, *, wake: int | None = None, woken: Callable[[], bytes] | None = None
-) -> int:
+    connection: _socket.socket, said: bytes, *, wake: int | None = None, woken: Callable[[], bytes] | None = None,
+    stdin: bool = True, leave: bytes = b"",
+) -> int:  # fmt: skip
     """Until the command ends; returns its exit code.
 
     What we could not send yet is kept, and stdin not read meanwhile: neither side may wait for the other to read.
-    `wake`: a descriptor that becomes readable when `woken` has a frame to send (a resize).
+    `wake`: a descriptor that becomes readable when `woken` has a frame to send (a resize, a signal). `leave`: keys that
+    end the conversation and nothing else.
     """
     code, rest = _hear(said)
-    unsent, stdin_open = b"", True
+    unsent, stdin_open, typed = b"", stdin, b""
     connection.setblocking(False)
     while code is None:
         poll = select.poll()
@@ -50,6 +53,9 @@ def converse(
         if 0 in ready:
             data = os.read(0, CHUNK)
             stdin_open = bool(data)
+            typed = (typed + data)[-len(leave) :] if leave else b""
+            if leave and typed == leave:
+                return LEFT
             unsent += frame(STDIN, data) if data else frame(STDIN_END)
         if unsent:
             unsent = unsent[_send(connection, unsent) :]

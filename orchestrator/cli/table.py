@@ -23,6 +23,8 @@ COMMANDS = {
     "ps": "List containers, and the reason of whatever is not as wanted",
     "logs": "Show what containers wrote",
     "exec": "Run a command in a running container",
+    "run": "Run a command in a container of its own",
+    "attach": "Join the first process of a running container",
     "start": "Start services that were stopped",
     "stop": "Stop services and keep their containers",
     "restart": "Restart services",

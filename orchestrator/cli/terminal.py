@@ -14,8 +14,11 @@ from typing import NoReturn
 from orchestrator.cli.streams import RESIZE, converse, frame
 
 
-def converse_raw(connection: _socket.socket, said: bytes) -> int:
-    """Returns the command's exit code; the terminal is as it was, whatever happened."""
+def converse_raw(connection: _socket.socket, said: bytes, *, leave: bytes = b"", now: bool = False) -> int:
+    """Returns the command's exit code; the terminal is as it was, whatever happened.
+
+    `leave`: keys that end the conversation; `now`: its terminal gets our size at once.
+    """
     before = termios.tcgetattr(0)
     woken, wake = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
 
@@ -30,7 +33,9 @@ def converse_raw(connection: _socket.socket, said: bytes) -> int:
         signal.signal(ending, _end)
     try:
         tty.setraw(0)
-        return converse(connection, said, wake=woken, woken=resized)
+        if now:
+            os.write(wake, b"\0")
+        return converse(connection, said, wake=woken, woken=resized, leave=leave)
     finally:
         termios.tcsetattr(0, termios.TCSADRAIN, before)
         signal.set_wakeup_fd(-1)

@@ -8,7 +8,8 @@ from orchestrator.policy.restart import setback
 from orchestrator.reconcile.plan import Hold, MakeNetwork, MakeVolume
 from orchestrator.reconcile.scene import Scene
 from orchestrator.reconcile.turn import Line
-from orchestrator.stack.model import Network, Service, Volume
+from orchestrator.reconcile.world import World
+from orchestrator.stack.model import Network, Service, Stack, Volume
 
 
 def lay(scene: Scene) -> Iterator[Line]:
@@ -20,6 +21,18 @@ def lay(scene: Scene) -> Iterator[Line]:
     for volume in stack.volumes.values():
         if volume.name not in world.volumes and not volume.external and _used(scene, volume):
             yield _hold(scene, volume.name) or MakeVolume(volume.name, stack.name, volume.key, "missing")
+
+
+def beneath(stack: Stack, service: Service, world: World) -> Iterator[MakeNetwork | MakeVolume]:
+    """What is missing of what one service stands on, for a container of it that its user runs by hand."""
+    for key in service.networks:
+        network = stack.networks.get(key)
+        if network and network.name not in world.networks and not network.external:
+            yield MakeNetwork(network.name, stack.name, network.key, "missing")
+    for mount in service.mounts:
+        volume = stack.volumes.get(mount.source or "") if mount.kind == "volume" else None
+        if volume and volume.name not in world.volumes and not volume.external:
+            yield MakeVolume(volume.name, stack.name, volume.key, "missing")
 
 
 def _used(scene: Scene, thing: Network | Volume) -> bool:

@@ -43,7 +43,7 @@ def mounts(context: Context, service: dict[str, Any], path: Path) -> tuple[Mount
 
 
 def _volume(context: Context, item: Any, path: Path) -> Mount | None:
-    mount = _long(context, item, path)
+    mount = long(context, item, path)
     where = (*path, "source") if "source" in item else path
     if mount.kind == "bind" and mount.source and not mount.create_host_path and not os.path.exists(mount.source):
         context.complain(
@@ -66,7 +66,7 @@ def _passed_on(propagation: str) -> str:
     return ""
 
 
-def _long(context: Context, item: dict[str, Any], path: Path) -> Mount:
+def long(context: Context, item: dict[str, Any], path: Path) -> Mount:
     kind, target, source = item["type"], _target(item["target"]), item.get("source")
     read_only = bool(item.get("read_only", False))
     labels_only = kind == "volume" and set(item.get("bind") or {}) <= {"selinux"}  # `data:/x:z`, as people write it

@@ -1,0 +1,74 @@
+"""The requests that take containers in hand, past the decider: see agent/direct.py, agent/one_off.py, attach.py."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from orchestrator.agent import clock, direct, ends, one_off
+from orchestrator.agent.circle import Circle
+from orchestrator.agent.requests import Requests
+from orchestrator.api import attach
+from orchestrator.api.forms import body_of, names, ndjson
+from orchestrator.api.http import Json, Reply, Request, Stream
+from orchestrator.kernel import cgroups, usage
+
+
+async def kill(circle: Circle, request: Request) -> Reply:
+    body, (stack,) = request.json(), request.words
+    services, name = names(body, "services"), str(body.get("signal") or "SIGKILL")
+    if name.upper().removeprefix("SIG") in ("KILL", "9"):  # nobody who says so wants it back at once
+        return Stream(ndjson(Requests(circle).stop(stack, services, 0.0)))
+    return Stream(ndjson(direct.signal(circle, stack, services, name)))
+
+
+async def pause(circle: Circle, request: Request) -> Reply:
+    return Stream(ndjson(direct.pause(circle, request.words[0], names(request.json(), "services"))))
+
+
+async def unpause(circle: Circle, request: Request) -> Reply:
+    return Stream(ndjson(direct.unpause(circle, request.words[0], names(request.json(), "services"))))
+
+
+async def remove(circle: Circle, request: Request) -> Reply:
+    return Stream(ndjson(direct.remove(circle, request.words[0], names(request.json(), "services"))))
+
+
+async def top(circle: Circle, request: Request) -> Reply:
+    rows, now = direct.rows(circle, request.words[0], request.names("services")), clock.wall_ns() / 1e9
+    return Json([row | {"Processes": usage.processes(_group(circle, row), now)} for row in rows])
+
+
+async def stats(circle: Circle, request: Request) -> Reply:
+    rows = direct.rows(circle, request.words[0], request.names("services"))
+    at = int(clock.now() * 1e9)
+    return Json([row | {"Used": usage.used(_group(circle, row), row["Pid"]) | {"at": at}} for row in rows])
+
+
+def _group(circle: Circle, row: dict[str, Any]) -> cgroups.Group:
+    return cgroups.Group(f"/{circle.root.cgroup}/{row['ID']}")
+
+
+async def wait(circle: Circle, request: Request) -> Reply:
+    return Stream(ndjson(ends.wait(circle, request.words[0], request.names("services"))))
+
+
+async def run(circle: Circle, request: Request) -> Reply:
+    return await attach.run(circle, request.words[0], body_of(one_off.Run, request))
+
+
+async def attached(circle: Circle, request: Request) -> Reply:
+    return await attach.attach(circle, request.words[0], request.json())
+
+
+TABLE: dict[tuple[str, ...], Callable[[Circle, Request], Awaitable[Reply]]] = {
+    ("POST", "stacks", "*", "kill"): kill,
+    ("POST", "stacks", "*", "pause"): pause,
+    ("POST", "stacks", "*", "unpause"): unpause,
+    ("POST", "stacks", "*", "rm"): remove,
+    ("GET", "stacks", "*", "top"): top,
+    ("GET", "stacks", "*", "stats"): stats,
+    ("GET", "stacks", "*", "wait"): wait,
+    ("POST", "stacks", "*", "run"): run,
+    ("POST", "stacks", "*", "attach"): attached,
+}
