@@ -43,6 +43,10 @@ class Root:
         """Below each hierarchy's root, or below the cgroup delegated to us."""
         return f"pyorch-{self.instance}"
 
+    def group(self, container: str, own_devices: bool = False) -> str:
+        """Of one container. The usual device rules are those of the parent, so who has others has another one."""
+        return f"/{self.cgroup}{'-devices' if own_devices else ''}/{container}"
+
     @property
     def table(self) -> str:
         """Of nft."""

@@ -13,7 +13,19 @@ from typing import Any, Protocol
 from orchestrator.errors import Mistake
 from orchestrator.kernel import capabilities
 from orchestrator.root import Root
-from orchestrator.stack.model import Logging, Sandbox, Service
+from orchestrator.runtime.walls import (
+    MASKED_PATHS,
+    READONLY_PATHS,
+    closed,
+    filesystems,
+    namespaces,
+    own_devices,
+    powers,
+    settings,
+)  # fmt: skip
+from orchestrator.stack.model import Logging, Service
+
+Devices = tuple[list[dict[str, Any]], list[dict[str, Any]]]  # linux.devices, linux.resources.devices
 
 DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 DEFAULT_PIDS = 2048
@@ -25,35 +37,8 @@ CAPABILITIES = (
     "SETFCAP", "SETGID", "SETPCAP", "SETUID", "SYS_CHROOT",
 )  # fmt: skip
 
-MASKED_PATHS = (
-    "/proc/acpi", "/proc/asound", "/proc/interrupts", "/proc/kcore", "/proc/keys", "/proc/latency_stats",
-    "/proc/sched_debug", "/proc/scsi", "/proc/timer_list", "/proc/timer_stats", "/sys/devices/virtual/powercap",
-    "/sys/firmware",
-)  # fmt: skip
-READONLY_PATHS = ("/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger")
-
-_QUIET = ["nosuid", "noexec", "nodev"]
-_FILESYSTEMS: tuple[dict[str, Any], ...] = (
-    {"destination": "/proc", "type": "proc", "source": "proc", "options": _QUIET},
-    {
-        "destination": "/dev", "type": "tmpfs", "source": "tmpfs",
-        "options": ["nosuid", "strictatime", "mode=755", "size=65536k"],
-    },
-    {
-        "destination": "/dev/pts", "type": "devpts", "source": "devpts",
-        "options": ["nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620", "gid=5"],
-    },
-    {"destination": "/dev/shm", "type": "tmpfs", "source": "shm", "options": [*_QUIET, "mode=1777", "size=65536k"]},
-    {"destination": "/dev/mqueue", "type": "mqueue", "source": "mqueue", "options": _QUIET},
-    {"destination": "/sys", "type": "sysfs", "source": "sysfs", "options": [*_QUIET, "ro"]},
-    {"destination": "/sys/fs/cgroup", "type": "cgroup", "source": "cgroup", "options": [*_QUIET, "ro"]},
-)  # fmt: skip
-
 # Soft and hard; -1: no limit. No core dumps: they would be written into the container's layer, secrets and all.
 ULIMITS: dict[str, tuple[int, ...]] = {"nofile": (1024, 524288), "core": (0, 0)}
-
-# A program may listen on any port and ping without privileges, as in Docker's containers.
-_SYSCTL = {"net.ipv4.ip_unprivileged_port_start": "0", "net.ipv4.ping_group_range": "0 2147483647"}
 
 
 class Image(Protocol):
@@ -87,42 +72,47 @@ def container_spec(
     mounts: Sequence[Mapping[str, Any]] = (),
     memory_ceiling: int | None = None,
     ulimits: Mapping[str, tuple[int, ...]] | None = None,
+    devices: Devices | None = None,
 ) -> dict[str, Any]:
     """The spec of one container of `service`, as json.dump takes it.
 
     `mounts`: OCI mounts for volumes, binds and the files of /etc. `memory_ceiling`: bytes, the
     limit of a service that names none, so that it meets its own end before the machine's memory ends. `ulimits`: what
-    can be granted of the service's, see `runtime.ulimits`.
+    can be granted of the service's, see `runtime.ulimits`. `devices`: those of the host, and who may open what, see
+    `runtime.devices`; None: the usual.
     Raises Mistake where neither the service nor the image says what to run.
     """
     own = root.container(container)
-    granted = [f"CAP_{name}" for name in granted_capabilities(service.cap_add, service.cap_drop)]
     walls = service.sandbox
+    granted = powers(service, granted_capabilities(service.cap_add, service.cap_drop))
     return {
         "ociVersion": "1.2.0",
         "process": {
-            "terminal": False,
+            "terminal": walls.tty,
             "args": arguments(service, image),
             "env": [f"{name}={value}" for name, value in environment(service, image, hostname).items()],
             "cwd": service.working_dir or image.working_dir or "/",
             "user": _user(service, image),
             "capabilities": {"bounding": granted, "effective": granted, "permitted": granted},
-            "noNewPrivileges": not walls.new_privileges,
+            "noNewPrivileges": not (walls.new_privileges or walls.privileged),
             "rlimits": [
                 {"type": f"RLIMIT_{name.upper()}", "soft": soft, "hard": hard}
                 for name, (soft, hard) in {**ULIMITS, **(walls.ulimits if ulimits is None else ulimits)}.items()
             ],
+            **({} if walls.oom_score_adj is None else {"oomScoreAdj": walls.oom_score_adj}),
         },
         "root": {"path": "rootfs", "readonly": service.read_only},
-        "hostname": hostname,
-        "mounts": [*_filesystems(walls), *image.mounts, *sorted(mounts, key=_depth)],
+        **({} if walls.uts == "host" else {"hostname": hostname}),
+        **({"domainname": walls.domainname} if walls.domainname else {}),
+        "mounts": [*filesystems(service), *image.mounts, *sorted(mounts, key=_depth)],
         "linux": {
-            "cgroupsPath": f"/{root.cgroup}/{container}",
-            "namespaces": [{"type": kind} for kind in ("pid", "mount", "network", "uts", "ipc", "cgroup", "time")],
-            "resources": resources(service, memory_ceiling),
-            "sysctl": {**_SYSCTL, **walls.sysctls},
-            "maskedPaths": [] if walls.unmasked else list(MASKED_PATHS),
-            "readonlyPaths": [] if walls.unmasked else list(READONLY_PATHS),
+            "cgroupsPath": root.group(container, own_devices(service)),
+            "namespaces": namespaces(service),
+            "resources": {**resources(service, memory_ceiling), **({"devices": devices[1]} if devices else {})},
+            **({"devices": devices[0]} if devices else {}),
+            "sysctl": settings(service),
+            "maskedPaths": closed(walls, MASKED_PATHS),
+            "readonlyPaths": closed(walls, READONLY_PATHS),
         },
         "annotations": {
             **service.annotations,
@@ -132,7 +122,8 @@ def container_spec(
             "org.pyorch.log": f"{own}/log",
             **_log_notes(service.logging),
             "org.pyorch.init": "true" if service.init else "false",
-            "org.pyorch.seccomp": walls.seccomp or _filter(service.cap_add),
+            "org.pyorch.seccomp": "unconfined" if walls.privileged else walls.seccomp or _filter(service.cap_add),
+            **({"org.pyorch.stdin": "open"} if walls.stdin_open else {}),
         },
     }
 
@@ -140,13 +131,6 @@ def container_spec(
 def _user(service: Service, image: Image) -> dict[str, Any]:
     user = {"uid": 0, "gid": 0, "username": service.user or image.user or ""}
     return user | ({"additionalGroups": list(service.sandbox.group_add)} if service.sandbox.group_add else {})
-
-
-def _filesystems(walls: Sandbox) -> list[dict[str, Any]]:
-    if walls.shm_size is None:
-        return [*_FILESYSTEMS]
-    shm = {"/dev/shm": [*_QUIET, "mode=1777", f"size={walls.shm_size}"]}
-    return [mount | {"options": shm.get(mount["destination"], mount["options"])} for mount in _FILESYSTEMS]
 
 
 def arguments(service: Service, image: Image) -> list[str]:
@@ -166,7 +150,8 @@ def arguments(service: Service, image: Image) -> list[str]:
 
 def environment(service: Service, image: Image, hostname: str) -> dict[str, str]:
     """Nothing of the host's; HOME is added inside, where the user is known."""
-    return {"PATH": DEFAULT_PATH, "HOSTNAME": hostname, **image.environment, **service.environment}
+    terminal = {"TERM": "xterm"} if service.sandbox.tty else {}
+    return {"PATH": DEFAULT_PATH, "HOSTNAME": hostname, **terminal, **image.environment, **service.environment}
 
 
 def granted_capabilities(added: Sequence[str], dropped: Sequence[str]) -> tuple[str, ...]:
