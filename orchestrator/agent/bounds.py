@@ -10,7 +10,7 @@ import os
 from typing import Any
 
 from orchestrator.agent.containers import Record, read, write_text
-from orchestrator.kernel import cgroups
+from orchestrator.agent.state import group_of
 from orchestrator.root import Root
 from orchestrator.runtime.spec import resources
 
@@ -19,12 +19,18 @@ def wanted(record: Record, ceiling: int) -> dict[str, Any]:
     return resources(record.definition, ceiling)
 
 
+def _kept(spec: dict[str, Any]) -> dict[str, Any]:
+    """Which devices it may open is no limit: that stays as it was made."""
+    made = spec["linux"]["resources"]
+    return {"devices": made["devices"]} if "devices" in made else {}
+
+
 def off(root: Root, record: Record, ceiling: int) -> str | None:
     """What is otherwise than the definition says, in words; None where nothing is."""
     spec = read(root.bundle(record.id), "config.json")
     if spec is None or record.phase == "created":
         return None
-    due = wanted(record, ceiling)
+    due = wanted(record, ceiling) | _kept(spec)
     if spec["linux"]["resources"] != due:
         return f"its limits changed: {_told(spec['linux']['resources'], due)}"
     return edited(root, record, ceiling) if record.phase == "running" else None
@@ -32,18 +38,18 @@ def off(root: Root, record: Record, ceiling: int) -> str | None:
 
 def edited(root: Root, record: Record, ceiling: int) -> str | None:
     """A limit of the living control group that somebody has changed by hand."""
-    return cgroups.Group(f"/{root.cgroup}/{record.id}").differs(wanted(record, ceiling))
+    return group_of(root, record).differs(wanted(record, ceiling))
 
 
 def adjust(root: Root, record: Record, ceiling: int) -> None:
     """Rewrite the limits of the living container, and of its next start. Raises OSError: then nothing is promised."""
     due = wanted(record, ceiling)
     if record.phase == "running":
-        cgroups.Group(f"/{root.cgroup}/{record.id}").limit(due)
+        group_of(root, record).limit(due)
     bundle = root.bundle(record.id)
     spec = read(bundle, "config.json")
     assert spec is not None, "a container that was made has its spec"
-    spec["linux"]["resources"] = due
+    spec["linux"]["resources"] = due | _kept(spec)
     write_text(os.path.join(bundle, "config.json.new"), json.dumps(spec), 0o600)
     os.replace(os.path.join(bundle, "config.json.new"), os.path.join(bundle, "config.json"))
 

@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Iterator, Mapping
 from dataclasses import replace
 from typing import Any, Literal
 
-from orchestrator.agent import bounds, clock, one_off, taking_back, upkeep
+from orchestrator.agent import bounds, clock, joining, one_off, taking_back, upkeep
 from orchestrator.agent.containers import Containers, Record, read, scrap
 from orchestrator.agent.deeds import Hands
 from orchestrator.agent.drift import Find, Looker
@@ -18,13 +18,12 @@ from orchestrator.agent.launcher_client import LauncherClient
 from orchestrator.agent.launcher_client import connect as connect_launcher
 from orchestrator.agent.loops import Loops
 from orchestrator.agent.prober import Prober
-from orchestrator.agent.state import service_of
+from orchestrator.agent.state import group_of, service_of
 from orchestrator.agent.store import Store
 from orchestrator.agent.trash import Trash
 from orchestrator.agent.wiring import Wiring
 from orchestrator.agent.wishes import Wishes
 from orchestrator.errors import Conflict, HostRefused, OrchestratorError, Unreachable
-from orchestrator.kernel import cgroups
 from orchestrator.reconcile import reconcile, replica, settled
 from orchestrator.reconcile.plan import Action, Plan, Prepare, Remove, Start, Stop, TakeBack
 from orchestrator.reconcile.rollout import YOUNG
@@ -128,6 +127,7 @@ class Circle:
         self.turns += 1
         self.hands.new_turn()
         self._forget_gone()
+        self._follow_owners()
         wanted = self.wishes.all()
         if self.closing:
             wanted = tuple(replace(wish, stopped=frozenset({*wish.stack.services, *wish.orphans})) for wish in wanted)
@@ -153,6 +153,14 @@ class Circle:
     def _stack_of(self, action: Action) -> str:
         record = self.containers.get(action.container) if isinstance(action, Remove) else None
         return record.stack if record is not None else stack_of(action)
+
+    def _follow_owners(self) -> None:
+        """Who stands in namespaces of a container that runs anew is restarted, as if its user had asked for it."""
+        for record, why in joining.stale(self):
+            wish = self.wishes.get(record.stack)
+            if wish is not None and (record.started or 0.0) > wish.restarts.get(record.service, 0.0):
+                self.events.note("restart", record.name, why, stack=record.stack, service=record.service)
+                self.wishes.put(replace(wish, restarts={**wish.restarts, record.service: clock.now()}))
 
     def _prove(self, wanted: tuple[Wanted, ...]) -> None:
         """A revision that has become ready as a whole is good: it is what one can go back to."""
@@ -351,11 +359,12 @@ class Circle:
         materials.collect(self.root, self.store.documents())
         keeping.forget_unfinished(self.root)
         prepared.release_others(self.root, {record.id for record in self.containers})
+        await self.hands.share_terminals()
         self.wiring.recall()
         for stack, service, why in self.wiring.hold_again(self.wishes.all()):
             self.events.note("trouble", f"{stack}-{service}", why, stack=stack, service=service)
         for record in self.containers:
-            record.paused = record.phase == "running" and cgroups.Group(f"/{self.root.cgroup}/{record.id}").paused()
+            record.paused = record.phase == "running" and group_of(self.root, record).paused()
             record.change(bounds_off=bounds.off(self.root, record, self.hands.memory_ceiling))
             self.prober.watch(record)
 
@@ -396,6 +405,10 @@ class Circle:
             self._launcher_news = asyncio.Event()
             self._look_again()
             self.prober.adopt()
+            with contextlib.suppress(
+                OrchestratorError
+            ):  # it has just ended, or this launcher has: it will be asked again
+                await self.hands.share_terminals()
             self.events.note("start", "launcher", "a new launcher adopted the containers", kind="daemon")
 
     def _look_again(self) -> None:

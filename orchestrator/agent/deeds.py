@@ -7,21 +7,20 @@ Whatever a failed deed had made it takes back itself.
 from __future__ import annotations
 
 import asyncio
-import json
 import os
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AbstractAsyncContextManager
 from typing import Any, Protocol
 
 from orchestrator import images
-from orchestrator.agent import bounds, clock, hooks, pulls
-from orchestrator.agent.containers import Containers, Record, exit_of, scrap, write_text
+from orchestrator.agent import bounds, clock, hooks, joining, preparing, pulls
+from orchestrator.agent.containers import Containers, Record, exit_of, scrap
 from orchestrator.agent.events import Events
 from orchestrator.agent.launcher_client import LauncherClient
 from orchestrator.agent.trash import Trash
 from orchestrator.agent.wiring import Wiring
-from orchestrator.errors import Conflict, HostRefused, Missing, OrchestratorError
-from orchestrator.network import connections, etc
+from orchestrator.errors import HostRefused, Missing, OrchestratorError
+from orchestrator.network import connections
 from orchestrator.policy.restart import describe
 from orchestrator.reconcile.plan import (
     Action,
@@ -39,11 +38,9 @@ from orchestrator.reconcile.plan import (
 from orchestrator.reconcile.replica import Replica, count, named
 from orchestrator.reconcile.world import Wanted
 from orchestrator.root import Root
-from orchestrator.runtime import ulimits
-from orchestrator.runtime.spec import container_spec
 from orchestrator.stack.model import Service, Stack, Volume
-from orchestrator.storage import materials, prepared, volumes
 from orchestrator.storage import mounts as storage_mounts
+from orchestrator.storage import prepared, volumes
 
 QUIET = 0.1  # seconds without a connection, after which nobody is on the way any more
 LOOK = 0.02
@@ -115,18 +112,18 @@ class Hands:
             case MakeNetwork():
                 assert wish is not None
                 made = self.wiring.make(action.stack, wish.stack.networks[action.key])
-                self._note("create", action.subject, action.why, "network", action.stack, {"made": made})
+                self.note("create", action.subject, action.why, "network", action.stack, {"made": made})
             case DropNetwork():
                 await self.wiring.drop(action.subject)
-                self._note("destroy", action.subject, action.why, "network", action.stack)
+                self.note("destroy", action.subject, action.why, "network", action.stack)
             case MakeVolume():
                 assert wish is not None
                 wanted = wish.stack.volumes[action.key]
                 volumes.make(self.root, action.subject, _labels(wish.stack, wanted), wanted.options, wanted.protect)
-                self._note("create", action.subject, action.why, "volume", action.stack)
+                self.note("create", action.subject, action.why, "volume", action.stack)
             case DropVolume():
                 volumes.drop(self.root, action.subject)
-                self._note("destroy", action.subject, action.why, "volume", action.stack)
+                self.note("destroy", action.subject, action.why, "volume", action.stack)
 
     # start
 
@@ -139,7 +136,7 @@ class Hands:
         if record is None:
             try:
                 await self._ground(replica, wish)
-                record = self._prepare(replica, wish, action.node)
+                record = preparing.prepare(self, replica, wish, action.node)
             finally:
                 self._tidy_images()  # where it failed and nobody else needs them
         try:
@@ -148,21 +145,21 @@ class Hands:
         except (OSError, OrchestratorError):
             await self._clear(record, forget=fresh)
             raise
-        self._note(
+        self.note(
             "start", record.name, action.why, "container", record.stack, {"id": record.id}, service=record.service
         )
 
     async def _ground(self, replica: Replica, wish: Wanted) -> None:
         """Its volumes are there and filled. In a thread: what an image has for a volume may be large."""
-        place = self._place(replica, wish)
+        place = self.place_of(replica, wish)
         if storage_mounts.has_volumes(place):
             await asyncio.to_thread(storage_mounts.ground, self.root, place)
 
-    def _place(self, replica: Replica, wish: Wanted) -> storage_mounts.Place:
+    def place_of(self, replica: Replica, wish: Wanted) -> storage_mounts.Place:
         image = self.image(replica.definition)
         return storage_mounts.Place(replica.definition, wish.stack, replica.slot, image.volumes, image.layers)
 
-    def _lent(self, service: Service, stack: Stack) -> list[dict[str, Any]]:
+    def lent(self, service: Service, stack: Stack) -> list[dict[str, Any]]:
         """What others have mounted that it takes over (`volumes_from`). Raises Missing where one is not there."""
         lent: list[dict[str, Any]] = []
         for words in service.volumes_from:
@@ -176,79 +173,45 @@ class Hands:
                 lent.append({**mount, "options": [*mount["options"], *access]})
         return lent
 
-    def _prepare(self, replica: Replica, wish: Wanted, node: str) -> Record:
-        """Everything of a new container that is files: identity first, so that a scan can name what it finds."""
-        service = replica.definition
-        _same_machine(service)
-        image = self.image(service)
-        command = _command(service, image)
-        stop_signal = service.stop_signal or image.stop_signal or "SIGTERM"
-        record = self.containers.add(replica, wish.revision, service.image, " ".join(command), stop_signal, node)
-        bundle = self.root.bundle(record.id)
-        try:
-            for attached, key in _networks_of(service, wish.stack):
-                wanted_address = service.networks[key].ipv4_address
-                record.addresses[attached] = self.wiring.lease(wish.stack.networks[key], record.name, wanted_address)
-                record.network_keys[attached] = key
-            os.mkdir(bundle, 0o700)
-            os.mkdir(f"{bundle}/etc", 0o700)
-            self.containers.write_identity(record)
-            self._write_names(record, bundle)
-            mounts = [
-                *storage_mounts.oci(self.root, self._place(replica, wish), record.id, self._lent(service, wish.stack)),
-                *materials.mounts(self.root, service, wish.stack, record.id),
-                *_etc_mounts(bundle),
-            ]
-            granted, lowered = ulimits.grantable(service.sandbox.ulimits)
-            for why in lowered:
-                self._note("trouble", record.name, why, "container", record.stack, service=record.service)
-            spec = container_spec(
-                service=service,
-                image=image,
-                container=record.id,
-                root=self.root,
-                hostname=service.hostname or record.id,
-                mounts=mounts,
-                memory_ceiling=self.memory_ceiling,
-                ulimits=granted,
-            )
-            write_text(f"{bundle}/config.json", json.dumps(spec), 0o600)
-        except OSError as error:
-            self._take_back(record)
-            raise HostRefused(f"cannot prepare {record.name}: {error}") from error
-        except BaseException:
-            self._take_back(record)
-            raise
-        return record
-
-    def _take_back(self, record: Record) -> None:
-        prepared.release(self.root, record.id)
-        scrap(self.containers.forget(record))
-
-    def _write_names(self, record: Record, bundle: str) -> None:
-        hostname = record.definition.hostname or record.id
-        servers, lookup = self.wiring.nameservers(record), record.definition.lookup
-        names, gateway = (hostname, record.name), next(iter(servers), "127.0.0.1")
-        texts = {
-            "hostname": f"{hostname}\n",
-            "hosts": etc.hosts(tuple(record.addresses.values()), names, lookup.extra_hosts, gateway),
-            "resolv.conf": etc.resolv_conf(servers, lookup.dns_search, lookup.dns_opt),
-        }
-        for name, text in texts.items():
-            write_text(f"{bundle}/etc/{name}", text, 0o644)
-
     async def _run(self, record: Record) -> None:
         """create → attach → start, the OCI split."""
         launcher = self.launcher()
         record.change(phase="created", runs=record.runs + 1, ending=None, verdict=None, verdicts={})
         if record.exits:  # so that an agent killed in the middle of this is followed by one that knows of them
             self.containers.write_history(record)
-        reply = await launcher.request("create", container=record.id)
+        joining.complete(self.root, self.containers, record)
+        reply, terminal = await launcher.request_fds("create", container=record.id)
         record.pid = reply["pid"]
+        self._open_stdin(record, terminal)
         self.wiring.connect(record)
         await launcher.request("start", container=record.id)
         if record.phase == "created":  # it may have run and ended before the reply was read
             record.change(phase="running", started=clock.now())
+
+    def _open_stdin(self, record: Record, terminal: list[int]) -> None:
+        """Its terminal as the launcher gave it, or the writing end of a stdin that is to end with us."""
+        self._close_stdin(record)
+        if terminal:
+            self._inputs[record.id] = terminal[0]
+        elif record.one_off and record.definition.sandbox.stdin_open:
+            path = f"{self.root.bundle(record.id)}/stdin"
+            self._inputs[record.id] = os.open(path, os.O_WRONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+
+    def _close_stdin(self, record: Record) -> None:
+        if (held := self._inputs.pop(record.id, None)) is not None:
+            os.close(held)
+
+    async def share_terminals(self) -> None:
+        """After the end of a launcher or of an agent: who still has a container's terminal gives it to the other."""
+        for record in list(self.containers):
+            if record.phase == "running" and record.definition.sandbox.tty:
+                held = self._inputs.get(record.id)
+                give = () if held is None else (held,)
+                _, given = await self.launcher().request_fds("terminal", give=give, container=record.id)
+                if held is None and given:
+                    self._inputs[record.id] = given.pop()
+                for descriptor in given:
+                    os.close(descriptor)
 
     def stdin_of(self, record: Record) -> int | None:
         """A descriptor to write to the stdin of its first process, the caller's to close; None: it has none."""
@@ -261,8 +224,8 @@ class Hands:
 
     def end_stdin(self, record: Record) -> None:
         """Whoever was attached to it has no more to say; what `stdin_open` keeps open stays open."""
-        if record.one_off and (held := self._inputs.pop(record.id, None)) is not None:
-            os.close(held)
+        if record.one_off:
+            self._close_stdin(record)
 
     async def _post_start(self, record: Record) -> None:
         """Raises HostRefused: a container whose hooks fail was not started."""
@@ -278,7 +241,7 @@ class Hands:
         for number, hook in enumerate(made):
             title = hooks.titled("pre_start", number, len(made))
             await self._ground(action.replica, wish)
-            record = self._prepare(hooks.helper(action.replica, hook, action.subject), wish, action.node)
+            record = preparing.prepare(self, hooks.helper(action.replica, hook, action.subject), wish, action.node)
             ended = self.ends.setdefault(record.id, asyncio.get_running_loop().create_future())
             try:
                 await self._run(record)
@@ -290,7 +253,7 @@ class Hands:
             if exit is None or not exit.good:
                 how = describe(exit) if exit else "was never seen to end"
                 raise HostRefused(f"cannot prepare {wish.stack.name}-{record.service}: {title} hook {how}")
-        self._note("prepare", action.subject, action.why, "container", wish.stack.name, service=action.replica.service)
+        self.note("prepare", action.subject, action.why, "container", wish.stack.name, service=action.replica.service)
 
     async def _clear(self, record: Record, forget: bool) -> None:
         """Take back a start that failed. A new container leaves nothing; an old one is as exited as before.
@@ -303,7 +266,7 @@ class Hands:
             await launcher.request("delete", container=record.id)
         except OrchestratorError as error:  # the bundle stays: at its next start the agent finds it half made
             why = f"cannot clean up after a failed start: {error}"
-            self._note("trouble", record.name, why, "container", record.stack)
+            self.note("trouble", record.name, why, "container", record.stack)
             directories = []
         if forget:
             prepared.release(self.root, record.id)
@@ -320,7 +283,7 @@ class Hands:
             return
         record.ending = "unhealthy" if action.failure else "asked"
         self.containers.write_history(record)
-        self._note("stop", record.name, action.why, "container", record.stack, service=record.service)
+        self.note("stop", record.name, action.why, "container", record.stack, service=record.service)
         ended = self.ends.setdefault(record.id, asyncio.get_running_loop().create_future())
         try:
             if record.paused:  # what stands still hears no signal
@@ -337,7 +300,7 @@ class Hands:
                         await asyncio.shield(ended)
                 except TimeoutError:
                     why = f"it did not end within {action.grace:g} s of {action.signal}"
-                    self._note("kill", record.name, why, "container", record.stack, service=record.service)
+                    self.note("kill", record.name, why, "container", record.stack, service=record.service)
             if not ended.done():
                 await self.launcher().request("kill", container=record.id, signal="SIGKILL", all=True)
                 await ended
@@ -365,7 +328,7 @@ class Hands:
         for number, hook in enumerate(made):
             title = hooks.titled("pre_stop", number, len(made))
             if complaint := await hooks.run(self._around.exec, record, hook, title, timeout=grace):
-                self._note("trouble", record.name, complaint, "container", record.stack, service=record.service)
+                self.note("trouble", record.name, complaint, "container", record.stack, service=record.service)
 
     async def _reload(self, action: Reload) -> None:
         record = self.containers.get(action.container)
@@ -374,7 +337,7 @@ class Hands:
         record.change(reloaded=clock.now())
         self.containers.write_history(record)
         await self.launcher().request("kill", container=record.id, signal=action.signal)
-        self._note("reload", record.name, action.why, "container", record.stack, service=record.service)
+        self.note("reload", record.name, action.why, "container", record.stack, service=record.service)
 
     def _adjust(self, action: Adjust) -> None:
         record = self.containers.get(action.container)
@@ -382,7 +345,7 @@ class Hands:
             return
         bounds.adjust(self.root, record, self.memory_ceiling)
         record.change(bounds_off=None, edited=None)
-        self._note("adjust", record.name, action.why, "container", record.stack, service=record.service)
+        self.note("adjust", record.name, action.why, "container", record.stack, service=record.service)
 
     def ended(self, message: Mapping[str, Any]) -> None:
         """The launcher says that a container is over."""
@@ -391,12 +354,13 @@ class Hands:
             return
         exit = exit_of(message, record.ending)
         record.ended(exit)
+        self._close_stdin(record)
         self.containers.write_history(record)
         if record.helper:
             self._waits_no_more(record)
             return
         attributes = {"exitCode": exit.code, "signal": exit.signal, "cause": exit.cause, "id": record.id}
-        self._note("die", record.name, describe(exit), "container", record.stack, attributes, service=record.service)
+        self.note("die", record.name, describe(exit), "container", record.stack, attributes, service=record.service)
         self._waits_no_more(record)
 
     def _waits_no_more(self, record: Record) -> None:
@@ -415,7 +379,7 @@ class Hands:
         await self._trash.take(directories)
         self._leave_volumes(record, had, wish)
         self._tidy_images()
-        self._note("destroy", record.name, action.why, "container", record.stack, service=record.service)
+        self.note("destroy", record.name, action.why, "container", record.stack, service=record.service)
 
     def _leave_volumes(self, record: Record, had: list[dict[str, Any]], wish: Wanted | None) -> None:
         """Anonymous ones wait for the next container in the slot where one is wanted. After a plain `down` they are
@@ -434,7 +398,7 @@ class Hands:
             self._images.clear()
             images.collect(self.root)
 
-    def _note(
+    def note(
         self,
         deed: str,
         subject: str,
@@ -447,45 +411,6 @@ class Hands:
         self.events.note(deed, subject, why, kind=kind, stack=stack, service=service, attributes=attributes)
 
 
-MACHINES = {
-    "x86_64": "amd64",
-    "aarch64": "arm64",
-    "i686": "386",
-    "armv7l": "arm",
-    "s390x": "s390x",
-    "ppc64le": "ppc64le",
-}
-
-
-def _same_machine(service: Service) -> None:
-    """Raises Conflict where `platform` asks for another kind of processor than ours, and nobody emulates it."""
-    if not service.platform:
-        return
-    system, _, rest = service.platform.partition("/")
-    wanted, ours = rest.partition("/")[0], MACHINES.get(os.uname().machine, os.uname().machine)
-    emulated = any(
-        MACHINES.get(name) == wanted and os.path.exists(f"/proc/sys/fs/binfmt_misc/qemu-{name}") for name in MACHINES
-    )
-    if system != "linux" or (wanted not in ("", ours) and not emulated):
-        raise Conflict(
-            f"cannot run platform {service.platform}: this machine is linux/{ours}, and nothing here emulates another"
-        )
-
-
-def _command(service: Service, image: images.Image) -> list[str]:
-    """What will run. Compose: an own entrypoint makes the image's command void."""
-    if service.entrypoint is not None:
-        return [*service.entrypoint, *(service.command or ())]
-    command = service.command if service.command is not None else (image.command or ())
-    return [*(image.entrypoint or ()), *command]
-
-
-def _networks_of(service: Service, stack: Stack) -> list[tuple[str, str]]:
-    """(host-side name, key) of a service's networks: the highest priority first."""
-    keys = sorted(service.networks, key=lambda key: (-service.networks[key].priority, stack.networks[key].internal))
-    return [(stack.networks[key].name, key) for key in keys]
-
-
 def _labels(stack: Stack, volume: Volume) -> dict[str, str]:
     """Compose's own beside the user's: by these, its tools find what belongs to a project."""
     return {
@@ -493,15 +418,3 @@ def _labels(stack: Stack, volume: Volume) -> dict[str, str]:
         "com.docker.compose.volume": volume.key,
         **volume.labels,
     }
-
-
-def _etc_mounts(bundle: str) -> list[dict[str, Any]]:
-    return [
-        {
-            "destination": f"/etc/{name}",
-            "source": os.path.join(bundle, "etc", name),
-            "type": "bind",
-            "options": ["bind", "rw"],
-        }
-        for name in ("hosts", "resolv.conf", "hostname")
-    ]

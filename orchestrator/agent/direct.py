@@ -121,11 +121,10 @@ async def _remove(circle: Circle, record: Record) -> str:
     return "removed"
 
 
-def rows(circle: Circle, stack: str, services: list[str]) -> list[dict[str, Any]]:
-    """What `top` and `stats` ask about: the running containers of these services."""
-    _, records = chosen(circle, stack, services)
-    return [
-        {"ID": record.id, "Name": record.name, "Service": record.service, "Slot": record.slot, "Pid": record.pid}
-        for record in records
-        if record.phase == "running"
-    ]
+def running(circle: Circle, stack: str, services: list[str]) -> list[Record]:
+    """What `top` and `stats` ask about."""
+    return [record for record in chosen(circle, stack, services)[1] if record.phase == "running"]
+
+
+def row(record: Record) -> dict[str, Any]:
+    return {"ID": record.id, "Name": record.name, "Service": record.service, "Slot": record.slot, "Pid": record.pid}

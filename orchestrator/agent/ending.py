@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import signal
 
-from orchestrator.agent import daemon
+from orchestrator.agent import daemon, one_off
 from orchestrator.agent.circle import Circle
 from orchestrator.kernel import cgroups
 from orchestrator.network import bridges, firewall
@@ -16,6 +16,8 @@ async def end_containers(circle: Circle) -> None:
     """Returns when none runs any more. The laws see to the order: it is as if every service were stopped by hand."""
     circle.closing = True
     circle.bell.ring()
+    for stack in {record.stack for record in circle.containers if record.one_off}:
+        await one_off.end(circle, stack, [], None)
     while any(record.phase == "running" for record in circle.containers):
         await circle.turned(None)
 
@@ -30,4 +32,5 @@ async def end_processes(root: Root) -> None:
     firewall.remove(root.table)
     for bridge in bridges.listing(root.bridge(0)[:-1]):
         bridges.drop(bridge)
-    cgroups.forget(f"/{root.cgroup}")
+    for own_devices in (False, True):
+        cgroups.forget(root.group("", own_devices).rstrip("/"))

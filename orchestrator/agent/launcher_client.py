@@ -11,7 +11,7 @@ import os
 import socket
 import struct
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from orchestrator.agent import daemon
@@ -73,7 +73,7 @@ class LauncherClient:
         self._socket, self._heard = connection, heard
         self._numbers = itertools.count(1)
         self._waiting: dict[int, asyncio.Future[tuple[dict[str, Any], list[int]]]] = {}
-        self._unsent: deque[bytes] = deque()
+        self._unsent: deque[tuple[bytes, Sequence[int]]] = deque()
         self._packet = bytearray(LONGEST_PACKET)
         connection.setblocking(False)
         with contextlib.suppress(PermissionError):  # smaller, then: what does not fit waits in _unsent
@@ -86,11 +86,15 @@ class LauncherClient:
         _close(descriptors)
         return reply
 
-    async def request_fds(self, do: str, **fields: Any) -> tuple[dict[str, Any], list[int]]:
-        """The reply and the descriptors that came with it, which are the caller's to close."""
-        return await self.begin(do, **fields)
+    async def request_fds(
+        self, do: str, *, give: Sequence[int] = (), **fields: Any
+    ) -> tuple[dict[str, Any], list[int]]:
+        """The reply and the descriptors that came with it, which are the caller's to close, as are those to `give`."""
+        return await self.begin(do, give=give, **fields)
 
-    def begin(self, do: str, **fields: Any) -> asyncio.Future[tuple[dict[str, Any], list[int]]]:
+    def begin(
+        self, do: str, *, give: Sequence[int] = (), **fields: Any
+    ) -> asyncio.Future[tuple[dict[str, Any], list[int]]]:
         """Send the request now; what `request_fds` would return or raise is the future's to bring."""
         answer: asyncio.Future[tuple[dict[str, Any], list[int]]] = self._loop.create_future()
         if self.closed.done():
@@ -98,27 +102,31 @@ class LauncherClient:
             return answer
         number = next(self._numbers)
         self._waiting[number] = answer
-        self._send(json.dumps({"id": number, "do": do, **fields}).encode())
+        self._send(json.dumps({"id": number, "do": do, **fields}).encode(), give)
         return answer
 
     def close(self) -> None:
         self._end()
 
-    def _send(self, packet: bytes) -> None:
+    def _send(self, packet: bytes, give: Sequence[int]) -> None:
         if not self._unsent:
             try:
-                self._socket.send(packet)
+                self._put(packet, give)
                 return
             except BlockingIOError:
                 self._loop.add_writer(self._socket.fileno(), self._send_rest)
             except OSError:
                 return  # the reader is about to find the connection closed, and fails every request
-        self._unsent.append(packet)
+        self._unsent.append((packet, give))
+
+    def _put(self, packet: bytes, give: Sequence[int]) -> None:
+        rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, struct.pack(f"{len(give)}i", *give))] if give else []
+        self._socket.sendmsg([packet], rights)
 
     def _send_rest(self) -> None:
         try:
             while self._unsent:
-                self._socket.send(self._unsent[0])
+                self._put(*self._unsent[0])
                 self._unsent.popleft()
         except BlockingIOError:
             return

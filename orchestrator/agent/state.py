@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from orchestrator.agent.containers import Record
+from orchestrator.kernel import cgroups
 from orchestrator.reconcile.world import Wanted
+from orchestrator.root import Root
+from orchestrator.runtime.walls import own_devices
 
 
 def state_of(record: Record) -> tuple[str, str]:
@@ -11,6 +14,11 @@ def state_of(record: Record) -> tuple[str, str]:
     if record.paused:
         return "paused", record.verdict.status if record.verdict is not None else ""
     return record.phase, record.verdict.status if record.verdict is not None and record.phase == "running" else ""
+
+
+def group_of(root: Root, record: Record) -> cgroups.Group:
+    """Its control group, living or not."""
+    return cgroups.Group(root.group(record.id, own_devices(record.definition)))
 
 
 def service_of(container: str, wish: Wanted) -> str | None:

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from typing import Any
 
 from orchestrator.agent import clock, direct, ends, one_off
 from orchestrator.agent.circle import Circle
 from orchestrator.agent.requests import Requests
+from orchestrator.agent.state import group_of
 from orchestrator.api import attach
 from orchestrator.api.forms import body_of, names, ndjson
 from orchestrator.api.http import Json, Reply, Request, Stream
-from orchestrator.kernel import cgroups, usage
+from orchestrator.kernel import usage
 
 
 async def kill(circle: Circle, request: Request) -> Reply:
@@ -35,18 +35,15 @@ async def remove(circle: Circle, request: Request) -> Reply:
 
 
 async def top(circle: Circle, request: Request) -> Reply:
-    rows, now = direct.rows(circle, request.words[0], request.names("services")), clock.wall_ns() / 1e9
-    return Json([row | {"Processes": usage.processes(_group(circle, row), now)} for row in rows])
+    found, now = direct.running(circle, request.words[0], request.names("services")), clock.wall_ns() / 1e9
+    groups = [(direct.row(record), group_of(circle.root, record)) for record in found]
+    return Json([row | {"Processes": usage.processes(group, now)} for row, group in groups])
 
 
 async def stats(circle: Circle, request: Request) -> Reply:
-    rows = direct.rows(circle, request.words[0], request.names("services"))
-    at = int(clock.now() * 1e9)
-    return Json([row | {"Used": usage.used(_group(circle, row), row["Pid"]) | {"at": at}} for row in rows])
-
-
-def _group(circle: Circle, row: dict[str, Any]) -> cgroups.Group:
-    return cgroups.Group(f"/{circle.root.cgroup}/{row['ID']}")
+    found, at = direct.running(circle, request.words[0], request.names("services")), int(clock.now() * 1e9)
+    groups = [(record, group_of(circle.root, record)) for record in found]
+    return Json([direct.row(r) | {"Used": usage.used(group, r.pid or 0) | {"at": at}} for r, group in groups])
 
 
 async def wait(circle: Circle, request: Request) -> Reply:

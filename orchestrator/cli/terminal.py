@@ -32,7 +32,7 @@ def converse_raw(connection: _socket.socket, said: bytes, *, leave: bytes = b"",
     for ending in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(ending, _end)
     try:
-        tty.setraw(0)
+        tty.setraw(0, termios.TCSADRAIN)  # what was typed already is kept
         if now:
             os.write(wake, b"\0")
         return converse(connection, said, wake=woken, woken=resized, leave=leave)

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 MOUNT = "/sys/fs/cgroup"
 _V1_USED = ("cpu", "cpuacct", "memory", "pids", "devices")
 _V1_SHARED = "devices"  # one list for all: every container is in the parent's group itself
+_OWN_DEVICES = "-devices"  # parents that end so hold containers with device rules of their own
 _V2_USED = ("cpu", "memory", "pids")
 # In the v1 cpu hierarchy a child competes as one task of weight 1024 with every single task of the root group.
 _PARENT_SHARES = 20480
@@ -112,7 +113,8 @@ class Group:
         self.path = path
         self.version = hierarchy().version
         self.directories = hierarchy().directories(path)
-        shared = self.directories.pop(_V1_SHARED, None)
+        self._own_devices = path.rpartition("/")[0].endswith(_OWN_DEVICES)
+        shared = None if self._own_devices else self.directories.pop(_V1_SHARED, None)
         self._shared = shared and os.path.dirname(shared)
 
     # -- birth ---------------------------------------------------------------------------------------------------
@@ -125,6 +127,8 @@ class Group:
         for file, value in (limits.v2 if self.version == 2 else limits.v1)(resources):
             if value is not None:
                 self._set(file, value)
+        if self._own_devices:
+            devices.allow_v2(self.directories["unified"], resources.get("devices") or ())
 
     def limit(self, resources: Mapping[str, Any]) -> None:
         """Rewrite the limits of a living group; what is not named has no limit any more. Raises OSError.
@@ -184,6 +188,9 @@ class Group:
         for file, value in limits.v1(resources):
             if value is not None and (path := self._target(file, value)):
                 _steps_to_write(tape, path, value)
+        if self._own_devices and (own := self.directories.get(_V1_SHARED)):
+            for file, row in devices.rows_v1(resources.get("devices") or ()):
+                _steps_to_write(tape, f"{own}/{file}", row)
         self.enter(tape)
 
     def enter(self, tape: Tape) -> None:
@@ -304,13 +311,14 @@ def prepare(parent: str) -> None:
         _enable(whole.unified)
         os.makedirs(whole.unified + parent, 0o755, exist_ok=True)
         _enable(whole.unified + parent)
-        devices.restrict_v2(whole.unified + parent)
+        if not parent.endswith(_OWN_DEVICES):
+            devices.restrict_v2(whole.unified + parent)
     else:
         for directory in whole.directories(parent).values():
             os.makedirs(directory, 0o755, exist_ok=True)
         if "cpu" in whole.v1:
             write(f"{whole.v1['cpu']}{parent}/cpu.shares", str(_PARENT_SHARES))
-        if "devices" in whole.v1:
+        if "devices" in whole.v1 and not parent.endswith(_OWN_DEVICES):
             devices.restrict_v1(whole.v1["devices"] + parent)
     whole.ready[parent] = next(iter(whole.directories(parent).values()))
 

@@ -13,6 +13,11 @@ import struct
 
 from orchestrator.kernel import syscalls
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+    from typing import Any
+
 _ANY = None
 # (type, major, minor, access)
 ALLOWED: tuple[tuple[str, int | None, int | None, str], ...] = (
@@ -28,6 +33,30 @@ ALLOWED: tuple[tuple[str, int | None, int | None, str], ...] = (
     ("c", 5, 2, "rwm"),  # ptmx
     ("c", 136, _ANY, "rwm"),  # pts
 )
+
+
+Rule = tuple[str, int | None, int | None, str]
+
+
+def rules(further: Iterable[Mapping[str, Any]]) -> tuple[Rule, ...] | None:
+    """The usual list and what OCI `linux.resources.devices` add to it; None: everything is allowed."""
+    found: list[Rule] = [*ALLOWED]
+    for rule in further:
+        kind = rule.get("type") or "a"
+        if kind == "a" and "major" not in rule and "minor" not in rule and "access" in rule:
+            return None
+        kinds = ("b", "c") if kind == "a" else (kind,)
+        found += [(one, rule.get("major"), rule.get("minor"), str(rule.get("access") or "rwm")) for one in kinds]
+    return tuple(found)
+
+
+def rows_v1(further: Iterable[Mapping[str, Any]]) -> list[tuple[str, str]]:
+    """(file, what is written into it) of a devices group whose parent allows everything."""
+    wanted = rules(further)
+    if wanted is None:
+        return [("devices.allow", "a")]
+    rows = [f"{kind} {_star(major)}:{_star(minor)} {access}" for kind, major, minor, access in wanted]
+    return [("devices.deny", "a"), *(("devices.allow", row) for row in rows)]
 
 
 def restrict_v1(directory: str) -> None:
@@ -52,8 +81,8 @@ _TYPES = {"b": 1, "c": 2}  # BPF_DEVCG_DEV_*
 _ACCESSES = {"m": 1, "r": 2, "w": 4}  # BPF_DEVCG_ACC_*
 
 
-def assemble() -> list[tuple[int, int, int, int]]:
-    """The program: 1 where the access of struct bpf_cgroup_dev_ctx (r1) is in ALLOWED, else 0."""
+def assemble(allowed: Iterable[Rule] = ALLOWED) -> list[tuple[int, int, int, int]]:
+    """The program: 1 where the access of struct bpf_cgroup_dev_ctx (r1) is in `allowed`, else 0."""
     code = [
         (_LOAD_WORD, 0x12, 0, 0),  # r2 = access_type: type in the lower half, accesses in the upper
         (_MOVE, 0x23, 0, 0),  # r3 = r2
@@ -62,7 +91,7 @@ def assemble() -> list[tuple[int, int, int, int]]:
         (_LOAD_WORD, 0x14, 4, 0),  # r4 = major
         (_LOAD_WORD, 0x15, 8, 0),  # r5 = minor
     ]
-    for kind, major, minor, access in ALLOWED:
+    for kind, major, minor, access in allowed:
         unwanted = 7 & ~sum(_ACCESSES[letter] for letter in access)
         rule = [(_IF_NOT_EQUAL, 0x02, _TYPES[kind])]
         rule += [(_IF_NOT_EQUAL, 0x04, major)] if major is not None else []
@@ -87,16 +116,22 @@ def _bpf(what: str, command: int, attributes: bytes) -> tuple[int, bytes]:
     return result, buffer.raw
 
 
-def load() -> int:
+def load(allowed: Iterable[Rule] = ALLOWED) -> int:
     """The program's descriptor. Raises OSError where the kernel lets us load none."""
-    rows = b"".join(struct.pack("=BBhi", *step) for step in assemble())
+    rows = b"".join(struct.pack("=BBhi", *step) for step in assemble(allowed))
     code, license_ = ctypes.create_string_buffer(rows, len(rows)), ctypes.create_string_buffer(b"Apache")
     count = len(rows) // 8
     attributes = struct.pack("=IIQQ", _TYPE_CGROUP_DEVICE, count, ctypes.addressof(code), ctypes.addressof(license_))
     return _bpf("load the device filter", _PROG_LOAD, attributes)[0]
 
 
-def restrict_v2(directory: str) -> None:
+def allow_v2(directory: str, further: Iterable[Mapping[str, Any]]) -> None:
+    """A group whose rules are its own: the usual ones and `further`."""
+    if (wanted := rules(further)) is not None:
+        restrict_v2(directory, wanted)
+
+
+def restrict_v2(directory: str, allowed: Iterable[Rule] = ALLOWED) -> None:
     """Attach the program to a group, for it and all below; once, however often it is called.
 
     Where the kernel refuses BPF altogether, containers are held by capabilities and by /dev alone: `pyorch doctor`
@@ -107,7 +142,7 @@ def restrict_v2(directory: str) -> None:
         _, answer = _bpf("ask for device filters", _PROG_QUERY, struct.pack("=IIIIQI", group, 6, 0, 0, 0, 0))
         if struct.unpack_from("=I", answer, 24)[0]:
             return
-        program = load()
+        program = load(allowed)
         try:
             attributes = struct.pack("=IIII", group, program, _ATTACH_CGROUP_DEVICE, _ALLOW_MULTI)
             _bpf("attach the device filter", _PROG_ATTACH, attributes)

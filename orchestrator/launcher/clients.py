@@ -23,6 +23,8 @@ MOST_WAITING = 4096  # packets; a client that lets more pile up does not read
 SEND_BUFFER = 1 << 20
 SO_SNDBUFFORCE = 32  # socket(7); beyond net.core.wmem_max, for root
 
+MOST_DESCRIPTORS = socket.CMSG_SPACE(4 * 4)
+CMSG_CLOEXEC = int(socket.MSG_CMSG_CLOEXEC)
 MSG_TRUNC, MSG_NOSIGNAL = int(socket.MSG_TRUNC), int(socket.MSG_NOSIGNAL)  # enums are slow to compare
 
 _request = bytearray(LONGEST_REQUEST)
@@ -95,28 +97,31 @@ class Client:
         """A fair share of what has come: the others are waiting, too."""
         for _ in range(64):
             try:
-                length, _, flags, _ = self._socket.recvmsg_into([_request])
+                length, ancillary, flags, _ = self._socket.recvmsg_into([_request], MOST_DESCRIPTORS, CMSG_CLOEXEC)
             except BlockingIOError:
                 return
             except OSError:
-                length, flags = 0, 0
+                length, ancillary, flags = 0, [], 0
+            given = [n for _, kind, data in ancillary if kind == socket.SCM_RIGHTS for n in array.array("i", data)]
             if length == 0:  # the end (an empty packet looks the same, and says as little)
                 self._drop("")
                 return
             if flags & MSG_TRUNC:
                 self.refuse(None, f"cannot read the request: it is longer than {LONGEST_REQUEST} bytes")
             else:
-                self._understand(bytes(memoryview(_request)[:length]))
+                self._understand(bytes(memoryview(_request)[:length]), given)
+            _close(given)  # those that nobody took
             if self._closed:
                 return
 
-    def _understand(self, packet: bytes) -> None:
+    def _understand(self, packet: bytes, given: list[int]) -> None:
         try:
             request = json.loads(packet)
         except (ValueError, RecursionError) as error:
             self.refuse(None, f"cannot read the request: not JSON: {error}")
             return
         if isinstance(request, dict):
+            request["descriptors"] = given  # who takes one out of the list has it
             self._hear(self, request)
         else:
             self.refuse(None, "cannot read the request: not a JSON object")

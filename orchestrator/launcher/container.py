@@ -12,8 +12,9 @@ import contextlib
 import os
 import signal
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
+from orchestrator.launcher import inputs
 from orchestrator.launcher.clients import Refused, Reply
 from orchestrator.launcher.deaths import ending
 from orchestrator.launcher.files import remove, write_json
@@ -37,7 +38,7 @@ class Container:
 
     __slots__ = (
         "_born", "_created", "_failure", "_gone", "_loop", "_oom_kills", "_output", "_reply", "_started",
-        "bundle", "entrances", "exit", "id", "owed", "status",
+        "_terminal", "_tty", "bundle", "entrances", "exit", "id", "owed", "status",
     )  # fmt: skip
 
     def __init__(self, loop: Loop, name: str, bundle: str, gone: Callable[[Container], None]) -> None:
@@ -48,6 +49,8 @@ class Container:
         self.entrances: dict[object, Any] = {}  # execs made ready, see `execs.entrance`
         self._loop, self._gone = loop, gone
         self._output: Output
+        self._terminal: inputs.Terminal | None = None
+        self._tty = False
         self._born: Born
         self._reply: Reply | None = None
         self._failure = b""
@@ -61,13 +64,18 @@ class Container:
         """Returns while the sandbox is being built; the reply is given when it stands. Raises OSError, Refused."""
         remove(self._path("exit.json"))
         self._output = Output(self._loop, self.bundle, spec, log_directory)
+        self._tty = bool(spec["process"].get("terminal"))
+        stdin = inputs.stdin_for(self.bundle, spec)
         try:
-            self._born = runtime.create(self.bundle, spec, *self._output.container_ends)
+            stdout, stderr = self._output.container_ends
+            self._born = runtime.create(self.bundle, spec, stdout, stderr, stdin)
         except Exception:
             self._output.close()
             raise
         finally:
             self._output.close_container_ends()
+            if stdin >= 0:
+                os.close(stdin)
         self._reply = reply
         self._oom_kills = self._count_oom_kills()
         assert self._born.report is not None
@@ -127,7 +135,7 @@ class Container:
                 return
             if said == b"1" and self.status == "creating" and not self._failure:
                 self.status = "created"
-                self._answer(pid=self.pid)
+                self._created_now()
             elif said:
                 self._failure += said
             else:
@@ -142,9 +150,31 @@ class Container:
             self._failure = self._failure or f"cannot create {self.id}: its first process died".encode()
             self.signal(signal.SIGKILL)  # the answer is given when nothing is left
 
-    def _answer(self, **fields: Any) -> None:
+    def _created_now(self) -> None:
+        """Where it is to have a terminal, that is made now, before the program looks for it."""
+        if not self._tty:
+            self._answer(pid=self.pid)
+            return
+        try:
+            self._terminal = inputs.Terminal.opened(self._loop, self.bundle, self.pid)
+        except OSError as error:
+            self._failure = f"cannot give {self.id} a terminal: {error.strerror}".encode()
+            self.signal(signal.SIGKILL)
+        else:
+            self._answer([os.dup(self._terminal.master)], pid=self.pid)
+
+    def take_terminal(self, descriptors: list[int]) -> None:
+        """The terminal of a container that another launcher made, from who kept it meanwhile."""
+        if self._terminal is None and descriptors:
+            self._terminal = inputs.Terminal(self._loop, self.bundle, descriptors.pop(0))
+
+    def terminal(self) -> list[int]:
+        """A descriptor of it for somebody else; none where it has no terminal, or its master died with a launcher."""
+        return [os.dup(self._terminal.master)] if self._terminal else []
+
+    def _answer(self, descriptors: Sequence[int] = (), **fields: Any) -> None:
         if self._reply:
-            self._reply.done(**fields)
+            self._reply.done(descriptors, **fields)
         self._reply = None
 
     # life
@@ -188,6 +218,8 @@ class Container:
         at = time.monotonic()
         code, number = ending(status) if status is not None else (None, None)
         oom = number == signal.SIGKILL and self._count_oom_kills() > self._oom_kills
+        if self._terminal:
+            self._terminal.close(self._output.drain)  # what it still holds is output, too
         self._output.close()
         for name in ("gate", "report", "pidfd"):
             self._close(name)

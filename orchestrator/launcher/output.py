@@ -70,6 +70,12 @@ class Output:
         elif self._resting.pop(stream.fifo, None):
             self._loop.change(stream.fifo, IN)
 
+    def drain(self) -> None:
+        """What has come so far, into the log."""
+        for stream in self._streams:
+            while stream.drain(time.time_ns()):
+                pass
+
     def close(self) -> None:
         """To the last byte: called when nobody is left who could write."""
         for timer in self._resting.values():

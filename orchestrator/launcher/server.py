@@ -116,6 +116,12 @@ class Server:
         container.create(self._runtime, spec, self._log_directory(name), reply)
         self._containers[name] = self._children[container.pid] = container
 
+    def do_terminal(self, request: dict[str, Any], reply: Reply) -> None:
+        """Who kept a container's terminal over a launcher's death gives it back; who lost it gets it."""
+        container = self._container(request, "give the terminal of")
+        container.take_terminal(request["descriptors"])
+        reply.done(container.terminal())
+
     def do_start(self, request: dict[str, Any], reply: Reply) -> None:
         self._container(request, "start").start(reply)
 

@@ -6,11 +6,11 @@ from collections.abc import Mapping, Sequence
 
 HOST_GATEWAY = "host-gateway"  # of extra_hosts: the host, as it is seen from the container
 MOST_RESOLVERS = 3  # MAXNS of resolv.conf(5): libc reads no more
-_LOCAL = "127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\n"
+LOCAL = "127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\n"
 
 
 def hosts(
-    own: Sequence[str], names: Sequence[str], extra: Mapping[str, Sequence[str]], gateway: str, local: str = _LOCAL
+    own: Sequence[str], names: Sequence[str], extra: Mapping[str, Sequence[str]], gateway: str, local: str = LOCAL
 ) -> str:
     """`own` addresses are called `names`; `extra`: name → addresses; `gateway` stands for host-gateway."""
     lines = [

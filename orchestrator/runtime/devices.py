@@ -65,6 +65,7 @@ def _node(source: str, target: str) -> dict[str, Any] | None:
         return None
     return {
         "path": target,
+        "source": source,
         "type": kind,
         "major": os.major(facts.st_rdev),
         "minor": os.minor(facts.st_rdev),

@@ -37,7 +37,8 @@ if TYPE_CHECKING:
 Spec = dict[str, "Any"]
 
 # The child makes its network namespace itself: that takes half a millisecond, and at times waits for the end of others.
-_OWN = namespaces.NEWPID | namespaces.NEWNS | namespaces.NEWUTS | namespaces.NEWIPC
+_CLONED = {"pid": namespaces.NEWPID, "mount": namespaces.NEWNS, "uts": namespaces.NEWUTS, "ipc": namespaces.NEWIPC}
+_ENTERED = {"uts": namespaces.NEWUTS, "ipc": namespaces.NEWIPC, "network": namespaces.NEWNET}
 _JOINED = namespaces.NEWNS | namespaces.NEWUTS | namespaces.NEWIPC | namespaces.NEWNET | namespaces.NEWCGROUP
 _PR_SET_PDEATHSIG = 1
 _PR_SET_DUMPABLE = 4
@@ -102,14 +103,17 @@ def _shares_memory(*powers: sandbox.Powers) -> bool:
     return _memory_may_be_shared and not any(might.bounding & tracer for might in powers)
 
 
-def create(bundle: str, spec: Spec, stdout: int, stderr: int) -> Born:
+def create(bundle: str, spec: Spec, stdout: int, stderr: int, stdin: int = -1) -> Born:
     """One clone3; returns at once while the child builds its sandbox from `spec` (the bundle's config.json).
 
-    `stdout` and `stderr` stay the caller's to close. Where create raises, nothing is left behind. After a failure in
-    `report`, or after the end of pid 1, the caller does cgroup.kill() and cgroup.remove() until that is True.
+    The standard descriptors stay the caller's to close; without `stdin` it is /dev/null. With process.terminal the
+    child takes the first pty of its devpts when its gate opens: it is the caller's to make it before. Where create
+    raises, nothing is left behind. After a failure in `report`, or after the end of pid 1, the caller does
+    cgroup.kill() and cgroup.remove() until that is True.
     """
     own = group(bundle, spec)
     process, might = spec["process"], powers(spec, spec["process"])
+    tty = bool(process.get("terminal"))
     reaped = spec["annotations"].get("org.pyorch.init") == "true"
     end = End(os.path.basename(bundle), process, might, reaped)
     cgroups.prepare(own.path.rpartition("/")[0])
@@ -117,35 +121,52 @@ def create(bundle: str, spec: Spec, stdout: int, stderr: int) -> Born:
     # On v2 the child is born into its group. On v1 it makes its groups itself, on its own processor.
     place = _make_v2(own, resources) if own.version == 2 else None
     score = process.get("oomScoreAdj")
-    opening = rootfs.shared(os.path.basename(own.path), _opening, score, own.path, resources)
+    spaces = _namespaces(spec)
+    opening = rootfs.shared(os.path.basename(own.path), _opening, score, own.path, resources, tuple(spaces.items()))
     root = rootfs.build(bundle, spec, own.directories)
+    flags = sum(flag for kind, flag in _CLONED.items() if spaces.get(kind) == "")
+    joined_pids = os.open(spaces["pid"], os.O_RDONLY | os.O_CLOEXEC) if spaces.get("pid") else -1
 
     def beginning(report: int, gate: int) -> Strip:
         tape = Tape()
-        descriptors.steps_to_keep_only(tape, stdout, stderr, report, gate)
-        return joined([walker.BEGINNING, tape.cut(), opening, *root, _waiting()])
+        descriptors.steps_to_keep_only(tape, *(fd for fd in (stdin, stdout, stderr, report, gate) if fd >= 0))
+        return joined([walker.BEGINNING, tape.cut(), opening, *root, _waiting(stdin >= 0, tty)])
 
-    shared = _shares_memory(might) and not reaped  # `init: true` goes on as an interpreter of its own
+    # `init: true` goes on as an interpreter of its own. In other people's pid namespace somebody may look into us.
+    shared = _shares_memory(might) and not reaped and spaces.get("pid") == ""
     try:
-        return bear(_OWN | _time_namespace, own, place, (-1, stdout, stderr), -1, shared, beginning, end)
+        given = (stdin, stdout, stderr)
+        return bear(flags | _time_namespace, own, place, given, joined_pids, shared, beginning, end)
     except OSError:
         own.remove()
         raise
     finally:
-        if place is not None:
-            os.close(place)
+        for descriptor in (place if place is not None else -1, joined_pids):
+            if descriptor >= 0:
+                os.close(descriptor)
 
 
-def _opening(score: int | None, path: str, resources: dict[str, Any]) -> Strip:
-    tape, own = Tape(), cgroups.Group(path)
+def _namespaces(spec: Spec) -> dict[str, str]:
+    """Kind → "" for one of its own, a path for one to join; the host's are not among them."""
+    return {each["type"]: each.get("path") or "" for each in spec["linux"]["namespaces"]}
+
+
+def _opening(score: int | None, path: str, resources: dict[str, Any], kinds: tuple[tuple[str, str], ...]) -> Strip:
+    tape, own, spaces = Tape(), cgroups.Group(path), dict(kinds)
     _die_with_launcher(tape)
     _share_in_ooms(tape, score)
     tape.call("lead a session of its own", "setsid")
-    tape.call("make new namespaces", "unshare", namespaces.NEWNET)
+    if spaces.get("network") == "":
+        tape.call("make new namespaces", "unshare", namespaces.NEWNET)
+    for kind, flag in _ENTERED.items():
+        if theirs := spaces.get(kind):
+            what = f"enter the {kind} namespace {theirs}"
+            tape.call(what, "openat", syscalls.AT_FDCWD, text(theirs), os.O_RDONLY | os.O_CLOEXEC, into=registers.FILE)
+            tape.call(what, "setns", Register(registers.FILE), flag)
     if own.version == 1:
         own.steps(tape, resources)
-    # Only now is the container's own group the root of what it sees.
-    tape.call("make new namespaces", "unshare", namespaces.NEWCGROUP)
+    if spaces.get("cgroup") == "":  # only now is the container's own group the root of what it sees
+        tape.call("make new namespaces", "unshare", namespaces.NEWCGROUP)
     return tape.cut()
 
 
@@ -173,12 +194,12 @@ def _share_in_ooms(tape: Tape, score: int | None) -> None:
     tape.mark(without)
 
 
-def _waiting() -> Strip:
+def _waiting(stdin: bool, tty: bool) -> Strip:
     """The sandbox stands: say so, and wait at the gate for the network."""
-    if _waiting_strip:
-        return _waiting_strip[0]
+    if (stdin, tty) in _waiting_strips:
+        return _waiting_strips[stdin, tty]
     tape, opened = Tape(), Mark()
-    sandbox.ready(tape, stdin=False, tty=False)
+    sandbox.ready(tape, stdin=stdin, tty=False)
     tape.call("say that the sandbox stands", "write", Register(registers.REPORT), GO, 1)
     # From here on the end of the pipe tells of the launcher's.
     tape.call("outlive the launcher", "prctl", _PR_SET_PDEATHSIG, 0, 0, 0, 0)
@@ -186,12 +207,14 @@ def _waiting() -> Strip:
     tape.call("wait at the gate", "read", Register(registers.GATE), scratch, 1, then=opened)
     tape.call("end", "exit", 0)  # the launcher changed its mind, or died
     tape.mark(opened)
+    if tty:
+        sandbox.take_terminal(tape)
     tape.jump(Register(registers.NEXT))
-    _waiting_strip.append(tape.cut())
-    return _waiting_strip[0]
+    _waiting_strips[stdin, tty] = tape.cut()
+    return _waiting_strips[stdin, tty]
 
 
-_waiting_strip: list[Strip] = []
+_waiting_strips: dict[tuple[bool, bool], Strip] = {}
 
 
 class Entrance:

@@ -45,6 +45,7 @@ _LINKS = (
 _KERNEL_FILESYSTEMS = {"proc", "sysfs", "mqueue", "devpts", "cgroup"}
 # Of procfs and sysfs: where is kept on which device they lie, so that nothing is laid over anything of theirs.
 _WATCHED = {"proc": (PROC_STAT, PROC_STAT_ADDRESS), "sysfs": (SYS_STAT, SYS_STAT_ADDRESS)}
+_AT_SYMLINK_NOFOLLOW = 0x100
 _DENTRY_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY
 
 
@@ -57,7 +58,9 @@ def build(bundle: str, spec: dict[str, Any], cgroup: dict[str, str]) -> list[Str
     for mount in spec.get("mounts", ()):
         kind, source, destination = mount.get("type", "bind"), mount.get("source", ""), mount["destination"]
         options = tuple(mount.get("options", ()))
-        if kind == "cgroup":
+        if kind == "cgroup" and source.startswith("/"):
+            strips.append(shared(name, _show_all_cgroups, source, destination, options))
+        elif kind == "cgroup":
             strips.append(shared(name, _show_cgroup, destination, options, tuple(cgroup.items())))
         else:
             strips.append(shared(name, _mount, kind, source, destination, options, watched))
@@ -66,8 +69,11 @@ def build(bundle: str, spec: dict[str, Any], cgroup: dict[str, str]) -> list[Str
     linux = spec.get("linux", {})
     settings = tuple(linux.get("sysctl", {}).items())
     closed = tuple(linux.get("maskedPaths", ())), tuple(linux.get("readonlyPaths", ()))
-    strips.append(shared(name, _devices_and_kernel, settings, *closed))
-    strips.append(shared(name, _into, spec.get("hostname", ""), bool(spec["root"].get("readonly"))))
+    own_network = {"type": "network"} in linux.get("namespaces", ())
+    strips.append(shared(name, _devices_and_kernel, settings, *closed, own_network))
+    strips += [_device(node) for node in linux.get("devices", ())]
+    names = (("host", "sethostname", spec.get("hostname")), ("domain", "setdomainname", spec.get("domainname")))
+    strips.append(shared(name, _into, names, bool(spec["root"].get("readonly"))))
     return strips
 
 
@@ -161,6 +167,16 @@ def _show_cgroup(destination: str, options: tuple[str, ...], groups: tuple[tuple
     return tape.cut()
 
 
+def _show_all_cgroups(source: str, destination: str, options: tuple[str, ...]) -> Strip:
+    """The host's, for who shares its cgroup namespace."""
+    tape, what = Tape(), f"mount 'cgroup' on {destination!r}"
+    mounting.clone(tape, what, MADE, source, recursive=True)
+    mounting.change(tape, what, MADE, mounts.sort(options)[0], recursive=True)
+    mounting.target_in(tape, what, TARGET, ROOT, destination, True, links=False)
+    mounting.attach(tape, what, MADE, TARGET)
+    return tape.cut()
+
+
 def _show(tape: Tape, what: What, directory: str, destination: str, attributes: int) -> None:
     mounting.clone(tape, what, MADE, directory)
     mounting.change(tape, what, MADE, attributes)
@@ -169,11 +185,13 @@ def _show(tape: Tape, what: What, directory: str, destination: str, attributes: 
 
 
 def _devices_and_kernel(
-    settings: tuple[tuple[str, str], ...], masked: tuple[str, ...], read_only: tuple[str, ...]
+    settings: tuple[tuple[str, str], ...], masked: tuple[str, ...], read_only: tuple[str, ...], own_network: bool
 ) -> Strip:
     tape = Tape()
     _devices(tape)
     mounting.open_in(tape, "open '/proc'", PROC, ROOT, "/proc", _DENTRY_DIRECTORY, links=False)
+    if own_network:
+        _no_ipv6(tape)
     _kernel_settings(tape, settings)
     for path in masked:
         _mask(tape, path)
@@ -199,12 +217,36 @@ def _devices(tape: Tape) -> None:
         tape.call(f"make /dev/{name}", "symlinkat", text(target), Register(DEV), text(name))
 
 
-def _kernel_settings(tape: Tape, settings: tuple[tuple[str, str], ...]) -> None:
-    """Sysctls of the new namespaces, through the procfs we mounted ourselves. IPv6 is off: see network.attach."""
+def _device(node: dict[str, Any]) -> Strip:
+    """One more device, where the spec wants it; what it may be opened for is the control group's to say."""
+    tape, path, refused, done = Tape(), str(node["path"]), Mark(), Mark()
+    what, (directory, _, name) = f"make device {path}", path.rpartition("/")
+    mode = (stat.S_IFCHR if node["type"] == "c" else stat.S_IFBLK) | int(node.get("fileMode", 0o666))
+    number = os.makedev(int(node["major"]), int(node["minor"]))
+    mounting.target_in(tape, what, HOLDER, ROOT, directory or "/", True)
+    on = {errno.EEXIST: done, errno.EPERM: refused}
+    tape.call(what, "mknodat", Register(HOLDER), text(name), mode, number, on=on)
+    owner, group = int(node.get("uid", 0)), int(node.get("gid", 0))
+    tape.call(what, "fchownat", Register(HOLDER), text(name), owner, group, _AT_SYMLINK_NOFOLLOW)
+    tape.skip_to(done)
+    tape.mark(refused)
+    mounting.clone(tape, what, MADE, str(node.get("source", path)))
+    mounting.target_in(tape, what, TARGET, ROOT, path, False)
+    mounting.attach(tape, what, MADE, TARGET)
+    tape.mark(done)
+    return tape.cut()
+
+
+def _no_ipv6(tape: Tape) -> None:
+    """Off in a network namespace of its own: see network.attach."""
     no_ipv6 = Mark()  # a kernel without it
     for path in ("sys/net/ipv6/conf/all/disable_ipv6", "sys/net/ipv6/conf/default/disable_ipv6"):
         _write(tape, "switch IPv6 off", path, "1", no_ipv6)
     tape.mark(no_ipv6)
+
+
+def _kernel_settings(tape: Tape, settings: tuple[tuple[str, str], ...]) -> None:
+    """Sysctls of the new namespaces, through the procfs we mounted ourselves."""
     for name, value in settings:
         _write(tape, f"set sysctl {name}={value}", "sys/" + name.replace(".", "/"), value)
 
@@ -242,11 +284,12 @@ def _make_read_only(tape: Tape, path: str) -> None:
     tape.mark(missing)
 
 
-def _into(hostname: str, read_only: bool) -> Strip:
+def _into(names: tuple[tuple[str, str, str | None], ...], read_only: bool) -> Strip:
     tape = Tape()
     if read_only:
         mounting.change(tape, "make the root read-only", ROOT, mounts.RDONLY)
     mounting.pivot(tape, ROOT)
-    if hostname:
-        tape.call("set the host name", "sethostname", text(hostname), len(os.fsencode(hostname)))
+    for what, call, name in names:
+        if name:
+            tape.call(f"set the {what} name", call, text(name), len(os.fsencode(name)))
     return tape.cut()

@@ -74,6 +74,15 @@ def ready(tape: Tape, stdin: bool, tty: bool) -> None:
     signals.restore(tape)
 
 
+def take_terminal(tape: Tape) -> None:
+    """The first pty of the container becomes its standard descriptors and its controlling terminal."""
+    what, terminal = "take the terminal", Register(STDIN)
+    tape.call(what, "openat", syscalls.AT_FDCWD, b"/dev/pts/0", os.O_RDWR | os.O_NOCTTY | os.O_CLOEXEC, into=STDIN)
+    for number in range(3):
+        tape.call(what, "dup3", terminal, number, 0)
+    tape.call(what, "ioctl", 0, _TIOCSCTTY, 0)
+
+
 def confine(tape: Tape, cwd: str, rlimits: list[dict[str, Any]], powers: Powers, user: Account) -> None:
     """Give everything up that is not granted; the working directory is entered as root."""
     _close(tape)

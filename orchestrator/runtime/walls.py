@@ -65,11 +65,10 @@ def filesystems(service: Service) -> list[dict[str, Any]]:
     if walls.shm_size is not None:
         made["/dev/shm"]["options"] = [*QUIET, "mode=1777", f"size={walls.shm_size}"]
     if walls.ipc == "host":
-        for path in ("/dev/shm", "/dev/mqueue"):
-            made[path] = {"destination": path, "type": "bind", "source": path, "options": ["rbind", "rprivate"]}
-    if walls.cgroup == "host" and not walls.privileged:
-        path, options = "/sys/fs/cgroup", ["rbind", "ro", "rprivate"]
+        path, options = "/dev/shm", ["rbind", "rprivate"]
         made[path] = {"destination": path, "type": "bind", "source": path, "options": options}
+    if walls.cgroup == "host" and not walls.privileged:
+        made["/sys/fs/cgroup"]["source"] = "/sys/fs/cgroup"  # all of it, not only the container's own group
     if walls.privileged:
         for path in ("/sys", "/sys/fs/cgroup"):
             made[path]["options"] = [option for option in made[path]["options"] if option != "ro"]

@@ -38,10 +38,6 @@ REFUSED: dict[str, str] = {
     "services.*.cpu_rt_period": REMOVE,
     "services.*.cpu_rt_runtime": REMOVE,
     "services.*.cpuset": REMOVE,
-    "services.*.device_cgroup_rules": REMOVE,
-    "services.*.devices": REMOVE,
-    "services.*.domainname": REMOVE,
-    "services.*.oom_score_adj": REMOVE,
     "services.*.runtime": REMOVE,
     "services.*.storage_opt": REMOVE,
     # its network
@@ -74,19 +70,11 @@ REFUSED: dict[str, str] = {
 ALLOWED: dict[str, tuple[object, ...]] = {
     # its life
     "services.*.deploy.mode": ("replicated",),
-    "services.*.stdin_open": (False,),
-    "services.*.tty": (False,),
     # its sandbox
-    "services.*.cgroup": ("private",),
-    "services.*.ipc": ("private",),
-    "services.*.pid": ("private",),
-    "services.*.privileged": (False,),
     "services.*.use_api_socket": (False,),
-    "services.*.userns_mode": (),
-    "services.*.uts": (),
+    "services.*.userns_mode": ("host",),  # there are no user namespaces
     # its network
     "services.*.deploy.endpoint_mode": ("dnsrr",),  # the name of a service leads to its replicas, in turn
-    "services.*.network_mode": ("none", "bridge", "default"),
     "networks.*.driver": ("bridge",),
     "networks.*.enable_ipv4": (True,),
     "networks.*.enable_ipv6": (False,),

@@ -86,7 +86,10 @@ def _device(item: Any) -> Device:
         if re.fullmatch("[rwm]{1,3}", target) and not rights:
             target, rights = "", target
     if not str(source).startswith("/"):
-        raise ValueError(f"expected the path of a device of this machine, such as /dev/snd, but found {source!r}")
+        named = "; CDI names are part of the Compose Specification but not obeyed yet" if "=" in str(source) else ""
+        raise ValueError(
+            f"expected the path of a device of this machine, such as /dev/snd, but found {source!r}{named}"
+        )
     rights = rights or "rwm"
     if not re.fullmatch("[rwm]{1,3}", rights):
         raise ValueError(f"expected permissions of 'r', 'w' and 'm', but found {rights!r}")

@@ -78,7 +78,7 @@ def warm() -> None:
     pass
 
 
-def create(bundle: str, spec: dict[str, Any], stdout: int, stderr: int) -> Born:
+def create(bundle: str, spec: dict[str, Any], stdout: int, stderr: int, stdin: int = -1) -> Born:
     sentence = spec["annotations"].get("fail")
     if "bug" in spec["annotations"]:
         raise KeyError(spec["annotations"]["bug"])

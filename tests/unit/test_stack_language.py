@@ -72,6 +72,9 @@ _WITH = {
     "depends_on": {"db": {"image": "host:/", "healthcheck": {"test": ["CMD", "true"]}}, "redis": {"image": "host:/"}},
     "links": {"db": {"image": "host:/"}},
     "volumes_from": {"db": {"image": "host:/"}},
+    "ipc": {"db": {"image": "host:/"}},
+    "network_mode": {"proxy": {"image": "host:/"}},
+    "pid": {"app": {"image": "host:/"}},
 }
 _TOP: dict[str, dict[str, Any]] = {
     "networks": {"networks": {"front": {}, "back": {}}},

@@ -12,7 +12,7 @@ from orchestrator.errors import Mistake
 from orchestrator.runtime import ulimits
 from orchestrator.scheduler.node import Request
 from orchestrator.stack.load import load
-from orchestrator.stack.model import Attachment, Dependency, Limits, Logging, Lookup, Sandbox, Service, Stack
+from orchestrator.stack.model import Attachment, Dependency, Device, Limits, Logging, Lookup, Sandbox, Service, Stack
 
 
 def stack(tmp_path: pathlib.Path, words: str) -> Stack:
@@ -89,6 +89,22 @@ HOSTS = {"a": ("10.0.0.1",), "host.docker.internal": ("host-gateway",)}
         ("security_opt: ['no-new-privileges:true', 'label:disable', 'apparmor:unconfined']", "sandbox", Sandbox()),
         ("security_opt: ['no-new-privileges=false']", "sandbox", Sandbox(new_privileges=True)),
         ("security_opt: ['seccomp:unconfined']", "sandbox", Sandbox(seccomp="unconfined")),
+        ("privileged: true", "sandbox", Sandbox(privileged=True)),
+        ("tty: true\nstdin_open: true", "sandbox", Sandbox(tty=True, stdin_open=True)),
+        ("devices: ['/dev/a']", "sandbox", Sandbox(devices=(Device("/dev/a", "/dev/a"),))),
+        ("devices: ['/dev/a:/dev/b:r']", "sandbox", Sandbox(devices=(Device("/dev/a", "/dev/b", "r"),))),
+        (
+            "devices: [{source: /dev/a, target: /dev/b, permissions: rw}]",
+            "sandbox",
+            Sandbox(devices=(Device("/dev/a", "/dev/b", "rw"),)),
+        ),
+        ("device_cgroup_rules: ['c 189:* rwm']", "sandbox", Sandbox(device_cgroup_rules=("c 189:* rwm",))),
+        ("pid: host\nipc: 'service:db'\nuts: host", "sandbox", Sandbox(pid="host", ipc="service:db", uts="host")),
+        ("pid: 'service:db'", "depends_on", {"db": Dependency(restart=True)}),
+        ("ipc: shareable\nuserns_mode: host", "sandbox", Sandbox(ipc="shareable")),
+        ("oom_score_adj: -5\ndomainname: a.b", "sandbox", Sandbox(oom_score_adj=-5, domainname="a.b")),
+        ("network_mode: 'service:db'", "network_mode", "service:db"),
+        ("network_mode: 'service:db'", "depends_on", {"db": Dependency(restart=True)}),
         ("security_opt: [systempaths=unconfined]", "sandbox", Sandbox(unmasked=True)),
     ],
 )  # fmt: skip
@@ -152,6 +168,15 @@ def test_labels_of_a_file_are_lower_in_rank_than_labels(tmp_path: pathlib.Path) 
         ("network_mode: none\nports: [80]", "cannot be published"),
         ("annotations: {org.pyorch.layers: /}", "pyorch's own"),
         ("label_file: missing", "does not exist"),
+        ("devices: [snd]", "expected the path of a device"),
+        ("devices: ['/dev/a:/dev/b:x']", "expected permissions"),
+        ("device_cgroup_rules: [all]", "such as 'c 189:* rwm'"),
+        ("pid: hosts", "expected one of private, host"),
+        ("uts: 'service:db'", "expected one of private, host, but"),
+        ("oom_score_adj: 1001", "maximum of 1000"),
+        ("network_mode: host\nsysctls: {net.core.somaxconn: 1}", "is the host's own here"),
+        ("network_mode: 'service:db'\nports: [80]", "cannot be published"),
+        ("network_mode: 'service:nobody'", "is no service"),
         ("mac_address: 02:42", "expected a hardware address"),
         ("mac_address: '03:42:ac:11:65:43'", "an address of a group"),
         ("networks: {default: {interface_name: eth0/1}}", "expected the name of an interface"),
