@@ -113,6 +113,9 @@ class Server:
         bundle = self._root.bundle(name)
         spec = self._spec(name)
         container = Container(self.loop, name, bundle, self._gone)
+        if self._runtime.looks_into_others(spec):
+            for other in self._containers.values():
+                other.entrances.clear()
         container.create(self._runtime, spec, self._log_directory(name), reply)
         self._containers[name] = self._children[container.pid] = container
 

@@ -99,8 +99,22 @@ def _prepared(granted: tuple[str, ...], active: tuple[str, ...], filtered: str, 
 
 def _shares_memory(*powers: sandbox.Powers) -> bool:
     """Whether a child may walk its tape in our memory: not beside processes that could look into it (ptrace)."""
-    tracer = capabilities.mask(("SYS_PTRACE",))
-    return _memory_may_be_shared and not any(might.bounding & tracer for might in powers)
+    return _memory_may_be_shared and not any(map(_traces, powers))
+
+
+def _traces(might: sandbox.Powers) -> bool:
+    return bool(might.bounding & capabilities.mask(("SYS_PTRACE",)))
+
+
+_watched: set[int] = set()  # inodes of pid namespaces that a tracer of another container has joined
+
+
+def looks_into_others(spec: Spec) -> bool:
+    """Whether it stands in another container's pid namespace and may trace what it finds there (a debugger's sidecar).
+
+    Execs of that other container that were made ready before it came must not be used any more.
+    """
+    return bool(_namespaces(spec).get("pid")) and _traces(powers(spec, spec["process"]))
 
 
 def create(bundle: str, spec: Spec, stdout: int, stderr: int, stdin: int = -1) -> Born:
@@ -126,6 +140,8 @@ def create(bundle: str, spec: Spec, stdout: int, stderr: int, stdin: int = -1) -
     root = rootfs.build(bundle, spec, own.directories)
     flags = sum(flag for kind, flag in _CLONED.items() if spaces.get(kind) == "")
     joined_pids = os.open(spaces["pid"], os.O_RDONLY | os.O_CLOEXEC) if spaces.get("pid") else -1
+    if joined_pids >= 0 and _traces(might):
+        _watched.add(os.fstat(joined_pids).st_ino)
 
     def beginning(report: int, gate: int) -> Strip:
         tape = Tape()
@@ -236,7 +252,7 @@ def prepare(pid: int, spec: Spec, process: dict[str, Any], tty: bool, cgroup: cg
     might = powers(spec, process)
     whole = {"rlimits": spec["process"].get("rlimits", ()), **process}
     shared, end = (
-        _shares_memory(might, powers(spec, spec["process"])),
+        _shares_memory(might, powers(spec, spec["process"])) and _namespaces(spec).get("pid") == "" and not _seen(pid),
         End(cgroup.path.rpartition("/")[2], whole, might),
     )
     tape = Tape()
@@ -253,6 +269,11 @@ def prepare(pid: int, spec: Spec, process: dict[str, Any], tty: bool, cgroup: cg
         tape.jump(0)
         strips = [tape.cut()]
     return Entrance(end, shared, joined(strips), not accounts.needed(whole.get("user") or {}))
+
+
+def _seen(pid: int) -> bool:
+    """Whether a tracer of another container stands in the pid namespace of `pid`."""
+    return bool(_watched) and os.stat(f"/proc/{pid}/ns/pid").st_ino in _watched
 
 
 def enter(
@@ -282,6 +303,8 @@ def adopt(bundle: str, spec: Spec, state: dict[str, Any]) -> Born:
     gives what there is to clean up.
     """
     held = pidfd.hold(state["pid"], state["start_time"])
+    if looks_into_others(spec):
+        _watched.add(os.stat(f"/proc/{state['pid']}/ns/pid").st_ino)
     found = Born(state["pid"], held, None, None, group(bundle, spec))
     found.started = state["start_time"]
     return found

@@ -21,7 +21,7 @@ from orchestrator.kernel import capabilities, cgroups, mounts, pidfd
 from orchestrator.root import Root
 from orchestrator.runtime import native
 from orchestrator.runtime.spec import container_spec
-from orchestrator.stack.model import Limits, Service
+from orchestrator.stack.model import Limits, Sandbox, Service
 
 BUSYBOX = shutil.which("busybox")
 pytestmark = pytest.mark.skipif(BUSYBOX is None, reason="needs busybox-static: `make test` installs it")
@@ -394,3 +394,25 @@ def test_the_hosts_root_serves_as_a_layer_under_a_mask(host: Host, tmp_path: Pat
         assert host.live(bundle, spec) == Ended(0, "ok\n", "")
     finally:
         mounts.detach(str(place))
+
+
+def test_execs_beside_a_tracer_are_not_made_in_the_launcher_s_memory(host: Host) -> None:
+    """Whose pid namespace a container with SYS_PTRACE has joined, could be looked into while its exec is on its way."""
+    bundle, spec = host.spec("sleep", "100")
+    born, output = host.start(bundle, spec)
+    process = {"args": ["sleep", "1"], "env": [], "cwd": "/", "user": {}}
+    usually = native.prepare(born.pid, spec, process, False, born.cgroup).shared
+    sidecar, traced = host.spec("sleep", "100", cap_add=("SYS_PTRACE",), sandbox=Sandbox(pid="container:other"))
+    for namespace in traced["linux"]["namespaces"]:
+        if namespace["type"] == "pid":
+            namespace["path"] = f"/proc/{born.pid}/ns/pid"
+    assert native.looks_into_others(traced)
+    assert not native.looks_into_others(spec)
+    tracer, told = host.start(sidecar, traced)
+    assert os.readlink(f"/proc/{tracer.pid}/ns/pid") == os.readlink(f"/proc/{born.pid}/ns/pid")
+    assert usually == native._memory_may_be_shared
+    assert not native.prepare(born.pid, spec, process, False, born.cgroup).shared
+    for one, pipe in ((tracer, told), (born, output)):
+        pidfd.signal(one.pidfd, signal.SIGKILL)
+        host.bury(one)
+        os.close(pipe)

@@ -28,6 +28,7 @@ STACK = f"""
         network_mode: "service:plain"
         ipc: "service:plain"
         userns_mode: host
+      tracer: {{image: "host:/", command: {WAITS}, pid: "service:plain", cap_add: [SYS_PTRACE], restart: always}}
       inner: {{image: "host:/", command: {WAITS}, pid: "service:plain", restart: always}}
       devices:
         image: host:/
