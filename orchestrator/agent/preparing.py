@@ -60,6 +60,8 @@ def prepare(hands: Hands, replica: Replica, wish: Wanted, node: str) -> Record:
             ulimits=granted,
             devices=_devices(walls),
         )
+        if any(wish.stack.networks[key].enable_ipv6 for key in record.network_keys.values()):
+            spec["linux"]["sysctl"] |= {f"net.ipv6.conf.{name}.disable_ipv6": "0" for name in ("all", "default")}
         if record.one_off and walls.stdin_open and not walls.tty:
             spec["annotations"]["org.pyorch.stdin"] = "once"  # what is piped into `run` has an end
         os.mkdir(own := hands.root.container(record.id), 0o700)
@@ -101,9 +103,11 @@ def _write_names(hands: Hands, record: Record, bundle: str) -> None:
     gateway, local = next(iter(servers), "127.0.0.1"), etc.LOCAL
     if record.definition.network_mode == "host":
         servers, local = [*lookup.dns] or bridges.nameservers(), _of_host("hosts", etc.LOCAL)
+    six = (hands.wiring.six(record, name) for name in record.addresses)
+    own = (*record.addresses.values(), *filter(None, six))
     texts = {
         "hostname": f"{hostname}\n",
-        "hosts": etc.hosts(tuple(record.addresses.values()), names, lookup.extra_hosts, gateway, local),
+        "hosts": etc.hosts(own, names, lookup.extra_hosts, gateway, local),
         "resolv.conf": etc.resolv_conf(servers, lookup.dns_search, lookup.dns_opt),
     }
     if record.definition.network_mode == "host" and not (lookup.dns or lookup.dns_search or lookup.dns_opt):

@@ -23,6 +23,7 @@ CREATE TABLE IF NOT EXISTS revisions (stack TEXT, revision INTEGER, document TEX
     PRIMARY KEY (stack, revision));
 CREATE TABLE IF NOT EXISTS networks (name TEXT PRIMARY KEY, stack TEXT NOT NULL, number INTEGER UNIQUE NOT NULL,
     subnet TEXT NOT NULL, gateway TEXT NOT NULL, internal INTEGER NOT NULL);
+CREATE TABLE IF NOT EXISTS networks6 (name TEXT PRIMARY KEY, subnet TEXT NOT NULL, gateway TEXT NOT NULL);
 CREATE TABLE IF NOT EXISTS addresses (network TEXT, container TEXT, address TEXT NOT NULL,
     PRIMARY KEY (network, container));
 CREATE TABLE IF NOT EXISTS ports (stack TEXT, service TEXT, key TEXT, port INTEGER NOT NULL,
@@ -63,6 +64,8 @@ class NetworkLease:
     subnet: str
     gateway: str
     internal: bool
+    subnet6: str = ""  # "": no IPv6
+    gateway6: str = ""
 
 
 class Store:
@@ -171,15 +174,25 @@ class Store:
     # leases
 
     def networks(self) -> list[NetworkLease]:
-        rows = self._db.execute("SELECT name, stack, number, subnet, gateway, internal FROM networks ORDER BY number")
-        return [NetworkLease(name, stack, n, net, gateway, bool(inner)) for name, stack, n, net, gateway, inner in rows]
+        rows = self._db.execute(
+            "SELECT n.name, stack, number, n.subnet, n.gateway, internal, s.subnet, s.gateway FROM networks n"
+            " LEFT JOIN networks6 s ON s.name = n.name ORDER BY number"
+        )
+        return [
+            NetworkLease(name, stack, number, subnet, gateway, bool(internal), subnet6 or "", gateway6 or "")
+            for name, stack, number, subnet, gateway, internal, subnet6, gateway6 in rows
+        ]
 
     def put_network(self, lease: NetworkLease) -> None:
         values = (lease.name, lease.stack, lease.number, lease.subnet, lease.gateway, int(lease.internal))
         self._write_wanted("INSERT OR REPLACE INTO networks VALUES (?, ?, ?, ?, ?, ?)", *values)
+        if lease.subnet6:
+            six = (lease.name, lease.subnet6, lease.gateway6)
+            self._write_wanted("INSERT OR REPLACE INTO networks6 VALUES (?, ?, ?)", *six)
 
     def drop_network(self, name: str) -> None:
         self._write_wanted("DELETE FROM networks WHERE name = ?", name)
+        self._write_wanted("DELETE FROM networks6 WHERE name = ?", name)
         self._write("DELETE FROM addresses WHERE network = ?", name)
 
     def addresses(self) -> Iterator[tuple[str, str, str]]:

@@ -11,12 +11,13 @@ import contextlib
 import os
 import socket
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 
 from orchestrator.agent import one_off
 from orchestrator.agent.containers import Containers, Record
 from orchestrator.agent.store import NetworkLease, Store
 from orchestrator.errors import Conflict, Missing
-from orchestrator.network import attach, bridges, firewall, pool, ports, zones
+from orchestrator.network import attach, bridges, firewall, pool, pool6, ports, zones
 from orchestrator.reconcile.world import Wanted
 from orchestrator.root import Root
 from orchestrator.stack.model import Attachment, Network, Port, Service
@@ -77,13 +78,17 @@ class Wiring:
             number = next(n for n in range(10_000) if n not in used)
             gateway = network.gateway or pool.gateway(subnet).partition("/")[0]
             lease = NetworkLease(network.name, stack, number, subnet, gateway, network.internal)
+            if network.enable_ipv6:
+                subnet6 = network.subnet6 or pool6.subnet(self._root.instance, number)
+                lease = replace(lease, subnet6=subnet6, gateway6=network.gateway6 or pool6.gateway(subnet6))
             self._store.put_network(lease)
             self._store.commit()  # intent first: whoever finds the bridge must know whose it is
             self.leases[network.name] = lease
             self._addresses[network.name] = {}
         name = self._root.bridge(lease.number)
         prefix = lease.subnet.rpartition("/")[2]
-        self._bridges[name] = bridges.make(name, f"{lease.gateway}/{prefix}", network.mtu, network.interface)
+        six = f"{lease.gateway6}/{lease.subnet6.rpartition('/')[2]}" if lease.subnet6 else None
+        self._bridges[name] = bridges.make(name, f"{lease.gateway}/{prefix}", network.mtu, network.interface, six)
         for record in self._containers:  # none, unless a bridge that was in use is made again
             if record.phase == "running" and network.name in record.addresses:
                 attach.join(self._host_name(record, list(record.addresses).index(network.name)), self._bridges[name])
@@ -169,7 +174,21 @@ class Wiring:
                 inside=attached.interface_name or f"eth{number}",
                 mac=attached.mac_address or pool.mac(address),
                 mtu=bridges.mtu(bridge),
+                six=self._six(record, name, lease.gateway6 if name == outward else None),
             )
+
+    def six(self, record: Record, network: str) -> str | None:
+        """The IPv6 address of a container in a network that has any."""
+        lease = self.leases.get(network)
+        if lease is None or not lease.subnet6:
+            return None
+        attached = record.definition.networks.get(record.network_keys[network])
+        written = attached.ipv6_address if attached else None
+        return written or pool6.address(lease.subnet6, record.addresses[network], lease.subnet)
+
+    def _six(self, record: Record, network: str, gateway: str | None) -> tuple[str, str | None] | None:
+        address = self.six(record, network)
+        return (f"{address}/{self.leases[network].subnet6.rpartition('/')[2]}", gateway or None) if address else None
 
     def _host_name(self, record: Record, number: int) -> str:
         """Fresh for each run: the kernel takes the former one away late (15-80 ms after the death)."""
@@ -233,7 +252,7 @@ class Wiring:
         publications = self._publications(services, running)
         self._release_ports({(p.host_ip, p.port, p.protocol) for p in publications}, services)
         networks = tuple(
-            firewall.Network(self._root.bridge(lease.number), lease.subnet, lease.internal)
+            firewall.Network(self._root.bridge(lease.number), lease.subnet, lease.internal, lease.subnet6)
             for lease in self.leases.values()
             if self._root.bridge(lease.number) in self._bridges
         )
@@ -277,18 +296,20 @@ class Wiring:
         for (stack, name), service in services.items():
             for port, host_port in self.published(stack, service):
                 if (port.host_ip, host_port, port.protocol) in self._holders:
-                    targets = self._targets(replicas.get((stack, name), []), port.target)
+                    six = ":" in port.host_ip
+                    targets = self._targets(replicas.get((stack, name), []), port.target, six)
                     found.append(firewall.Publication(port.host_ip, host_port, port.protocol, targets))
         return tuple(found)
 
-    def _targets(self, replicas: list[Record], port: int) -> tuple[tuple[str, int], ...]:
+    def _targets(self, replicas: list[Record], port: int, six: bool) -> tuple[tuple[str, int], ...]:
         staying = [record for record in replicas if not record.draining]
         ready = [record for record in staying if record.answers] or staying
         found = []
         for record in sorted(ready, key=lambda r: r.slot):
             outward = self._outward(record)
-            if outward is not None:
-                found.append((record.addresses[outward], port))
+            address = None if outward is None else self.six(record, outward) if six else record.addresses[outward]
+            if address is not None:
+                found.append((address, port))
         return tuple(found)
 
     def _outward(self, record: Record) -> str | None:
@@ -340,6 +361,7 @@ class Wiring:
             addresses={bridge: record.addresses[name] for name, bridge in bridges_of.items()},
             aliases={bridge: _aliases(record, name) for name, bridge in bridges_of.items()},
             ready=record.answers,
+            addresses6={b: six for name, b in bridges_of.items() if (six := self.six(record, name))},
             links={**lookup.links, **lookup.external_links},
             resolvers=lookup.dns,
         )

@@ -42,7 +42,7 @@ def answer(
         return (found,)
     name = (links or {}).get(query.name, query.name)
     for zone in zones:
-        addresses = zone.addresses(name)
+        addresses = zone.addresses(name, six=query.kind == wire.AAAA)
         if addresses is not None:
             return _addresses(query, addresses, stream)
     if "." not in query.name or all(zone.internal for zone in zones):
@@ -52,10 +52,10 @@ def answer(
 
 
 def _addresses(query: Query, addresses: Sequence[bytes], stream: bool) -> tuple[bytes, ...]:
-    """IPv4 is all there is: any other kind of question about a name that exists has an empty answer."""
-    if query.kind not in (wire.A, wire.ANY) or not addresses:
+    """Any other kind of question about a name that exists has an empty answer."""
+    if query.kind not in (wire.A, wire.AAAA, wire.ANY) or not addresses:
         return (wire.reply(query, wire.NOERROR),)
-    records = [(wire.A, address) for address in addresses]
+    records = [(wire.AAAA if query.kind == wire.AAAA else wire.A, address) for address in addresses]
     turns = range(min(len(records), MOST_ROTATIONS))
     return tuple(wire.reply(query, wire.NOERROR, records[n:] + records[:n], stream=stream) for n in turns)
 

@@ -12,7 +12,8 @@ class Zone:
     """One network. Raises ValueError, KeyError, TypeError, AttributeError or OSError where `text` is no zone."""
 
     __slots__ = (
-        "bridge", "clients", "gateway", "internal", "links", "names", "network", "resolvers", "reverse", "subnet"
+        "bridge", "clients", "gateway", "internal", "links", "names", "names6", "network",
+        "resolvers", "reverse", "subnet"
     )  # fmt: skip
 
     def __init__(self, bridge: str, text: str) -> None:
@@ -26,6 +27,10 @@ class Zone:
         self.subnet = (_number(address) & mask, mask)
         self.names: Mapping[str, tuple[bytes, ...]] = {  # lower case → packed addresses
             name.lower(): tuple(map(socket.inet_aton, some)) for name, some in content["names"].items()
+        }
+        self.names6: Mapping[str, tuple[bytes, ...]] = {
+            name.lower(): tuple(socket.inet_pton(socket.AF_INET6, address) for address in some)
+            for name, some in content.get("names6", {}).items()
         }
         self.reverse: Mapping[str, str] = {  # address → name
             address: str(name) for address, name in content.get("reverse", {}).items()
@@ -41,12 +46,13 @@ class Zone:
     def contains(self, address: str) -> bool:
         return _number(address) & self.subnet[1] == self.subnet[0]
 
-    def addresses(self, name: str) -> tuple[bytes, ...] | None:
-        """Of "db" and of "db.shop_default"; None: nobody here is called so."""
-        found = self.names.get(name)
-        if found is None and name.endswith(suffix := "." + self.network.lower()):
-            found = self.names.get(name.removesuffix(suffix))
-        return found
+    def addresses(self, name: str, six: bool = False) -> tuple[bytes, ...] | None:
+        """Of "db" and of "db.shop_default", the IPv4 ones or those of IPv6; None: nobody here is called so."""
+        if name not in self.names and name.endswith(suffix := "." + self.network.lower()):
+            name = name.removesuffix(suffix)
+        if name not in self.names:
+            return None
+        return self.names6.get(name, ()) if six else self.names[name]
 
 
 class Directory:

@@ -30,6 +30,7 @@ IFLA_BR_MCAST_SNOOPING, IFLA_BRPORT_MODE = 23, 4
 IFA_ADDRESS, IFA_LOCAL, IFA_BROADCAST = 1, 2, 4
 RTA_DST, RTA_GATEWAY, RTA_TABLE = 1, 5, 15
 IFF_UP = 1
+_IFA_F_NODAD = 0x02
 RT_TABLE_MAIN, RT_TABLE_LOCAL, RTPROT_STATIC, RTN_UNICAST = 254, 255, 4, 1
 
 _HEADER = struct.Struct("=IHHII")  # length, type, flags, sequence, port
@@ -216,6 +217,10 @@ def drop_address(index: int, address: str) -> bytes:
 
 def _change_address(kind: int, flags: int, index: int, address: str) -> bytes:
     ip, _, length = address.partition("/")
+    if ":" in ip:
+        packed = socket.inet_pton(socket.AF_INET6, ip)
+        body = _ADDRESS.pack(socket.AF_INET6, int(length), _IFA_F_NODAD, 0, index)  # nobody else can have it: at once
+        return message(kind, flags | NLM_F_ACK, body + attribute(IFA_LOCAL, packed) + attribute(IFA_ADDRESS, packed))
     packed, host_bits = socket.inet_aton(ip), (1 << (32 - int(length))) - 1
     broadcast = (int.from_bytes(packed, "big") | host_bits).to_bytes(4, "big")
     body = _ADDRESS.pack(socket.AF_INET, int(length), 0, 0, index)
@@ -224,8 +229,9 @@ def _change_address(kind: int, flags: int, index: int, address: str) -> bytes:
 
 
 def default_route(gateway: str) -> bytes:
-    body = _ROUTE.pack(socket.AF_INET, 0, 0, 0, RT_TABLE_MAIN, RTPROT_STATIC, 0, RTN_UNICAST, 0)
-    body += attribute(RTA_GATEWAY, socket.inet_aton(gateway))
+    family = socket.AF_INET6 if ":" in gateway else socket.AF_INET
+    body = _ROUTE.pack(family, 0, 0, 0, RT_TABLE_MAIN, RTPROT_STATIC, 0, RTN_UNICAST, 0)
+    body += attribute(RTA_GATEWAY, socket.inet_pton(family, gateway))
     return message(RTM_NEWROUTE, NLM_F_CREATE | NLM_F_EXCL | NLM_F_ACK, body)
 
 

@@ -35,13 +35,15 @@ NEWTABLE, GETTABLE, DELTABLE, NEWCHAIN, NEWRULE = (NFNL_SUBSYS_NFTABLES << 8 | n
 
 HOOKS = {"prerouting": 0, "input": 1, "forward": 2, "output": 3, "postrouting": 4}
 PROTOCOLS = {"icmp": 1, "tcp": 6, "udp": 17}
+IP, IP6 = socket.AF_INET, socket.AF_INET6  # families of tables
 ESTABLISHED, RELATED, NEW = 2, 4, 8  # ct state
 DESTINATION_TRANSLATED = 32  # ct status, IPS_DST_NAT
-_REGISTER, _SECOND_REGISTER = 1, 2
+_REGISTER, _SECOND_REGISTER, _THIRD_REGISTER = 1, 2, 3
 _EQUAL, _UNEQUAL = 0, 1
 _ADDRESS_TYPE_LOCAL = 2  # RTN_LOCAL
 _NETWORK_HEADER, _TRANSPORT_HEADER = 1, 2
 _SOURCE, _DESTINATION = 12, 16  # offsets in the IPv4 header
+_SOURCE_6, _DESTINATION_6 = 8, 24  # … and in that of IPv6
 _DROP, _ACCEPT, _JUMP = 0, 1, -3
 
 Expression = bytes
@@ -101,22 +103,24 @@ def leaving(interface: str, *, unless: bool = False) -> Expression:
 
 @_remembered
 def source(network: str, *, unless: bool = False) -> Expression:
-    """`ip saddr`; an address or a network in CIDR notation."""
-    return _address(_SOURCE, network, _UNEQUAL if unless else _EQUAL)
+    """`ip saddr`, `ip6 saddr`; an address or a network in CIDR notation."""
+    return _address(_SOURCE, _SOURCE_6, network, _UNEQUAL if unless else _EQUAL)
 
 
 @_remembered
 def destination(network: str) -> Expression:
-    """`ip daddr`; an address or a network in CIDR notation."""
-    return _address(_DESTINATION, network, _EQUAL)
+    """`ip daddr`, `ip6 daddr`; an address or a network in CIDR notation."""
+    return _address(_DESTINATION, _DESTINATION_6, network, _EQUAL)
 
 
-def _address(offset: int, network: str, operator: int) -> Expression:
+def _address(offset: int, offset_6: int, network: str, operator: int) -> Expression:
     address, _, length = network.partition("/")
-    load, value = _load_payload(_NETWORK_HEADER, offset, 4), socket.inet_aton(address)
-    if length in ("", "32"):
+    family, size, offset = (IP6, 16, offset_6) if ":" in address else (IP, 4, offset)
+    load, value = _load_payload(_NETWORK_HEADER, offset, size), socket.inet_pton(family, address)
+    if length in ("", str(8 * size)):
         return load + _compare(value, operator)
-    mask = ((0xFFFFFFFF << (32 - int(length))) & 0xFFFFFFFF).to_bytes(4, "big")
+    whole = (1 << 8 * size) - 1
+    mask = (whole << (8 * size - int(length)) & whole).to_bytes(size, "big")
     masked = bytes(a & b for a, b in zip(value, mask, strict=True))
     return load + _mask(mask) + _compare(masked, operator)
 
@@ -188,18 +192,20 @@ def reset() -> Expression:
 
 
 @_remembered
-def unreachable() -> Expression:
-    """`reject with icmp port-unreachable`."""
-    return _expression("reject", _number(1, 0), attribute(2, b"\x03"))
+def unreachable(family: int = IP) -> Expression:
+    """`reject with icmp port-unreachable`, `reject with icmpv6 port-unreachable`."""
+    return _expression("reject", _number(1, 0), attribute(2, b"\x04" if family == IP6 else b"\x03"))
 
 
 @_remembered
 def translate_destination(address: str, number: int) -> Expression:
     """`dnat to ADDRESS:PORT`."""
-    to_address = _immediate(_REGISTER, attribute(1, socket.inet_aton(address)))
-    to_port = _immediate(_SECOND_REGISTER, attribute(1, struct.pack(">H", number)))
-    registers = _number(3, _REGISTER) + _number(5, _SECOND_REGISTER)
-    return to_address + to_port + _expression("nat", _number(1, 1), _number(2, socket.AF_INET), registers)
+    family = IP6 if ":" in address else IP
+    second = _THIRD_REGISTER if family == IP6 else _SECOND_REGISTER  # an IPv6 address takes a whole old register
+    to_address = _immediate(_REGISTER, attribute(1, socket.inet_pton(family, address)))
+    to_port = _immediate(second, attribute(1, struct.pack(">H", number)))
+    registers = _number(3, _REGISTER) + _number(5, second)
+    return to_address + to_port + _expression("nat", _number(1, 1), _number(2, family), registers)
 
 
 @_remembered
@@ -210,29 +216,32 @@ def masquerade() -> Expression:
 # Objects of a batch: each is one message
 
 
-def new_table(table: str) -> bytes:
-    return _object(NEWTABLE, NLM_F_CREATE, text(1, table), _number(2, 0))
+def new_table(table: str, family: int = IP) -> bytes:
+    return _object(NEWTABLE, NLM_F_CREATE, text(1, table), _number(2, 0), family=family)
 
 
-def delete_table(table: str) -> bytes:
-    return _object(DELTABLE, 0, text(1, table))
+def delete_table(table: str, family: int = IP) -> bytes:
+    return _object(DELTABLE, 0, text(1, table), family=family)
 
 
-def new_chain(table: str, chain: str, kind: str | None = None, hook: str = "", priority: int = 0) -> bytes:
+def new_chain(
+    table: str, chain: str, kind: str | None = None, hook: str = "", priority: int = 0, family: int = IP
+) -> bytes:
     """A base chain of `kind` "filter" or "nat" at `hook`, policy accept; without kind a chain that is jumped to."""
     parts = [text(1, table), text(3, chain)]
     if kind:
         parts += [nested(4, _number(1, HOOKS[hook]), attribute(2, struct.pack(">i", priority)))]
         parts += [_number(5, _ACCEPT), text(7, kind)]
-    return _object(NEWCHAIN, NLM_F_CREATE, *parts)
+    return _object(NEWCHAIN, NLM_F_CREATE, *parts, family=family)
 
 
-def new_rule(table: str, chain: str, *expressions: Expression) -> bytes:
-    return _object(NEWRULE, NLM_F_CREATE | NLM_F_APPEND, text(1, table), text(2, chain), nested(4, *expressions))
+def new_rule(table: str, chain: str, *expressions: Expression, family: int = IP) -> bytes:
+    parts = (text(1, table), text(2, chain), nested(4, *expressions))
+    return _object(NEWRULE, NLM_F_CREATE | NLM_F_APPEND, *parts, family=family)
 
 
-def _object(kind: int, flags: int, *attributes: bytes) -> bytes:
-    return message(kind, flags, struct.pack(">BBH", socket.AF_INET, 0, 0) + b"".join(attributes))
+def _object(kind: int, flags: int, *attributes: bytes, family: int = IP) -> bytes:
+    return message(kind, flags, struct.pack(">BBH", family, 0, 0) + b"".join(attributes))
 
 
 def commit(objects: Sequence[bytes]) -> None:
@@ -258,9 +267,9 @@ def _errors(netlink: Netlink) -> list[int]:
         return found
 
 
-def has_table(table: str) -> bool:
+def has_table(table: str, family: int = IP) -> bool:
     with Netlink(NETLINK_NETFILTER) as netlink:
-        netlink.socket.send(_object(GETTABLE, NLM_F_ACK, text(1, table)))
+        netlink.socket.send(_object(GETTABLE, NLM_F_ACK, text(1, table), family=family))
         failed = _errors(netlink)
     if failed and failed[0] != errno.ENOENT:
         raise OSError(failed[0], os.strerror(failed[0]))

@@ -21,12 +21,12 @@ _LOOPBACK = 1  # index of lo in every network namespace
 
 def attach(
     pid: int, *, host_name: str, bridge_index: int, address: str, gateway: str | None, inside: str = "eth0", mac: str,
-    mtu: int = 0,
+    mtu: int = 0, six: tuple[str, str | None] | None = None,
 ) -> None:  # fmt: skip
     """Give the network namespace of `pid` the interface `inside` with `address` ("10.1.0.5/24"), up, and lo up too.
 
     `gateway` becomes its default route; None: it speaks to its own network only, or has its default elsewhere.
-    Raises HostRefused, and then nothing is left behind.
+    `six`: its IPv6 address with prefix length and gateway. Raises HostRefused, and then nothing is left behind.
     """
     hardware = bytes.fromhex(mac.replace(":", ""))
     try:
@@ -35,7 +35,7 @@ def attach(
             kernel.run(veth, netlink.hairpin(host_name))
         try:
             switch("ipv6", host_name, "disable_ipv6", True)
-            _furnish(pid, inside, address, gateway)
+            _furnish(pid, inside, address, gateway, six)
         except BaseException:
             detach(host_name)
             raise
@@ -54,14 +54,20 @@ def join(host_name: str, bridge_index: int) -> None:
             raise HostRefused(f"cannot put link '{host_name}' into its bridge: {error.strerror}") from error
 
 
-def _furnish(pid: int, inside: str, address: str, gateway: str | None) -> None:
-    """IPv6 is off already: the runtime made that the default of the namespace before any interface came."""
+def _furnish(pid: int, inside: str, address: str, gateway: str | None, six: tuple[str, str | None] | None) -> None:
+    """IPv6 is off already, unless a network asks for it: the runtime made that the default of the namespace before any
+    interface came."""
     with netlink.namespace_of(pid):
         kernel = Netlink()
         with contextlib.closing(kernel.socket):
             index = socket.if_nametoindex(inside)
             requests = [netlink.link_up(_LOOPBACK), netlink.new_address(index, address), netlink.link_up(index)]
             kernel.run(*requests, *([netlink.default_route(gateway)] if gateway else []))
+            switch("ipv6", inside, "disable_ipv6", six is None)
+            if six is not None:
+                switch("ipv6", inside, "accept_ra", False)
+                route = [netlink.default_route(six[1])] if six[1] else []
+                kernel.run(netlink.new_address(index, six[0]), *route)
 
 
 def loopback(pid: int) -> None:

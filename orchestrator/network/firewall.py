@@ -13,6 +13,7 @@ from ipaddress import IPv4Address, IPv4Network
 from orchestrator.errors import HostRefused
 from orchestrator.kernel import conntrack
 from orchestrator.kernel import nftables as nft
+from orchestrator.network import firewall6
 
 ANY = "0.0.0.0"
 
@@ -24,11 +25,15 @@ class Network:
     bridge: str
     subnet: str
     internal: bool = False
+    subnet6: str = ""  # "": no IPv6
 
 
 @dataclass(frozen=True, slots=True)
 class Publication:
-    """A port of the host and the (address, port) pairs that share its connections; none: they are refused."""
+    """A port of the host and the (address, port) pairs that share its connections; none: they are refused.
+
+    The addresses are of the family of `host_ip`.
+    """
 
     host_ip: str
     port: int
@@ -49,7 +54,9 @@ def apply(table: str, networks: Sequence[Network], publications: Sequence[Public
     try:
         # A table can only be deleted where it exists: make it, delete it, make it anew.
         made = [nft.new_table(table), nft.delete_table(table), nft.new_table(table)]
-        nft.commit([*made, *_chains(table), *_rules(table, networks, publications)])
+        older = [publication for publication in publications if ":" not in publication.host_ip]
+        six = firewall6.objects(table, networks, publications)
+        nft.commit([*made, *_chains(table), *_rules(table, networks, older), *six])
     except OSError as error:
         needs = "the kernel must offer nf_tables with nat, masq, fib, numgen and reject"
         raise HostRefused(f"cannot write the firewall table '{table}': {error.strerror} ({needs})") from error
@@ -58,7 +65,7 @@ def apply(table: str, networks: Sequence[Network], publications: Sequence[Public
 def remove(table: str) -> None:
     """Take the table away, if it is there."""
     try:
-        nft.commit([nft.new_table(table), nft.delete_table(table)])
+        nft.commit([nft.new_table(table), nft.delete_table(table), *firewall6.gone(table)])
     except OSError as error:
         raise HostRefused(f"cannot remove the firewall table '{table}': {error.strerror}") from error
 

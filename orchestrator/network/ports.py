@@ -25,10 +25,16 @@ def hold(host_ip: str, port: int, protocol: str) -> socket.socket:
     Raises Conflict "cannot publish 127.0.0.1:8080/tcp: already used by process 123 (nginx)" or HostRefused.
     """
     what = f"cannot publish {host_ip}:{port}/{protocol}"
-    if ":" in host_ip:
-        raise Conflict(f"{what}: IPv6 addresses are not supported; write an IPv4 address or none")
-    holder = socket.socket(socket.AF_INET, _KINDS[protocol] | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK)
+    six = ":" in host_ip
+    if host_ip == "::1":
+        raise Conflict(
+            f"{what}: IPv6 lets nothing of the loopback leave it; write 127.0.0.1, or [::] for all addresses"
+        )
+    family = socket.AF_INET6 if six else socket.AF_INET
+    holder = socket.socket(family, _KINDS[protocol] | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK)
     try:
+        if six:
+            holder.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
         if protocol == "tcp":  # connections of a former owner still in TIME_WAIT do not matter
             holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         holder.bind((host_ip, port))
@@ -71,6 +77,8 @@ def _owner(host_ip: str, port: int, protocol: str) -> str:
 
 def _inodes(host_ip: str, port: int, protocol: str) -> Iterator[str]:
     """Sockets that stand in the way: the same port on the same address, or either of the two on all addresses."""
+    if ":" in host_ip:
+        return  # /proc would have to be read otherwise
     ours = socket.inet_aton(host_ip)
     for path in (f"/proc/thread-self/net/{protocol}", f"/proc/thread-self/net/{protocol}6"):
         with contextlib.suppress(FileNotFoundError), open(path) as file:

@@ -4,6 +4,7 @@ One file a network, RUN/zones/<bridge>.json; the agent writes it by rename and d
 
     {"network": "shop_default", "gateway": "10.1.0.1", "subnet": "10.1.0.0/24", "internal": false,
      "names":   {"db": ["10.1.0.2"], "shop-db-1": ["10.1.0.2"]},     lower case
+     "names6":  {"db": ["fd12:3456::2"]},                             those that have IPv6 addresses
      "reverse": {"10.1.0.2": "shop-db-1"},
      "clients": {"10.1.0.2": ["po1a2b3cb0", "po1a2b3cb1"]},          the bridges of every network the client is in
      "links":   {"10.1.0.2": {"database": "db"}},                    names that only this client uses
@@ -33,7 +34,7 @@ class Zone:
 
 @dataclass(frozen=True, slots=True)
 class Member:
-    """A running container. `addresses` and `aliases` by bridge; `ready`: it is healthy, or has no health check.
+    """A running container. `addresses`, `addresses6` and `aliases` by bridge; `ready`: it is healthy, or has no check.
 
     `links`: its own names for others; `resolvers`: asked for it instead of the host's.
     """
@@ -47,6 +48,7 @@ class Member:
     ready: bool = True
     links: Mapping[str, str] = field(default_factory=dict)
     resolvers: Sequence[str] = ()
+    addresses6: Mapping[str, str] = field(default_factory=dict)
 
 
 def render(zones: Iterable[Zone], members: Iterable[Member]) -> dict[str, str]:
@@ -67,6 +69,7 @@ def _content(zone: Zone, members: Sequence[Member]) -> dict[str, Any]:
         "subnet": zone.subnet,
         "internal": zone.internal,
         "names": {name: _answer(some, zone.bridge) for name, some in bearers.items()},
+        "names6": {name: six for name, some in bearers.items() if (six := _answer(some, zone.bridge, six=True))},
         "reverse": {member.addresses[zone.bridge]: member.name.lower() for member in inside},
         "clients": {member.addresses[zone.bridge]: sorted(member.addresses) for member in inside},
         "links": {m.addresses[zone.bridge]: _lower(m.links) for m in inside if m.links},
@@ -83,7 +86,7 @@ def _lower(links: Mapping[str, str]) -> dict[str, str]:
     return {alias.lower().rstrip("."): name.lower() for alias, name in links.items()}
 
 
-def _answer(bearers: Sequence[Member], bridge: str) -> list[str]:
+def _answer(bearers: Sequence[Member], bridge: str, *, six: bool = False) -> list[str]:
     """Those that are ready; all of them while none is, so that a name is never a black hole."""
-    ready = [member for member in bearers if member.ready]
-    return sorted({member.addresses[bridge] for member in ready or bearers})
+    chosen = [member for member in bearers if member.ready] or bearers
+    return sorted({a for member in chosen if (a := (member.addresses6 if six else member.addresses).get(bridge))})

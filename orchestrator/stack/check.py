@@ -87,6 +87,7 @@ def addresses(context: Context, services: Mapping[str, Service], networks: Mappi
     taken: dict[tuple[str, str], str] = {}
     for service in services.values():
         for key, attachment in service.networks.items():
+            sixth(context, service, networks.get(key), key)
             if (address := attachment.ipv4_address) is None:
                 continue
             path = ("services", service.name, "networks", key, "ipv4_address")
@@ -102,3 +103,16 @@ def addresses(context: Context, services: Mapping[str, Service], networks: Mappi
                     context.complain(path, f"{address} is the gateway of network '{key}'")
             if (other := taken.setdefault((key, address), service.name)) != service.name:
                 context.complain(path, f"{address} belongs to service '{other}' already")
+
+
+def sixth(context: Context, service: Service, network: Network | None, key: str) -> None:
+    """A fixed IPv6 address lies in a network that has IPv6, and in its written subnet."""
+    address, path = service.networks[key].ipv6_address, ("services", service.name, "networks", key, "ipv6_address")
+    if address is None or network is None or network.external:
+        return
+    if service.replicas > 1:
+        context.complain(path, f"one fixed address cannot serve {service.replicas} replicas")
+    if network.subnet6 is None:
+        context.complain(path, f"a fixed address needs enable_ipv6 and a subnet: write networks.{key}.ipam.config")
+    elif ipaddress.IPv6Address(address) not in ipaddress.IPv6Network(network.subnet6):
+        context.complain(path, f"{address} is not in the subnet {network.subnet6} of network '{key}'")

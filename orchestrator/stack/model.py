@@ -64,6 +64,7 @@ class Attachment:
     gw_priority: int = 0
     mac_address: str | None = None
     interface_name: str | None = None
+    ipv6_address: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -311,6 +312,9 @@ class Network:
     reserved: tuple[str, ...] = ()  # ipam.config[0].aux_addresses: never given to a container
     mtu: int | None = None
     interface: str | None = None  # a further name of its bridge on the host
+    enable_ipv6: bool = False
+    subnet6: str | None = None
+    gateway6: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

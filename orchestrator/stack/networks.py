@@ -6,7 +6,7 @@ import ipaddress
 import re
 from collections.abc import Iterable
 from dataclasses import replace
-from typing import Any
+from typing import Any, TypeAlias
 
 from orchestrator.stack.context import Context
 from orchestrator.stack.forms import paired
@@ -24,6 +24,7 @@ _SO_ANYWAY = {
     f"{_DOCKER}bridge.inhibit_ipv4": "false",
 }
 _NAME, _MTU = f"{_DOCKER}bridge.name", f"{_DOCKER}driver.mtu"
+_Config: TypeAlias = "tuple[Path, dict[str, Any]]"
 _INTERFACE = re.compile(r"[^\s/:]{1,15}")
 
 
@@ -40,17 +41,50 @@ def _network(context: Context, key: str, data: dict[str, Any]) -> Network:
     external, name = name_of(context, data, path, key)
     if external:
         only(context, data, path)
-    configs = [config for config in data.get("ipam", {}).get("config", ()) if config]
-    if len(configs) > 1:
-        context.complain(
-            (*path, "ipam", "config", 1),
-            "a second subnet is part of the Compose Specification but pyorch does not obey it yet; remove it",
-        )
-    subnet, gateway = _addresses(context, configs[0], (*path, "ipam", "config", 0)) if configs else (None, None)
+    four, six = _subnets(context, data, path)
+    subnet, gateway = _addresses(context, four[0][1], four[0][0]) if four else (None, None)
     made = Network(key, name, subnet, gateway, bool(data.get("internal", False)), external, labels(data.get("labels")))
-    if subnet and configs:
-        made = _reserve(context, made, configs[0], (*path, "ipam", "config", 0))
+    if subnet and four:
+        made = _reserve(context, made, four[0][1], four[0][0])
+    if data.get("enable_ipv6"):
+        made = _with_ipv6(context, made, *six[0]) if six else replace(made, enable_ipv6=True)
+    elif six:
+        context.complain((*six[0][0], "subnet"), "an IPv6 subnet needs enable_ipv6: true")
     return _options(context, made, paired(data.get("driver_opts")), (*path, "driver_opts"))
+
+
+def _subnets(context: Context, data: dict[str, Any], path: Path) -> tuple[list[_Config], list[_Config]]:
+    """The `ipam.config` for IPv4 and that for IPv6, each with its place: one of each kind."""
+    four: list[_Config] = []
+    six: list[_Config] = []
+    for index, config in enumerate((data.get("ipam") or {}).get("config") or ()):
+        here = (*path, "ipam", "config", index)
+        mine = six if config and ":" in str(config.get("subnet")) else four
+        if config and mine:
+            context.complain(
+                here, "a second subnet is part of the Compose Specification but pyorch does not obey it yet; remove it"
+            )
+        elif config:
+            mine.append((here, config))
+    return four, six
+
+
+def _with_ipv6(context: Context, network: Network, path: Path, config: dict[str, Any]) -> Network:
+    def subnet(word: Any) -> str:
+        found = ipaddress.IPv6Network(word)
+        if found.prefixlen > 112:
+            raise ValueError(f"{word} has no room for containers; take a prefix of /112 or shorter")
+        return str(found)
+
+    for key in ("ip_range", "aux_addresses"):
+        if key in config:
+            context.complain((*path, key), "is not obeyed for IPv6: addresses follow from those of IPv4; remove it")
+    return replace(
+        network,
+        enable_ipv6=True,
+        subnet6=context.read(config, path, "subnet", subnet, None),
+        gateway6=context.read(config, path, "gateway", lambda word: str(ipaddress.IPv6Address(word)), None),
+    )
 
 
 def _reserve(context: Context, network: Network, config: dict[str, Any], path: Path) -> Network:
@@ -161,6 +195,7 @@ def attachments(context: Context, service: dict[str, Any], path: Path) -> dict[s
             priority=int(data.get("priority", 0)),
             gw_priority=int(data.get("gw_priority", 0)),
             mac_address=context.read(data, here, "mac_address", _mac, None),
+            ipv6_address=context.read(data, here, "ipv6_address", lambda word: str(ipaddress.IPv6Address(word)), None),
             interface_name=context.read(data, here, "interface_name", _interface, None),
         )
     return _with_mac(context, service, path, result)

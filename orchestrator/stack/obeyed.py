@@ -42,7 +42,6 @@ REFUSED: dict[str, str] = {
     "services.*.storage_opt": REMOVE,
     # its network
     "services.*.networks.*.driver_opts": REMOVE,
-    "services.*.networks.*.ipv6_address": REMOVE,
     "services.*.networks.*.link_local_ips": REMOVE,
     "networks.*.ipam.options": REMOVE,
     # its files
@@ -77,7 +76,6 @@ ALLOWED: dict[str, tuple[object, ...]] = {
     "services.*.deploy.endpoint_mode": ("dnsrr",),  # the name of a service leads to its replicas, in turn
     "networks.*.driver": ("bridge",),
     "networks.*.enable_ipv4": (True,),
-    "networks.*.enable_ipv6": (False,),
     "networks.*.ipam.driver": ("default",),
     # its files
     "services.*.volumes[].bind.recursive": ("enabled", "disabled", "readonly"),

@@ -43,7 +43,7 @@ SINCE: dict[str, str] = {
     "secrets.*.name": "0.2",
     "secrets.*.x-pyorch": "0.2",
     "networks.*.enable_ipv4": "0.1",
-    "networks.*.enable_ipv6": "0.1",
+    "networks.*.enable_ipv6": "0.2",
     "networks.*.driver": "0.1",
     "networks.*.driver_opts": "0.2",
     "networks.*.external": "0.1",
@@ -146,6 +146,7 @@ SINCE: dict[str, str] = {
     "services.*.networks": "0.1",
     "services.*.networks.*.gw_priority": "0.2",
     "services.*.networks.*.interface_name": "0.2",
+    "services.*.networks.*.ipv6_address": "0.2",
     "services.*.networks.*.mac_address": "0.2",
     "services.*.ports": "0.1",
     # its files

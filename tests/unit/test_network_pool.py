@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from orchestrator.errors import Conflict, Mistake
+from orchestrator.network import pool6
 from orchestrator.network.pool import POOLS, choose_address, choose_subnet, gateway, mac
 
 
@@ -64,3 +65,10 @@ def test_an_address_lies_in_its_subnet_wherever_the_last_one_was(length: int, ba
 def test_the_gateway_is_the_first_address_and_a_mac_goes_with_each() -> None:
     assert gateway("10.1.0.0/24") == "10.1.0.1/24"
     assert mac("10.1.0.5") == "02:42:0a:01:00:05"
+
+
+def test_ipv6_addresses_follow_from_those_of_ipv4() -> None:
+    assert pool6.subnet("1a2b3c", 17) == "fd1a:2b3c:0:11::/64"
+    assert pool6.gateway("fd1a:2b3c:0:11::/64") == "fd1a:2b3c:0:11::1"
+    assert pool6.address("fd99::/64", "10.1.0.9", "10.1.0.0/16") == "fd99::9"
+    assert pool6.address("fd99::/64", "10.1.2.1", "10.1.0.0/16") == "fd99::201"

@@ -47,6 +47,6 @@ def test_an_address_of_another_host_cannot_be_published_on() -> None:
         hold("192.0.2.7", 8080, "tcp")
 
 
-def test_ipv6_is_refused_by_name() -> None:
-    with pytest.raises(Conflict, match="IPv6 addresses are not supported"):
+def test_the_loopback_of_ipv6_is_refused_by_name() -> None:
+    with pytest.raises(Conflict, match="IPv6 lets nothing of the loopback leave it"):
         hold("::1", 8080, "tcp")

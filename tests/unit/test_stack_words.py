@@ -200,3 +200,36 @@ def test_a_limit_that_may_not_be_raised_is_lowered_and_said() -> None:
     assert granted == {"nofile": (5, most), "core": (0, 0)}
     assert said == [f"ulimit nofile is {most}, not {most + 1}: pyorch runs without CAP_SYS_RESOURCE"]
     assert ulimits.grantable({"nofile": (5, most + 1)}, mighty=True) == ({"nofile": (5, most + 1)}, [])
+
+
+SIX = """
+name: s
+services: {web: {image: host:/, networks: {n: {ipv6_address: "fd99::7"}}}}
+networks:
+  n: {enable_ipv6: true, ipam: {config: [{subnet: 10.5.0.0/24}, {subnet: "fd99::/64", gateway: "fd99::1"}]}}
+"""
+
+
+def test_a_network_may_have_a_subnet_of_each_kind(tmp_path: pathlib.Path) -> None:
+    (tmp_path / "stack.yaml").write_text(SIX)
+    found = load(["stack.yaml"], directory=str(tmp_path), environment={})
+    network = found.networks["n"]
+    assert (network.subnet, network.enable_ipv6, network.subnet6) == ("10.5.0.0/24", True, "fd99::/64")
+    assert network.gateway6 == "fd99::1"
+    assert found.services["web"].networks["n"].ipv6_address == "fd99::7"
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "said"),
+    [
+        ("enable_ipv6: true, ", "", "needs enable_ipv6: true"),
+        ("fd99::7", "fd98::7", "is not in the subnet fd99::/64"),
+        ("fd99::/64", "fd99::/120", "has no room for containers"),
+        ("{subnet: 10.5.0.0/24}", '{subnet: "fd98::/64"}', "a second subnet"),
+    ],
+)
+def test_a_wrong_word_of_ipv6_is_a_mistake(tmp_path: pathlib.Path, before: str, after: str, said: str) -> None:
+    (tmp_path / "stack.yaml").write_text(SIX.replace(before, after))
+    with pytest.raises(Mistake) as caught:
+        load(["stack.yaml"], directory=str(tmp_path), environment={})
+    assert said in str(caught.value)
