@@ -78,11 +78,7 @@ def _say_branch(error: Any, document: Document, complaints: Complaints) -> None:
     forms: dict[int, list[Any]] = {}
     for inner in error.context or ():
         forms.setdefault(int(inner.relative_schema_path[0]), []).append(inner)
-    meant = [
-        form
-        for form in forms.values()
-        if not any(e.validator in ("type", "oneOf") and not e.relative_path for e in form)
-    ]
+    meant = [form for form in forms.values() if not any(_is_another_kind(e) for e in form)]
     nested = [e for form in forms.values() for e in form if e.validator == "oneOf" and not e.relative_path]
     if meant:
         for inner in _known_first(meant[0]):
@@ -92,6 +88,12 @@ def _say_branch(error: Any, document: Document, complaints: Complaints) -> None:
             _say_branch(inner, document, complaints)
     else:
         _refuse(document, complaints, tuple(error.absolute_path), _expected(branches(error.schema), error.instance))
+
+
+def _is_another_kind(error: Any) -> bool:
+    """Whether it says of the value as a whole that it is of another kind: a choice of texts wants a text."""
+    choice = error.validator == "enum" and not isinstance(error.instance, str)
+    return not error.relative_path and (choice or error.validator in ("type", "oneOf"))
 
 
 def _right_type(schema: dict[str, Any], value: Any) -> bool:

@@ -17,16 +17,18 @@ MOST_GROWN = 8 << 20  # characters that variables may add to one file
 
 # The keys at which Compose takes a text for a number or a truth value.
 _BOOLEAN = """
-    init oom_kill_disable privileged read_only stdin_open tty depends_on.*.required depends_on.*.restart
+    init oom_kill_disable privileged read_only stdin_open tty depends_on.*.restart
     healthcheck.disable volumes[].read_only volumes[].volume.nocopy volumes[].bind.create_host_path
-    build.no_cache build.pull build.privileged attach use_api_socket env_file[].required
+    build.no_cache build.pull build.privileged attach env_file[].required
     post_start[].privileged pre_start[].privileged pre_stop[].privileged
+    develop.watch[].exec.privileged
 """.split()
 _INTEGER = """
     cpu_count cpu_period cpu_quota cpu_rt_period cpu_rt_runtime cpu_shares deploy.replicas
     deploy.update_config.parallelism deploy.rollback_config.parallelism deploy.restart_policy.max_attempts
-    deploy.placement.max_replicas_per_node healthcheck.retries oom_score_adj pids_limit ports[].target scale
-    ulimits.* ulimits.*.hard ulimits.*.soft deploy.resources.limits.pids
+    deploy.placement.max_replicas_per_node healthcheck.retries mem_swappiness oom_score_adj pids_limit ports[].target
+    scale ulimits.* ulimits.*.hard ulimits.*.soft deploy.resources.limits.pids
+    deploy.resources.reservations.generic_resources[].discrete_resource_spec.value
 """.split()
 _NUMBER = "cpu_percent cpus deploy.update_config.max_failure_ratio deploy.rollback_config.max_failure_ratio".split()
 _ELSEWHERE = {
@@ -73,7 +75,7 @@ def with_stand_ins(document: Document) -> Document:
 
 def _cast(value: str, kind: str, warn: Callable[[str], None]) -> Any:
     if kind == "boolean":
-        meant = TRUTH.get(value.lower())
+        meant = None if value.isdecimal() else TRUTH.get(value.lower())  # "1" is no truth value in a file
         if meant is None:
             return value
         if value not in ("true", "false"):

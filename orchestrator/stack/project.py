@@ -104,15 +104,24 @@ def _name(given: str | None, known: Mapping[str, str], paths: Sequence[str], hom
         source, node = written
         chosen = _filled(node.value, known) if loader.options.interpolate else node.value
         if not _NAME.fullmatch(chosen):
-            mark = node.start_mark
+            mark, fit = node.start_mark, _made_fit(chosen)
             place = Place(source, mark.line + 1, mark.column + 1)
-            loader.complaints.add(place, f"name: expected {_NAMES}, but found {chosen!r}")
-            return "unnamed"
+            if not fit:
+                loader.complaints.add(place, f"name: expected {_NAMES}, but found {chosen!r}")
+                return "unnamed"
+            said = f"{source.shown}:{place.line}: name: {chosen!r} is taken as {fit!r}; expected {_NAMES}"
+            loader.complaints.warnings[said] = None
+            return fit
     if not chosen:
-        return re.sub(r"[^a-z0-9_-]", "", os.path.basename(home).lower()).lstrip("_-") or "default"
+        return _made_fit(os.path.basename(home)) or "default"
     if not _NAME.fullmatch(chosen):
         raise Mistake(f"cannot use {chosen!r} as the stack's name: expected {_NAMES}")
     return chosen
+
+
+def _made_fit(name: str) -> str:
+    """The name as Compose makes it one: "" where nothing is left of it."""
+    return re.sub(r"[^a-z0-9_-]", "", name.lower()).lstrip("_-")
 
 
 def _filled(name: str, known: Mapping[str, str]) -> str:

@@ -24,6 +24,7 @@ _TYPES = {
 }
 _FORMS = {  # definitions that have a name of their own
     "list_or_map": "a map, or a list of NAME=VALUE",
+    "environment": "a map, or a list of NAME=VALUE",
     "hosts": "a list of NAME=ADDRESS, or a map",
     "duration": "a duration (1m30s, 500ms)",
     "size": "a size (512M, 1.5g, bytes)",

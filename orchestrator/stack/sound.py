@@ -172,7 +172,7 @@ def _amounts(work: _Check, service: Map, path: Path) -> None:
 
 def _watches(work: _Check, service: Map, path: Path) -> None:
     for index, rule in enumerate((service.get("develop") or {}).get("watch") or ()):
-        if not rule.get("target") and rule.get("action") not in _UNCHANGED:
+        if isinstance(rule, Map) and not rule.get("target") and rule.get("action") not in _UNCHANGED:
             text = f"'target' is missing, which the action {rule.get('action')} needs"
             work.say((*path, "develop", "watch", index), text)
 

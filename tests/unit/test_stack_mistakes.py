@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
+import json
 import os
 import pathlib
 import random
 import re
+from typing import Any
 
 import pytest
 from mutations import MUTATIONS, File, Mutant, read
@@ -16,8 +19,10 @@ from orchestrator.stack.load import load
 from orchestrator.stack.loader import Options
 from orchestrator.stack.places import Complaints
 from orchestrator.stack.project import Asked
+from orchestrator.stack.reference import entries
 
 SHARED = pathlib.Path(os.environ.get("PYORCH_SHARED", pathlib.Path(__file__).parents[3] / "shared"))
+ENTRIES = list(entries())
 REAL = SHARED / "compose-cases/real-world"
 
 GOOD = """
@@ -210,3 +215,38 @@ def test_a_mistake_in_an_included_or_extended_file_names_the_way_to_it(tmp_path:
     said = sorted(caught.value.complaints)
     assert said[0].startswith("base.yaml:4:5: ") and "extended by stack.yaml:5" in said[0]
     assert said[1].startswith("more.yaml:2:21: ") and "included by stack.yaml:2" in said[1]
+
+
+KINDS: tuple[object, ...] = (None, "foo", "5", 5, -1, 1.5, True, [], ["a"], [1], [None], {}, {"a": "b"}, {"a": None})
+
+
+def _with(path: str, value: object) -> dict[str, Any]:
+    """A small stack with `value` at the key, and maps and lists of one element on the way to it."""
+    whole: dict[str, Any] = {"services": {"web": {"image": "host:/"}}}
+    here: Any = whole
+    steps: list[str | int] = []
+    for step in path.replace("[]", ".[]").split("."):
+        steps.append(0 if step == "[]" else "web" if step == "*" else step)
+    for step, after in itertools.pairwise(steps):
+        below: Any = [{}] if after == 0 else {}
+        if isinstance(step, str):
+            here = here.setdefault(step, below)
+        else:
+            here[step] = here[step] or below
+            here = here[step]
+    here[steps[-1]] = value
+    return whole
+
+
+def test_a_value_of_any_kind_at_any_key_is_understood_or_refused(tmp_path: pathlib.Path) -> None:
+    """It never ends in an error of ours."""
+    chance, file = random.Random(3), tmp_path / "stack.yaml"
+    for path in ENTRIES:
+        for value in chance.sample(KINDS, 2):
+            file.write_text(json.dumps(_with(path, value)))
+            try:
+                load([str(file)], directory=str(tmp_path), environment={}, lenient=True)
+            except Mistake as error:
+                assert error.complaints
+            except Exception as error:
+                raise AssertionError(f"{path}: {value!r}: {error!r}") from error
