@@ -168,6 +168,11 @@ def test_every_rule_has_its_case() -> None:
     assert BROKEN.keys() == RULES.keys()
 
 
+def test_every_rule_is_explained_and_documented() -> None:
+    page = (PROJECT / "docs/stack-file.md").read_text(encoding="utf-8")
+    assert [name for name, rule in RULES.items() if not rule.__doc__ or f"`{name}`" not in page] == []
+
+
 @pytest.mark.parametrize("rule", BROKEN)
 def test_a_rule_finds_its_line_and_nothing_else_is_found(tmp_path: pathlib.Path, rule: str) -> None:
     ran = lint(tmp_path, BROKEN[rule], "--format", "json", *_beside(rule))

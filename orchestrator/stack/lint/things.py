@@ -9,18 +9,22 @@ from orchestrator.stack.lint.finding import Finding, Subject
 
 
 def unused_volume(subject: Subject) -> Iterator[Finding]:
+    """A volume that no service names, whatever its profile."""
     yield from _unused(subject, "volumes", _volumes)
 
 
 def unused_network(subject: Subject) -> Iterator[Finding]:
+    """A network that no service names, whatever its profile."""
     yield from _unused(subject, "networks", lambda service: _names(service.get("networks")))
 
 
 def unused_config(subject: Subject) -> Iterator[Finding]:
+    """A config that no service names, whatever its profile."""
     yield from _unused(subject, "configs", lambda service: _names(service.get("configs")))
 
 
 def unused_secret(subject: Subject) -> Iterator[Finding]:
+    """A secret that no service names, whatever its profile."""
     yield from _unused(subject, "secrets", _secrets)
 
 
