@@ -5,13 +5,12 @@ from __future__ import annotations
 import json
 import pathlib
 import runpy
-import subprocess
-import sys
 from typing import Any
 
 import pytest
 from jsonschema import Draft202012Validator
 
+from orchestrator.cli.main import main
 from orchestrator.stack import obeyed, reference, schema, since
 from orchestrator.stack.load import load
 from orchestrator.stack.model import Stack
@@ -137,17 +136,14 @@ def test_the_reference_page_is_what_the_code_says() -> None:
     assert page["renewed"](text) == text
 
 
-def _pyorch(*words: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-c", "import sys; from orchestrator.cli.main import main; sys.exit(main())", *words],
-        capture_output=True,
-        text=True,
-        cwd=PROJECT,
-    )
+def _explain(capsys: pytest.CaptureFixture[str], *words: str) -> tuple[int, str, str]:
+    code = main(["explain", *words])
+    said = capsys.readouterr()
+    return code, said.out, said.err
 
 
-def test_explain_prints_the_entry_of_a_key() -> None:
-    said = _pyorch("explain", "services.healthcheck.start_interval").stdout
+def test_explain_prints_the_entry_of_a_key(capsys: pytest.CaptureFixture[str]) -> None:
+    _, said, _ = _explain(capsys, "services.healthcheck.start_interval")
     assert said.startswith("services.healthcheck.start_interval\n")
     for line in (
         "Form      a duration (1m30s, 500ms)",
@@ -158,14 +154,14 @@ def test_explain_prints_the_entry_of_a_key() -> None:
         assert line in said
 
 
-def test_explain_of_a_key_with_keys_below_lists_them() -> None:
-    said = json.loads(_pyorch("explain", "services.deploy", "--format", "json").stdout)
-    assert "services.deploy.replicas" in said["below"]
+def test_explain_of_a_key_with_keys_below_lists_them(capsys: pytest.CaptureFixture[str]) -> None:
+    _, said, _ = _explain(capsys, "services.deploy", "--format", "json")
+    assert "services.deploy.replicas" in json.loads(said)["below"]
 
 
-def test_explain_of_an_unknown_key_says_what_was_probably_meant() -> None:
-    said = _pyorch("explain", "services.web.helthcheck")
-    assert (said.returncode, said.stderr) == (
+def test_explain_of_an_unknown_key_says_what_was_probably_meant(capsys: pytest.CaptureFixture[str]) -> None:
+    assert _explain(capsys, "services.web.helthcheck") == (
         2,
+        "",
         "pyorch: no such key: services.web.helthcheck; did you mean 'services.healthcheck'?\n",
     )

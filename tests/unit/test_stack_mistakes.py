@@ -150,7 +150,7 @@ def test_the_good_file_is_good(tmp_path: pathlib.Path) -> None:
 def test_a_mistake_is_found_on_its_line(tmp_path: pathlib.Path, mistake: str) -> None:
     file = read(GOOD)
     assert file
-    made = [mutant for seed in range(60) if (mutant := MUTATIONS[mistake](file, random.Random(seed)))]
+    made = [mutant for seed in range(20) if (mutant := MUTATIONS[mistake](file, random.Random(seed)))]
     assert made, "this mistake can nowhere be made in the good file"
     distinct = {"\n".join(mutant.lines): mutant for mutant in made}.values()
     assert [wrong for mutant in distinct if (wrong := is_found(file, mutant, tmp_path, tmp_path))] == []
@@ -158,7 +158,7 @@ def test_a_mistake_is_found_on_its_line(tmp_path: pathlib.Path, mistake: str) ->
 
 @pytest.mark.skipif(not REAL.is_dir(), reason="the recorded real-world cases are not beside this checkout")
 def test_mistakes_in_real_projects_files_are_found_on_their_lines(tmp_path: pathlib.Path) -> None:
-    """Two mistakes of each kind in every seventh file that is good as it stands."""
+    """A mistake of each kind in every seventh file that is good as it stands."""
     chance = random.Random(7)
     tried, missed = 0, []
     for path in sorted(REAL.glob("*/in/**/*.y*ml"))[::7]:
@@ -167,12 +167,11 @@ def test_mistakes_in_real_projects_files_are_found_on_their_lines(tmp_path: path
         if file is None or "extends:" in text or "include:" in text or lines_blamed(text, path.parent, tmp_path):
             continue
         for mistake in MUTATIONS.values():
-            for _ in range(2):
-                if mutant := mistake(file, chance):
-                    tried += 1
-                    if wrong := is_found(file, mutant, path.parent, tmp_path):
-                        missed.append(f"{path.parts[-3]}: {wrong}")
-    assert tried > 300
+            if mutant := mistake(file, chance):
+                tried += 1
+                if wrong := is_found(file, mutant, path.parent, tmp_path):
+                    missed.append(f"{path.parts[-3]}: {wrong}")
+    assert tried > 200
     assert missed == []
 
 
