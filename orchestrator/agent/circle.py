@@ -25,7 +25,7 @@ from orchestrator.agent.wiring import Wiring
 from orchestrator.agent.wishes import Wishes
 from orchestrator.errors import Conflict, HostRefused, OrchestratorError, Unreachable
 from orchestrator.reconcile import reconcile, replica, settled
-from orchestrator.reconcile.plan import Action, Plan, Prepare, Remove, Start, Stop, TakeBack
+from orchestrator.reconcile.plan import Action, Plan, Prepare, Remove, Renew, Start, Stop, TakeBack
 from orchestrator.reconcile.rollout import YOUNG
 from orchestrator.reconcile.world import Failure, Wanted, World
 from orchestrator.root import Root
@@ -151,7 +151,7 @@ class Circle:
         self.events.commit()
 
     def _stack_of(self, action: Action) -> str:
-        record = self.containers.get(action.container) if isinstance(action, Remove) else None
+        record = self.containers.get(action.container) if isinstance(action, Remove | Renew) else None
         return record.stack if record is not None else stack_of(action)
 
     def _follow_owners(self) -> None:
@@ -309,6 +309,10 @@ class Circle:
             yield heard
         finally:
             self._listeners = [other for other in self._listeners if other is not heard]
+
+    def is_wanted(self, stack: str) -> bool:
+        wish = self.wishes.get(stack)
+        return wish is not None and not wish.down
 
     async def next_turn(self) -> None:
         """Until a turn is over that saw everything which is so now."""

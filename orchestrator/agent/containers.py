@@ -30,7 +30,7 @@ from orchestrator.stack.store import fields_of, service_from
 EXITS_KEPT = 32
 IDENTITY = (
     *("id", "name", "stack", "service", "slot", "digest", "revision", "image", "command", "stop_signal"),
-    *("created_wall", "node", "addresses", "network_keys"),
+    *("created_wall", "node", "addresses", "network_keys", "contents"),
 )
 Ending = Literal["asked", "unhealthy"]
 
@@ -72,6 +72,7 @@ class Record:
     bounds_off: str | None = None  # its limits changed, see `bounds`
     edited: str | None = None  # what somebody else made of them
     reloaded: float | None = None
+    contents: Mapping[str, str] = field(default_factory=dict)  # what its configs and secrets say, as digests
     _view: Container | None = None
 
     def change(self, **fields: Any) -> None:
@@ -104,6 +105,7 @@ class Record:
                 bounds_off=self.bounds_off,
                 edited=self.edited,
                 reloaded=self.reloaded,
+                contents=self.contents,
                 stop_signal=self.stop_signal,
                 stop_grace_period=self.definition.stop_grace_period,
                 service_definition=self.definition,

@@ -15,12 +15,12 @@ from typing import Any, Protocol
 from orchestrator import images
 from orchestrator.agent import bounds, clock, hooks, joining, preparing, pulls
 from orchestrator.agent.containers import Containers, Record, exit_of, scrap
+from orchestrator.agent.draining import drain
 from orchestrator.agent.events import Events
 from orchestrator.agent.launcher_client import LauncherClient
 from orchestrator.agent.trash import Trash
 from orchestrator.agent.wiring import Wiring
 from orchestrator.errors import HostRefused, Missing, OrchestratorError
-from orchestrator.network import connections
 from orchestrator.policy.restart import describe
 from orchestrator.reconcile.plan import (
     Action,
@@ -32,18 +32,17 @@ from orchestrator.reconcile.plan import (
     Prepare,
     Reload,
     Remove,
+    Renew,
     Start,
     Stop,
 )
-from orchestrator.reconcile.replica import Replica, count, named
+from orchestrator.reconcile.replica import Replica, contents, count, named
 from orchestrator.reconcile.world import Wanted
 from orchestrator.root import Root
 from orchestrator.stack.model import Service, Stack, Volume
+from orchestrator.storage import materials, prepared, volumes
 from orchestrator.storage import mounts as storage_mounts
-from orchestrator.storage import prepared, volumes
 
-QUIET = 0.1  # seconds without a connection, after which nobody is on the way any more
-LOOK = 0.02
 MEMORY_CEILING = 0.95  # of the node's memory: a service without a limit meets its own end before the machine's
 
 
@@ -52,6 +51,7 @@ class Surroundings(Protocol):
 
     def exec(self, **request: Any) -> AbstractAsyncContextManager[tuple[str, list[int], asyncio.Future[Any]]]: ...
     async def next_turn(self) -> None: ...
+    def is_wanted(self, stack: str) -> bool: ...
 
 
 class Hands:
@@ -107,6 +107,9 @@ class Hands:
                 self._adjust(action)
             case Reload():
                 await self._reload(action)
+            case Renew():
+                assert wish is not None
+                await self._renew(action, wish)
             case Remove():
                 await self._remove(action, wish)
             case MakeNetwork():
@@ -141,7 +144,7 @@ class Hands:
                 self._tidy_images()  # where it failed and nobody else needs them
         try:
             await self._run(record)
-            await self._post_start(record)
+            await hooks.after_start(self._around.exec, record)
         except (OSError, OrchestratorError):
             await self._clear(record, forget=fresh)
             raise
@@ -227,14 +230,6 @@ class Hands:
         if record.one_off:
             self._close_stdin(record)
 
-    async def _post_start(self, record: Record) -> None:
-        """Raises HostRefused: a container whose hooks fail was not started."""
-        made = record.definition.post_start
-        for number, hook in enumerate(made):
-            complaint = await hooks.run(self._around.exec, record, hook, hooks.titled("post_start", number, len(made)))
-            if complaint is not None:
-                raise HostRefused(f"cannot start {record.name}: {complaint}")
-
     async def _pre_start(self, action: Prepare, wish: Wanted) -> None:
         """Each hook in a container of its own, made as the service's are: its image, networks, volumes."""
         made = action.replica.definition.pre_start
@@ -245,7 +240,7 @@ class Hands:
             ended = self.ends.setdefault(record.id, asyncio.get_running_loop().create_future())
             try:
                 await self._run(record)
-                await ended
+                await hooks.until_ended(ended, lambda: self._around.is_wanted(wish.stack.name))
             finally:
                 self.ends.pop(record.id, None)
                 await self._clear(record, forget=True)
@@ -290,9 +285,10 @@ class Hands:
                 await self.launcher().request("unpause", container=record.id)
                 record.change(paused=False)
             if action.drain > 0 and not ended.done():
-                await self._drain(record, action.drain, ended)
+                await drain(record, action.drain, ended, self._around.next_turn)
             if action.grace > 0 and not ended.done():
-                await self._pre_stop(record, action.grace)
+                for complaint in await hooks.before_stop(self._around.exec, record, action.grace):
+                    self.note("trouble", record.name, complaint, "container", record.stack, service=record.service)
             if action.grace > 0 and not ended.done():
                 await self.launcher().request("kill", container=record.id, signal=action.signal)
                 try:
@@ -307,28 +303,20 @@ class Hands:
         finally:
             self.ends.pop(record.id, None)
 
-    async def _drain(self, record: Record, most: float, ended: asyncio.Future[None]) -> None:
-        """Names and ports leave it; what is connected goes on until it is done, at most `most` seconds.
-
-        Translated connections keep their target in the kernel's table (conntrack), whatever the rules say since.
-        """
-        record.change(draining=True)
-        await self._around.next_turn()
-        began = calm = clock.now()
-        while not ended.done() and (now := clock.now()) - began < most:
-            if record.pid is not None and connections.incoming(record.pid):
-                calm = now
-            elif now - calm >= min(QUIET, most):
-                return
-            await asyncio.sleep(LOOK)
-
-    async def _pre_stop(self, record: Record, grace: float) -> None:
-        """A hook that fails is told of; it keeps nobody running."""
-        made = record.definition.pre_stop
-        for number, hook in enumerate(made):
-            title = hooks.titled("pre_stop", number, len(made))
-            if complaint := await hooks.run(self._around.exec, record, hook, title, timeout=grace):
-                self.note("trouble", record.name, complaint, "container", record.stack, service=record.service)
+    async def _renew(self, action: Renew, wish: Wanted) -> None:
+        """New contents first: who is told, or runs anew, must find them."""
+        record = self.containers.get(action.container)
+        service = wish.stack.services.get(record.service) if record is not None else None
+        if record is None or service is None or record.phase != "running":
+            return
+        materials.renew(self.root, service, wish.stack, record.id)
+        record.change(contents=contents(service, wish.stack))
+        self.containers.write_identity(record)
+        if action.signal is None:
+            await self._stop(Stop(record.name, record.id, action.why, record.stop_signal, action.grace))
+            return
+        await self.launcher().request("kill", container=record.id, signal=action.signal)
+        self.note("reload", record.name, action.why, "container", record.stack, service=record.service)
 
     async def _reload(self, action: Reload) -> None:
         record = self.containers.get(action.container)

@@ -10,12 +10,13 @@ from contextlib import AbstractAsyncContextManager
 from typing import Any, TypeAlias
 
 from orchestrator.agent.containers import Record
-from orchestrator.errors import OrchestratorError
+from orchestrator.errors import HostRefused, OrchestratorError
 from orchestrator.reconcile.replica import Replica
 from orchestrator.stack.model import Hook
 
 Exec: TypeAlias = Callable[..., AbstractAsyncContextManager[tuple[str, list[int], asyncio.Future[Mapping[str, Any]]]]]
 OUTPUT_KEPT = 4096  # bytes
+LOOK = 0.5  # seconds
 LONGEST = 3600.0  # seconds; a hook that hangs must not hang for ever
 
 
@@ -40,6 +41,32 @@ async def run(exec: Exec, record: Record, hook: Hook, title: str, timeout: float
     if message.get("timeout"):
         return f"{title} hook did not end within {timeout:g} s"
     return None if message["code"] == 0 else f"{title} hook exited with status {message['code']}{said(message)}"
+
+
+async def after_start(exec: Exec, record: Record) -> None:
+    """`post_start`. Raises HostRefused: a container whose hooks fail was not started."""
+    made = record.definition.post_start
+    for number, hook in enumerate(made):
+        if complaint := await run(exec, record, hook, titled("post_start", number, len(made))):
+            raise HostRefused(f"cannot start {record.name}: {complaint}")
+
+
+async def before_stop(exec: Exec, record: Record, grace: float) -> list[str]:
+    """`pre_stop`. One that fails is told of (the complaints are returned); it keeps nobody running."""
+    made = record.definition.pre_stop
+    complaints = []
+    for number, hook in enumerate(made):
+        if complaint := await run(exec, record, hook, titled("pre_stop", number, len(made)), timeout=grace):
+            complaints.append(complaint)
+    return complaints
+
+
+async def until_ended(ended: asyncio.Future[None], wanted: Callable[[], bool]) -> None:
+    """A `pre_start` hook may take its time, but not longer than somebody wants its stack. Raises HostRefused."""
+    while not ended.done():
+        await asyncio.wait({ended}, timeout=LOOK)
+        if not ended.done() and not wanted():
+            raise HostRefused("cannot go on with the pre_start hooks: the stack is not wanted any more")
 
 
 def helper(replica: Replica, hook: Hook, name: str) -> Replica:

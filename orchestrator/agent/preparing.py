@@ -10,7 +10,7 @@ from orchestrator import images
 from orchestrator.agent.containers import Record, scrap, write_text
 from orchestrator.errors import Conflict, HostRefused
 from orchestrator.network import bridges, etc
-from orchestrator.reconcile.replica import Replica
+from orchestrator.reconcile.replica import Replica, contents
 from orchestrator.reconcile.world import Wanted
 from orchestrator.runtime import devices, ulimits
 from orchestrator.runtime.spec import container_spec
@@ -38,6 +38,7 @@ def prepare(hands: Hands, replica: Replica, wish: Wanted, node: str) -> Record:
             record.network_keys[attached] = key
         os.mkdir(bundle, 0o700)
         os.mkdir(f"{bundle}/etc", 0o700)
+        record.contents = contents(service, wish.stack)
         hands.containers.write_identity(record)
         _write_names(hands, record, bundle)
         mounts = [

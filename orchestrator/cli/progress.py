@@ -26,6 +26,8 @@ DOING = {
     "makenetwork": "making network",
     "makevolume": "making volume",
     "adjust": "adjusting",
+    "reload": "reloading",
+    "renew": "renewing",
     "prepare": "running pre_start hooks",
     "takeback": "taking back",
     "dropnetwork": "dropping network",

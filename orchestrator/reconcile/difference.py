@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, fields, is_dataclass, replace
 from typing import Any, Literal, TypeAlias
 
-from orchestrator.reconcile.replica import meaning
+from orchestrator.reconcile.replica import contents, meaning
 from orchestrator.stack.model import Network, Origin, Service, Stack, Volume
 from orchestrator.stack.secrecy import HIDDEN, masked
 
@@ -73,11 +73,24 @@ def service_changes(old: Service, before: Stack, new: Service, after: Stack) -> 
         for path in made.keys() | wanted.keys()
         if made.get(path) != wanted.get(path)
     ]
+    found += _contents(old, before, new, after)
     told = {change.path for change in found}
     for path, (was, now) in _fields(old, new).items():
         if not any(path == other or other.startswith(f"{path}.") or path.startswith(f"{other}.") for other in told):
             found.append(_change(after, new, path, was, now, "in place"))
     return tuple(sorted(found, key=lambda change: change.path))
+
+
+def _contents(old: Service, before: Stack, new: Service, after: Stack) -> list[Change]:
+    """Configs and secrets whose new content needs no new container."""
+    was, now = contents(old, before), contents(new, after)
+    found = []
+    for key in sorted(was.keys() & now.keys()):
+        if was[key] != now[key]:
+            kind, _, name = key.partition(".")
+            path, place = f"{kind}s.{name}.content", after.origin(f"{kind}s.{name}")
+            found.append(Change(path, shown(path, was[key]), shown(path, now[key]), new.on_change.to(kind), place))
+    return found
 
 
 def _fields(old: Service, new: Service) -> dict[str, tuple[Any, Any]]:

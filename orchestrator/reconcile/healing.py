@@ -7,7 +7,8 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from orchestrator.policy.restart import Exit, setback
-from orchestrator.reconcile.plan import Adjust, Hold, Reload
+from orchestrator.reconcile.plan import Adjust, Hold, Reload, Renew
+from orchestrator.reconcile.replica import contents
 from orchestrator.reconcile.slot import up
 from orchestrator.reconcile.world import Container
 from orchestrator.stack.model import Service
@@ -52,6 +53,23 @@ def adjust(scene: Scene, container: Container, definition: Service) -> Adjust | 
     if failure and (until := failure.at + setback(failure.count)) > scene.turn.now:
         return Hold(container.name, failure.why, until, outlook="failing")
     return Adjust(container.name, container.id, why)
+
+
+def renew(scene: Scene, container: Container, definition: Service) -> Renew | None:
+    """`on_change`: configs or secrets say something else than what the container was given."""
+    wanted = contents(definition, scene.stack)
+    changed = [key for key, digest in wanted.items() if container.contents.get(key, digest) != digest]
+    answers = {definition.on_change.to(key.partition(".")[0]) for key in changed}
+    if not answers - {"none"}:
+        return None
+    told = ", ".join(_told(scene, *key.partition(".")[::2]) for key in changed)
+    signal = None if "restart" in answers else definition.healing.reload_signal
+    return Renew(container.name, container.id, told, signal, definition.stop_grace_period)
+
+
+def _told(scene: Scene, kind: str, key: str) -> str:
+    origin = scene.stack.origin(f"{kind}s.{key}")
+    return f"{kind} '{key}' changed" + (f" ({origin})" if origin else "")
 
 
 def suspension(scene: Scene, service: str) -> tuple[float, str] | None:

@@ -23,7 +23,7 @@ from orchestrator.reconcile.slot import Slot
 from orchestrator.reconcile.turn import Line, Turn
 from orchestrator.reconcile.world import Container, Wanted, World
 from orchestrator.scheduler.node import Placed, Refused
-from orchestrator.stack.model import Healing
+from orchestrator.stack.model import Healing, OnChange
 
 UNTOLD = Healing()
 
@@ -110,6 +110,8 @@ def calm(scene: Scene, service: str) -> bool:
     if service in wanted.restarts or service in wanted.recreate or service in scene.blueprint.leaders:
         return False
     if wanted.suspended or scene.services[service].healing != UNTOLD:
+        return False
+    if scene.services[service].on_change != OnChange():
         return False
     if rollout.watched(scene, scene.services[service]):
         return False
@@ -225,7 +227,7 @@ def keep_running(scene: Scene, slot: Slot, container: Container) -> Iterator[Lin
             yield stop(container, reason, None, failure=True)
     elif absent := healing.without(scene, definition):
         yield stop(container, f"{absent} is down (on_dependency: stop)", scene.wanted.grace)
-    elif reload := healing.to_reload(scene, container, definition):
+    elif reload := healing.renew(scene, container, definition) or healing.to_reload(scene, container, definition):
         yield reload
     elif rollout.watched(scene, definition):
         seconds = rollout.watch_time(scene, definition)

@@ -55,6 +55,21 @@ class Reload:
 
 
 @dataclass(frozen=True, slots=True)
+class Renew:
+    """Give the container the new contents of its configs and secrets, and let it know (`signal`) or run anew (None)."""
+
+    subject: str
+    container: str
+    why: str
+    signal: str | None
+    grace: float = 10.0
+
+    def __str__(self) -> str:
+        how = f"reload {self.subject} by {self.signal}" if self.signal else f"restart {self.subject}"
+        return f"{how}: {self.why}"
+
+
+@dataclass(frozen=True, slots=True)
 class Adjust:
     """Hold the living container to what its definition says now: its control group is rewritten."""
 
@@ -147,8 +162,9 @@ class TakeBack:
 
 
 Action: TypeAlias = (
-    Start | Stop | Reload | Adjust | Remove | MakeNetwork | DropNetwork | MakeVolume | DropVolume | Prepare | TakeBack
-)
+    Start | Stop | Remove | Prepare | Reload | Renew | Adjust | TakeBack
+    | MakeNetwork | DropNetwork | MakeVolume | DropVolume
+)  # fmt: skip
 
 
 Outlook: TypeAlias = Literal["soon", "parked", "failing", "asked"]

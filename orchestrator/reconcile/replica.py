@@ -76,8 +76,24 @@ def _granted(service: Service, stack: Stack) -> Iterator[tuple[str, Any]]:
         granted = [grant for grant in service.grants if grant.kind == kind]
         for source in dict.fromkeys(grant.source for grant in granted):
             yield f"{kind}s.{source}", [asdict(grant) for grant in granted if grant.source == source]
-            if source in known:
+            if source in known and not renewable(service, kind, source):
                 yield f"{kind}s.{source}.content", known[source].digest
+
+
+def renewable(service: Service, kind: str, source: str) -> bool:
+    """Its content can be written into a living container. (A program that runs cannot be written to.)"""
+    granted = [grant for grant in service.grants if (grant.kind, grant.source) == (kind, source)]
+    return service.on_change.to(kind) != "recreate" and not any(grant.mode & 0o111 for grant in granted)
+
+
+def contents(service: Service, stack: Stack) -> dict[str, str]:
+    """What configs and secrets say, as digests, by "config.KEY": of those whose change needs no new container."""
+    found = {}
+    for grant in service.grants:
+        thing = (stack.configs if grant.kind == "config" else stack.secrets).get(grant.source)
+        if thing is not None and renewable(service, grant.kind, grant.source):
+            found[f"{grant.kind}.{grant.source}"] = thing.digest
+    return found
 
 
 def _named(mount: Mount, stack: Stack) -> Mount:

@@ -38,6 +38,7 @@ class Container:
     stop_grace_period: float = 10.0
     bounds_off: str | None = None  # its limits changed, and its control group has the old ones
     edited: str | None = None  # somebody else has changed a limit of its control group
+    contents: Mapping[str, str] = field(default_factory=dict)  # digests, see `replica.contents`
     reloaded: float | None = None  # when it was last sent its reload signal
     service_definition: Service | None = (
         None  # what it was made from: order and networks when the stack no longer has it

@@ -202,6 +202,20 @@ class Probing:
     check: Check
 
 
+Answer = Literal["none", "reload", "restart", "recreate"]
+
+
+@dataclass(frozen=True, slots=True)
+class OnChange:
+    """What a new content of a config or secret leads to."""
+
+    config: Answer = "recreate"
+    secret: Answer = "recreate"
+
+    def to(self, kind: str) -> Answer:
+        return self.config if kind == "config" else self.secret
+
+
 @dataclass(frozen=True, slots=True)
 class Healing:
     """`restart`: what a fresh start of a dependency does; `down`: what its absence does. `drift`: what was edited
@@ -273,6 +287,7 @@ class Service:
     pre_stop: tuple[Hook, ...] = ()
     probes: Mapping[Role, Probing] = field(default_factory=dict)
     healing: Healing = Healing()
+    on_change: OnChange = OnChange()
     extensions: Mapping[str, Any] = field(default_factory=dict)  # x-*
 
     @property

@@ -60,7 +60,6 @@ REFUSED: dict[str, str] = {
     "services.*.x-pyorch.export": REMOVE,
     "services.*.x-pyorch.idle": REMOVE,
     "services.*.x-pyorch.memory_high": REMOVE,
-    "services.*.x-pyorch.on_change": REMOVE,
     "services.*.x-pyorch.priority": REMOVE,
     "services.*.x-pyorch.schedule": REMOVE,
 }

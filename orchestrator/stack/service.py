@@ -14,7 +14,7 @@ from orchestrator.policy.restart import Condition, RestartPolicy
 from orchestrator.stack import grants, mounts, networks, ports, probes, resources, rollout
 from orchestrator.stack.context import Context, text, words
 from orchestrator.stack.forms import listed, paired
-from orchestrator.stack.healing import healing
+from orchestrator.stack.healing import healing, on_change
 from orchestrator.stack.limits import limits, reserved
 from orchestrator.stack.logging import logging
 from orchestrator.stack.lookup import lookup
@@ -96,6 +96,7 @@ def service(context: Context, name: str, data: dict[str, Any]) -> tuple[Service,
         pre_stop=change.pre_stop,
         probes=probes.probes(context, data, path),
         healing=healing(context, data, path),
+        on_change=on_change(data),
         extensions={key: value for key, value in data.items() if key.startswith("x-")},
     )
     _expose(context, data, path)

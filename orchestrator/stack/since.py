@@ -163,6 +163,7 @@ SINCE: dict[str, str] = {
     "services.*.x-pyorch.drift": "0.2",
     "services.*.x-pyorch.ignore_drift": "0.2",
     "services.*.x-pyorch.job": "0.2",
+    "services.*.x-pyorch.on_change": "0.2",
     "services.*.x-pyorch.on_dependency": "0.2",
     "services.*.x-pyorch.probes": "0.2",
     "services.*.x-pyorch.reload": "0.2",

@@ -88,6 +88,24 @@ def mounts(root: Root, service: Service, stack: Stack, container: str) -> list[d
     return made
 
 
+def renew(root: Root, service: Service, stack: Stack, container: str) -> None:
+    """Write what configs and secrets say now into the files that a living container has of them. Raises Missing."""
+    directory = os.path.join(root.bundle(container), "materials")
+    for number, grant in enumerate(service.grants):
+        thing = (stack.configs if grant.kind == "config" else stack.secrets).get(grant.source)
+        path = os.path.join(directory, str(number))
+        if thing is None or grant.mode & 0o111 or not os.path.exists(path):
+            continue
+        said = content(root, thing)
+        # The same inode: a bind mount shows no other. Whoever reads in between is told when it is whole.
+        file = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
+        try:
+            _write(file, said)
+            os.ftruncate(file, len(said))
+        finally:
+            os.close(file)
+
+
 def _lay_out(path: str, content: bytes, grant: Grant) -> None:
     """Closed to everyone until it has its owner."""
     file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o000)

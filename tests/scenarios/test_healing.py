@@ -145,3 +145,45 @@ def test_why_leads_from_the_symptom_to_the_root_and_to_what_changed(pyorch: Pyor
     numbers = {event["number"] for event in events}
     starts = [event for event in events if event["action"] in ("start", "stop", "destroy") and event["stack"]]
     assert starts and all(event["cause"] in numbers for event in starts)
+
+
+def test_a_changed_config_is_reloaded_in_the_living_container_or_restarts_it_or_does_nothing(pyorch: Pyorch) -> None:
+    def stack(answer: str) -> str:
+        return f"""
+            name: conf
+            services:
+              web:
+                image: host:/
+                command: [sh, -c, "trap 'cat /etc/app.conf' HUP; cat /etc/app.conf; while :; do sleep 3600 & wait; done"]
+                stop_grace_period: 1s
+                stop_signal: SIGKILL
+                configs: [{{source: app, target: /etc/app.conf}}]
+                x-pyorch: {{on_change: {{config: {answer}}}}}
+            configs: {{app: {{file: ./app.conf}}}}
+        """
+
+    def log() -> list[str]:
+        return pyorch.ok("logs", "--no-log-prefix", "web").split()
+
+    (pyorch.directory / "app.conf").write_text("first\n")
+    pyorch.up(stack("reload"))
+    identity, pid = pyorch.ps()["conf-web-1"]["ID"], pyorch.pid("conf-web-1")
+    pyorch.until(lambda: log() == ["first"])
+    (pyorch.directory / "app.conf").write_text("a longer second\n")
+    planned = pyorch.run("plan", "stack.yaml")
+    assert planned.returncode == 2
+    assert "~ web: reload" in planned.stdout
+    pyorch.ok("up", "-d", "--wait", "stack.yaml")
+    pyorch.until(lambda: log() == ["first", "a", "longer", "second"])
+    assert (pyorch.ps()["conf-web-1"]["ID"], pyorch.pid("conf-web-1")) == (identity, pid)
+    (pyorch.directory / "app.conf").write_text("3\n")
+    pyorch.up(stack("restart"))
+    pyorch.until(lambda: log()[-1] == "3")
+    assert pyorch.ps()["conf-web-1"]["ID"] == identity
+    (pyorch.directory / "app.conf").write_text("4\n")
+    pyorch.up(stack("none"))
+    assert pyorch.run("plan", "stack.yaml").returncode == 0
+    assert pyorch.ps()["conf-web-1"]["ID"] == identity
+    pyorch.up(stack("recreate"))
+    pyorch.until(lambda: log()[-1] == "4")
+    assert pyorch.ps()["conf-web-1"]["ID"] != identity
