@@ -252,8 +252,8 @@ def test_hooks_run_where_the_specification_says_and_a_job_runs_once_for_each_cha
     tried = pyorch.run("up", "-d", "--force-recreate", "stack.yaml")
     assert tried.returncode == 1
     assert "post_start hook exited with status 127" in tried.stderr
-    (data / "hooks").write_text("")
     pyorch.up(stack(job="2"))
+    (data / "hooks").write_text("")
     pyorch.ok("down", "-t", "2")
     assert (data / "hooks").read_text().split().count("stop") == 2
 
