@@ -24,8 +24,11 @@ def reap(start: Callable[[], None]) -> int:
     everything = signal.valid_signals()
     # Blocked, not ignored: pid 1 is spared the signals it has no handler for, and would never see them.
     signal.pthread_sigmask(signal.SIG_BLOCK, everything)
+    closed, closing = os.pipe()
     program = os.fork()
     if program == 0:
+        os.close(closing)
+        os.read(closed, 1)  # the program must not meet a pid 1 that still has descriptors of the launcher's open
         signal.pthread_sigmask(signal.SIG_SETMASK, ())
         start()
     descriptors.keep_only()
