@@ -58,7 +58,7 @@ def test_a_new_content_is_a_change_and_says_whose(pyorch: Pyorch) -> None:
     (pyorch.directory / "pw").write_text("second")
     changed = pyorch.environment | {"TOKEN": TOKEN}
     said = pyorch.run("plan", env=changed).stdout
-    assert said.startswith("stop  shop-web-1: secret db_password changed (stack.yaml:")
+    assert "\nstop  shop-web-1: secret db_password changed (stack.yaml:" in said
     assert inside(pyorch, "cat /run/secrets/db_password") == "first"
     pyorch.ok("up", "-d", "--wait", env=changed)
     assert inside(pyorch, "cat /run/secrets/db_password") == "second"
