@@ -62,6 +62,7 @@ def web(port: int, version: str, replicas: int, order: str = "start-first", more
             healthcheck: {{test: [CMD, python3, -c, "{CHECK}"], interval: 1s}}
             restart: always
             stop_grace_period: 2s
+            x-pyorch: {{drain: 20s}}  # a slow machine needs longer for what it has accepted
             deploy: {{replicas: {replicas}, update_config: {{order: {order}, parallelism: 2{more}}}}}
     """
 
