@@ -55,11 +55,11 @@ async def answer(circle: Circle, stack: str, body: dict[str, Any]) -> Reply:
     return Upgrade("pyorch-exec", serve)
 
 
-def find(circle: Circle, stack: str, service: str, index: Any) -> Record:
+def find(circle: Circle, stack: str, service: str, index: Any, verb: str = "exec") -> Record:
     """The running replica meant: `index`, else the first. Raises Missing, or Conflict where it does not run."""
     wish = circle.wishes.get(stack)
     if wish is None:
-        raise Missing(f"cannot exec: stack {stack!r} is not up here")
+        raise Missing(f"cannot {verb}: stack {stack!r} is not up here")
     if service not in wish.stack.services and service not in wish.orphans:
         raise Mistake(f"no such service: {service}; {stack!r} has {', '.join(sorted(wish.stack.services))}")
     replicas = sorted(
@@ -68,8 +68,8 @@ def find(circle: Circle, stack: str, service: str, index: Any) -> Record:
     running = [r for r in replicas if r.phase == "running" and (index is None or r.slot == int(index))]
     if not running:
         which = f"container #{index}" if index is not None else "running container"
-        raise Conflict(f"cannot exec in {service!r}: service {service!r} is not running {which}")
-    if running[0].paused:
+        raise Conflict(f"cannot {verb} in {service!r}: service {service!r} is not running {which}")
+    if running[0].paused and verb == "exec":
         raise Conflict(f"cannot exec in {running[0].name}: it is paused; unpause it first")
     return running[0]
 
@@ -123,7 +123,7 @@ class _Relay:
         """Output of the command to the client, no faster than the client takes it."""
         os.set_blocking(descriptor, False)
         try:
-            while data := await _read(descriptor):
+            while data := await read(descriptor):
                 self._send(kind, data)
                 await self._writer.drain()
         finally:
@@ -160,7 +160,7 @@ class _Relay:
             self._input = -1
 
 
-async def _read(descriptor: int) -> bytes:
+async def read(descriptor: int) -> bytes:
     """What is there, b"" at the end; a terminal whose other side is gone says EIO (pty(7))."""
     while True:
         try:

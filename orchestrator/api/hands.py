@@ -8,7 +8,7 @@ from orchestrator.agent import clock, direct, ends, one_off
 from orchestrator.agent.circle import Circle
 from orchestrator.agent.requests import Requests
 from orchestrator.agent.state import group_of
-from orchestrator.api import attach
+from orchestrator.api import attach, copies
 from orchestrator.api.forms import body_of, names, ndjson
 from orchestrator.api.http import Json, Reply, Request, Stream
 from orchestrator.kernel import usage
@@ -58,6 +58,14 @@ async def attached(circle: Circle, request: Request) -> Reply:
     return await attach.attach(circle, request.words[0], request.json())
 
 
+async def copy_out(circle: Circle, request: Request) -> Reply:
+    return await copies.out_of(circle, request)
+
+
+async def copy_in(circle: Circle, request: Request) -> Reply:
+    return await copies.into(circle, request)
+
+
 TABLE: dict[tuple[str, ...], Callable[[Circle, Request], Awaitable[Reply]]] = {
     ("POST", "stacks", "*", "kill"): kill,
     ("POST", "stacks", "*", "pause"): pause,
@@ -67,5 +75,7 @@ TABLE: dict[tuple[str, ...], Callable[[Circle, Request], Awaitable[Reply]]] = {
     ("GET", "stacks", "*", "stats"): stats,
     ("GET", "stacks", "*", "wait"): wait,
     ("POST", "stacks", "*", "run"): run,
+    ("GET", "stacks", "*", "archive"): copy_out,
+    ("POST", "stacks", "*", "archive"): copy_in,
     ("POST", "stacks", "*", "attach"): attached,
 }

@@ -33,6 +33,7 @@ COMMANDS = {
     "unpause": "Let paused services go on",
     "rm": "Remove containers that do not run",
     "scale": "Set how many replicas services have",
+    "cp": "Copy files between a container and here",
     "wait": "Wait until services have ended",
     "top": "Show the processes of services",
     "stats": "Show what services use",
