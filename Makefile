@@ -12,7 +12,7 @@ RUN := $(strip $(SUDO) $(PYORCH))
 PIP := $(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --root-user-action=ignore
 
 # Debian packages that tests look at the kernel with, or put into containers. pyorch itself needs none of them.
-TEST_PACKAGES := nftables busybox-static qemu-system-x86 docker-registry skopeo git openssh-client age \
+TEST_PACKAGES := nftables busybox-static qemu-system-x86 docker-registry skopeo zstd git openssh-client age \
                  binutils binutils-aarch64-linux-gnu
 
 .PHONY: help install dev packages demo test check bench reference clean

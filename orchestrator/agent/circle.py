@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Iterator, Mapping
 from dataclasses import replace
 from typing import Any, Literal
 
-from orchestrator.agent import bounds, clock, joining, one_off, taking_back, upkeep
+from orchestrator.agent import bounds, clock, image_jobs, joining, one_off, taking_back, upkeep
 from orchestrator.agent.containers import Containers, Record, read, scrap
 from orchestrator.agent.deeds import Hands
 from orchestrator.agent.drift import Find, Looker
@@ -364,6 +364,8 @@ class Circle:
         keeping.forget_unfinished(self.root)
         prepared.release_others(self.root, {record.id for record in self.containers})
         await self.hands.share_terminals()
+        image_jobs.sweep(self.root)  # of a build that a former agent took with it
+        await self.wiring.drop(image_jobs.BUILD_NETWORK)
         self.wiring.recall()
         for stack, service, why in self.wiring.hold_again(self.wishes.all()):
             self.events.note("trouble", f"{stack}-{service}", why, stack=stack, service=service)

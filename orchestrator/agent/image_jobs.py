@@ -6,17 +6,19 @@ import asyncio
 import json
 import os
 import sys
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from typing import Any
 
 import orchestrator
 from orchestrator.errors import HostRefused
+from orchestrator.kernel import cgroups
 from orchestrator.root import Root
 
 LONGEST = 1 << 20  # bytes of one line
 # Of the caller's environment: what leads to its credentials, and through which proxies its requests go.
 CARRIED = ("HOME", "PATH", "DOCKER_CONFIG", "XDG_RUNTIME_DIR", "XDG_CONFIG_HOME", "SSL_CERT_FILE", "SSL_CERT_DIR")
 
+BUILD_NETWORK = "pyorch_build"
 _PROXIES = {"http_proxy", "https_proxy", "no_proxy"}
 
 _reaping: set[asyncio.Task[int]] = set()
@@ -28,10 +30,13 @@ def carried(environment: Mapping[str, str]) -> dict[str, str]:
     return {name: value for name, value in known.items() if name in CARRIED or name.lower() in _PROXIES}
 
 
-async def work(root: Root, request: dict[str, Any]) -> AsyncIterator[dict[str, Any]]:
+async def work(
+    root: Root, request: dict[str, Any], answer: Callable[[dict[str, Any]], Awaitable[dict[str, Any]]] | None = None
+) -> AsyncIterator[dict[str, Any]]:
     """Everything the worker says, until it has done. Left early (the asker went away), the work ends too.
 
-    Raises HostRefused where the worker died of something it did not foresee.
+    `answer`: what it is told where it asks for something ("type": "ask"). Raises HostRefused where the worker died of
+    something it did not foresee.
     """
     where = os.path.dirname(os.path.dirname(orchestrator.__file__))
     code = (
@@ -55,6 +60,9 @@ async def work(root: Root, request: dict[str, Any]) -> AsyncIterator[dict[str, A
             if message["type"] == "end":
                 finished = True
                 return
+            if message["type"] == "ask" and answer is not None:
+                process.stdin.write(json.dumps(await answer(message)).encode() + b"\n")
+                continue
             yield message
         code_of_end = await process.wait()
         raise HostRefused(
@@ -67,6 +75,15 @@ async def work(root: Root, request: dict[str, Any]) -> AsyncIterator[dict[str, A
         task = asyncio.ensure_future(process.wait())
         _reaping.add(task)
         task.add_done_callback(_reaping.discard)
+
+
+def sweep(root: Root) -> None:
+    """Steps of builds whose worker was killed: their processes end, their groups go."""
+    for path in cgroups.children(f"/{root.cgroup}"):
+        if os.path.basename(path).startswith("build-"):
+            group = cgroups.Group(path)
+            group.kill()
+            group.remove()
 
 
 def _certificates(request: dict[str, Any]) -> dict[str, str]:

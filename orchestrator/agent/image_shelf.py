@@ -218,7 +218,7 @@ class Shelf:
         return told
 
     def prune(self, every: bool, until: float | None = None) -> dict[str, Any]:
-        """Nameless images, or `every` image, that nothing needs; then whatever no image needs.
+        """Nameless images, or `every` image and the build cache, that nothing needs; then whatever no image needs.
 
         `until`: only what was pulled before. Returns {"ImagesDeleted": […], "SpaceReclaimed": bytes}.
         """
@@ -234,14 +234,15 @@ class Shelf:
         told = [{"Untagged": _shown(one)} for one in gone if one.name]
         told += [{"Deleted": digest} for digest in dict.fromkeys(one.manifest.digest for one in gone)]
         self.entries = self.store.entries()
-        return {"ImagesDeleted": told, "SpaceReclaimed": self.store.collect()}
+        given = self.store.forget_built() if every and until is None else 0
+        return {"ImagesDeleted": told, "SpaceReclaimed": given + self.store.collect()}
 
     def usage(self) -> dict[str, Any]:
         """A row of `docker system df`: what the store takes on the disk, and how much of it nothing needs."""
         pinned = self.pinned()
         spare = [entry for entry in self.entries if entry.manifest.digest not in pinned]
         kept_blobs, kept_layers = self.store.needed([one for one in self.entries if one not in spare])
-        whole, kept = self.store.taken(), self.store.taken(kept_blobs, kept_layers)
+        whole, kept = self.store.taken(*self.store.needed(self.entries)), self.store.taken(kept_blobs, kept_layers)
         manifests = {entry.manifest.digest for entry in self.entries}
         return {
             "Type": "Images",
@@ -250,6 +251,11 @@ class Shelf:
             "size": whole,
             "reclaimable": max(whole - kept, 0),
         }
+
+    def build_usage(self) -> dict[str, Any]:
+        """Likewise of the build cache: what it keeps that no image has; all of it can go."""
+        count, size = self.store.cached()
+        return {"Type": "Build Cache", "TotalCount": count, "Active": 0, "size": size, "reclaimable": size}
 
     # inside
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import os
+import queue
 import signal
 import sys
 import threading
@@ -17,10 +18,12 @@ import time
 import traceback
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
 from typing import Any
 
-from orchestrator.errors import Missing, OrchestratorError
-from orchestrator.images import load, source
+from orchestrator.agent import image_jobs
+from orchestrator.errors import HostRefused, Missing, OrchestratorError
+from orchestrator.images import load, lookup, manifest, source
 from orchestrator.images import reference as references
 from orchestrator.images import settings as image_settings
 from orchestrator.images.http import Caller, Line
@@ -43,7 +46,17 @@ class Work:
         self.settings = image_settings.load(self.root)
         self.store = Store(self.root.images)
         self.store.make()
-        self.intake = Intake(self.store, self.settings)
+        self.store.tidy()
+        deeds = None
+        if request["deed"] == "build":
+            from orchestrator.agent import build_runner  # only here: a pull needs no runtime
+
+            deeds = build_runner.deeds(self.root)
+        self.intake = Intake(self.store, self.settings, deeds)
+        self.slots: queue.SimpleQueue[dict[str, Any]] = queue.SimpleQueue()
+        self._asked = threading.Lock()
+        self._places: list[dict[str, Any]] | None = None  # in the network of builds, once one was asked for
+        self.answers: queue.SimpleQueue[dict[str, Any]] = queue.SimpleQueue()
         never = threading.Event()
         self.line = Line(self.settings, Caller(request.get("environment") or {}, never.wait, time.monotonic))
         self._out = threading.Lock()
@@ -72,6 +85,7 @@ class Work:
             "save": self._save,
             "import": self._import,
             "resolve": self._resolve,
+            "build": self._build,
         }
         deed = deeds[self.request["deed"]]
         with ThreadPoolExecutor(8) as pool:
@@ -129,6 +143,57 @@ class Work:
         words = asked["name"], asked["changes"], asked["comment"]
         self._done(path, "imported", load.import_tar(self.intake, path, *words, time.time()))
 
+    def _build(self, asked: dict[str, Any]) -> None:
+        from orchestrator.images.build.builder import Builder, Order
+
+        order = Order(**asked["order"])
+        moment = datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
+
+        def say(**message: Any) -> None:
+            self.say(type="build", image=order.name, **message)
+
+        entry = Builder(self.intake, self, self._base, order, say, time.time(), moment).run()
+        self._done(order.name, "built", entry)
+
+    def do(self, task: dict[str, Any], hear: Callable[[str], None]) -> dict[str, Any]:
+        """The builder's hands: a step with a network first gets a place in it, and gives it back."""
+        if task["deed"] != "run" or task["network"] != "default":
+            return self.intake.hands.do(task, hear)
+        self._enter_network()
+        slot = self.slots.get()
+        try:
+            return self.intake.hands.do({**task, "attach": slot}, hear)
+        finally:
+            self.slots.put(slot)
+
+    def _enter_network(self) -> None:
+        """The agent makes the network once a step needs it: a build from the cache never does."""
+        with self._asked:
+            if self._places is None:
+                self.say(type="ask", what="network")
+                answer = self.answers.get()
+                self._places = answer["slots"]
+                for slot in answer["slots"]:
+                    self.slots.put(slot)
+                if not answer["slots"]:
+                    raise HostRefused(f"steps have no network: {answer.get('why')}")
+
+    def _base(self, name: str, platform: str, again: bool) -> Entry:
+        """The image after FROM: from the store, else from its registry."""
+        tell = self._teller(name)
+        if source.files(name):
+            return load.take(self.intake, name, platform or None, time.time(), tell)
+        if not again:
+            wanted = manifest.platform(platform) if platform else None
+            entry = self.store.find(lookup.complete(name), wanted)
+            if entry is not None:
+                try:
+                    lookup.prepare(name, self.root, entry.manifest.digest)
+                    return entry
+                except lookup.Absent:
+                    pass  # not whole: it is fetched again
+        return pull(self.intake, self.line, Want(name, platform or None), time.time(), tell)
+
     def _entry(self, digest: str) -> Entry:
         entry = self.store.by_digest(digest)
         if entry is None:
@@ -155,7 +220,7 @@ def main() -> int:
             sys.stdout.write("\n")
         sys.stdout.write('{"type": "end"}\n')
         return 1
-    threading.Thread(target=_end_with_the_agent, daemon=True).start()
+    threading.Thread(target=_listen, args=(work,), daemon=True).start()
     try:
         work.run()
         sys.stdout.flush()
@@ -178,7 +243,10 @@ def _settle(store: Store) -> None:
     store.settled()
 
 
-def _end_with_the_agent() -> None:
-    while os.read(0, 4096):
-        pass
+def _listen(work: Work) -> None:
+    """What the agent answers; when it has gone, nothing of ours goes on."""
+    while line := sys.stdin.readline():
+        work.answers.put(json.loads(line))
+    if work.request["deed"] == "build":
+        image_jobs.sweep(work.root)
     os._exit(1)

@@ -64,7 +64,11 @@ async def bring(
     if wanted:
         request = {"deed": "pull", "images": list(wanted.values()), "environment": image_jobs.carried(environment)}
         async for message in image_jobs.work(root, request):
-            if message.get("state") == "failed" and wanted[message["image"]].get("spare"):
+            if (
+                message.get("state") == "failed"
+                and message["image"] in wanted
+                and wanted[message["image"]].get("spare")
+            ):
                 message = {**message, "state": "kept"}
             yield message
 

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
-from orchestrator.agent import clock, one_off, planning, pulls
+from orchestrator.agent import clock, image_builds, one_off, planning, pulls
 from orchestrator.agent.circle import Circle
 from orchestrator.agent.watch import Progress, accepted, done, watch
 from orchestrator.errors import Conflict, Missing, Mistake
@@ -43,6 +43,7 @@ class Up:
     scale: Mapping[str, int] = field(default_factory=dict)
     grace: float | None = None
     pull: Literal["always", "missing", "never"] | None = None  # instead of each service's pull_policy
+    build: bool | None = None  # True: every image that can be; False: none; None: those that are missing
     locked: Mapping[str, str] | None = None  # image → the digest it must have, whatever its tag says now
     document: bool = False  # of a plan: with the document that `up --plan` applies
     plan: Mapping[str, Any] | None = None  # of an up: apply this plan, if nothing has come between
@@ -130,7 +131,7 @@ class Requests:
         failures: list[tuple[str, str]] = []
         async for message in self._bring(stack, body):
             yield [message]
-            if message.get("state") == "failed":
+            if message["type"] == "image" and message.get("state") == "failed":
                 failures.append((message["image"], message["why"]))
         if failures:  # nothing has been changed yet
             yield [done(began, failures)]
@@ -156,6 +157,14 @@ class Requests:
         async for lines in watch(self.circle, wish, goal, began, body.timeout, told, warnings):
             yield lines
 
+    async def build(self, body: Up, options: Mapping[str, Any]) -> pulls.Messages:
+        """The images of the named services, of all without a name; nothing is started."""
+        stack = self._load(body)
+        _know(body.services, stack.services, stack.name)
+        services = [stack.services[name] for name in body.services or stack.services]
+        async for message in image_builds.build(self.circle, stack, services, body.environment, options):
+            yield message
+
     async def _bring(self, stack: Stack, body: Up) -> pulls.Messages:
         """The images of what is asked for, before anything old stops."""
         _know(body.services, stack.services, stack.name)
@@ -163,6 +172,11 @@ class Requests:
         if not body.no_deps:
             chosen = _with_dependencies(chosen, stack)
         services = [service for name, service in stack.services.items() if name in chosen]
+        root = self.circle.root
+        built = [] if body.build is False else [s for s in services if image_builds.needed(root, s, bool(body.build))]
+        async for message in image_builds.build(self.circle, stack, built, body.environment):
+            yield message
+        services = [service for service in services if service not in built]
         policy = PullPolicy(body.pull) if body.pull else None
         async for message in pulls.bring(self.circle.root, services, body.environment, policy, body.locked):
             yield message

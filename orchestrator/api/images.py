@@ -61,7 +61,8 @@ async def work(circle: Circle, request: Request) -> Reply:
         raise Mistake(f"cannot read the request: 'deed' must be one of {', '.join(DEEDS)}, 'images' a list of objects")
     prepared = [_with_digests(circle, body["deed"], one) for one in asked]
     environment = image_jobs.carried(body.get("environment") or {})
-    return Stream(_lines(circle, {"deed": body["deed"], "images": prepared, "environment": environment}))
+    asked_of_worker = {"deed": body["deed"], "images": prepared, "environment": environment}
+    return Stream(lines(image_jobs.work(circle.root, asked_of_worker) if prepared else _nothing()))
 
 
 def _with_digests(circle: Circle, deed: str, one: dict[str, Any]) -> dict[str, Any]:
@@ -81,15 +82,20 @@ def _name_of(entry: Entry) -> str:
     return entry.name if not entry.name.startswith(("oci:/", "oci-archive:", "docker-archive:")) else ""
 
 
-async def _lines(circle: Circle, request: dict[str, Any]) -> AsyncIterator[bytes]:
+async def lines(messages: AsyncIterator[dict[str, Any]]) -> AsyncIterator[bytes]:
+    """What is said, a JSON line each, and at the end how it went."""
     began = clock.now()
     failures = []
-    if request["images"]:
-        async for message in image_jobs.work(circle.root, request):
-            if message.get("state") == "failed":
-                failures.append((message["image"], message["why"]))
-            yield _line(message)
+    async for message in messages:
+        if message["type"] == "image" and message.get("state") == "failed":
+            failures.append((message["image"], message["why"]))
+        yield _line(message)
     yield _line(done(began, failures))
+
+
+async def _nothing() -> AsyncIterator[dict[str, Any]]:
+    for _ in ():
+        yield {}
 
 
 def _line(message: dict[str, Any]) -> bytes:
@@ -141,6 +147,7 @@ async def usage(circle: Circle, request: Request) -> Reply:
             "reclaimable": idle,
         },
         await asyncio.to_thread(_volumes, circle),
+        shelf.build_usage(),
     ]
     return Json(rows)
 

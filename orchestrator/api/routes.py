@@ -45,6 +45,7 @@ class Routes:
             ("GET", "info"): self.info,
             ("POST", "up"): self.up,
             ("POST", "plan"): self.plan,
+            ("POST", "build"): self.build,
             ("GET", "stacks"): self.stacks,
             ("GET", "stacks", "*"): self.stack,
             ("GET", "resolve"): self.resolve,
@@ -104,6 +105,12 @@ class Routes:
 
     async def up(self, request: Request) -> Reply:
         return Stream(ndjson(self.sources.up(_up(request))))
+
+    async def build(self, request: Request) -> Reply:
+        """As the body of `up`, and "options": no_cache, pull, arguments."""
+        body = request.json()
+        options = body.pop("options", None) or {}
+        return Stream(images.lines(self._requests.build(_up_of(body), options)))
 
     async def plan(self, request: Request) -> Reply:
         return Json(self._requests.plan(_up(request)))
@@ -299,7 +306,11 @@ def event_json(event: Event) -> dict[str, Any]:
 
 
 def _up(request: Request) -> Up:
-    body = {key: value for key, value in request.json().items() if value is not None}
+    return _up_of(request.json())
+
+
+def _up_of(given: dict[str, Any]) -> Up:
+    body = {key: value for key, value in given.items() if value is not None}
     unknown = sorted(set(body) - KNOWN)
     if unknown:
         raise Mistake(f"cannot read the request: unknown field {', '.join(unknown)}; known: {', '.join(sorted(KNOWN))}")

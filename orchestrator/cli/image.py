@@ -237,7 +237,10 @@ class Remove:
 class Prune:
     """`image prune`"""
 
-    HELP = """Remove nameless images, or with -a every image, that no container and no kept revision needs."""
+    HELP = """Remove nameless images that no container and no kept revision needs.
+
+    With -a those that have a name too, and the build cache.
+    """
     EXAMPLES = """
   pyorch image prune -f
   pyorch image prune -af --filter until=240h
@@ -253,7 +256,11 @@ class Prune:
     def run(given: Given) -> int:
         from orchestrator.cli.image_work import amount
 
-        which = "all images that nothing uses" if given.all else "all images without a name that nothing uses"
+        which = (
+            "all images that nothing uses, and the build cache"
+            if given.all
+            else "all images without a name that nothing uses"
+        )
         if not given.force and not _agreed(f"This will remove {which}."):
             return 1
         done = _agent(given).post("/v1/images/prune", {"all": given.all, "until": _until(given.filter)})

@@ -37,7 +37,10 @@ BEFORE = {"starting": ("exited",), "stopping": ("running",), "removing": ("creat
 DONE = {"running": "started"}  # the other states are said as they are
 FINAL = {"started", "healthy", "removed", "exited", "making network", "making volume", "pulled", "up to date"}
 FINAL |= {"pushed", "loaded", "saved", "imported"}
-IMAGE_DONE = ("pulled", "kept", "pushed", "loaded", "saved", "imported")
+IMAGE_DONE = ("pulled", "kept", "pushed", "loaded", "saved", "imported", "built")
+FINAL |= {"built", "cached", "done"}
+TITLE = 72  # characters of a step's name on a living line
+KEPT_LINES = 40  # of a step's output, for when it fails
 BAR = 24  # characters
 COLOURS = {"unhealthy": "31", "failed": "31", "held": "33", "healthy": "32", "started": "32", "exited": "90"}
 SPARE = 0.04  # seconds between two drawings of the living lines
@@ -66,7 +69,8 @@ def verdict(done: dict[str, Any]) -> int:
     from orchestrator.cli.printing import say
 
     for failure in done["failures"]:
-        subject, why = printable(str(failure["subject"])), printable(str(failure["why"]))
+        subject = printable(str(failure["subject"]))
+        why = "\n".join(map(printable, str(failure["why"]).split("\n")))
         say(why if why.startswith("cannot ") and subject in why else f"{subject} failed: {why}")
     if done.get("cards"):
         from orchestrator.cli.card import show
@@ -102,6 +106,8 @@ class Progress:
                 self.change(subject, "held", why)
             case {"type": "image", "image": image, "state": now}:
                 self.image(printable(image), now, message)
+            case {"type": "build", "image": image, "step": step, "state": now}:
+                self.step(printable(image), printable(step), now, message)
             case {"type": "done"}:
                 self.finish(message)
 
@@ -111,10 +117,19 @@ class Progress:
             self.change(image, "pulled" if message.get("fresh") else "up to date", "")
         elif now == "kept":
             self.change(image, "not asked for anew", message.get("why") or "")
-        elif now in ("pushed", "loaded", "saved", "imported"):
+        elif now in ("pushed", "loaded", "saved", "imported", "built"):
             self.change(image, now, "")
         elif now in ("pulling", "pushing") and message.get("total"):
             self.change(image, now, units(message["total"]))
+
+    def step(self, image: str, step: str, now: str, message: dict[str, Any]) -> None:
+        """A step of a build, and what it writes."""
+        if now == "output":
+            self.line(f"{image} | {printable(message['line'])}")
+        elif now in ("cached", "failed"):
+            self.line(f"{image} {now.upper()} {step}")
+        elif now == "running":
+            self.line(f"{image} {step}")
 
     def begin_anew(self) -> None:
         """Another work begins (the stop of an `up`): it tells every subject's state from the start."""
@@ -164,6 +179,7 @@ class Live(Progress):
     def __init__(self, stack: str = "", *, colour: bool) -> None:
         super().__init__(stack)
         self.colour = colour
+        self._written: dict[str, list[str]] = {}
         self.drawn = 0  # lines on the screen that are ours
         self.due = 0.0
 
@@ -181,6 +197,20 @@ class Live(Progress):
             self.change(image, now, f"[{bar}] {units(message['current'])} of {units(total)}")
         elif now != "failed":
             self.change(image, now, "")
+
+    def step(self, image: str, step: str, now: str, message: dict[str, Any]) -> None:
+        """One living line a step, with the last it wrote; of a failed one everything it wrote last."""
+        key = f"{image} {message['key']}"
+        title = f"{image} {step}"[:TITLE]
+        if now == "output":
+            self._written[key] = [*self._written.get(key, ())[-KEPT_LINES:], printable(message["line"])]
+            self.change(title, "running", self._written[key][-1])
+        elif now == "failed":
+            self.told.pop(title, None)
+            for line in (f"{image} FAILED {step}", *(f"{image} | {line}" for line in self._written.get(key, ()))):
+                self.line(line)
+        else:
+            self.change(title, now, "")
 
     def finish(self, done: dict[str, Any]) -> None:
         for failure in done["failures"]:

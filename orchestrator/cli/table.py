@@ -38,6 +38,7 @@ COMMANDS = {
     "top": "Show the processes of services",
     "stats": "Show what services use",
     "port": "Show where a port is published",
+    "build": "Build the images of services from their Dockerfiles",
     "pull": "Fetch the images of the services",
     "push": "Send the images of the services to their registries",
     "images": "List the images that containers were made from",

@@ -39,6 +39,8 @@ OPTIONS = (
         metavar="POLICY",
         help="Ask registries for images: always, missing, never; instead of each service's pull_policy.",
     ),
+    Option("--build", help="Build every image that can be, first."),
+    Option("--no-build", help="Build no image, even where one is missing."),
     Option("--locked", help="Run exactly the images that stack.lock names."),
     Option("--no-deps", help="Not what the named services depend on."),
     Option("--scale", kind="many", metavar="SERVICE=N", help="So many replicas, whatever the file says."),
@@ -67,6 +69,7 @@ def run(given: Given) -> int:
         "timeout": given.wait_timeout,
         "grace": given.timeout,
         "pull": given.pull,
+        "build": True if given.build else False if given.no_build else None,
         "watch": given.watch,
     }
     if given.locked:

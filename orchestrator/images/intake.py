@@ -21,7 +21,7 @@ from orchestrator.images.http import Refusal
 from orchestrator.images.manifest import Descriptor, Manifest
 from orchestrator.images.settings import Settings
 from orchestrator.images.store import Store
-from orchestrator.images.unpackers import Unpackers
+from orchestrator.images.unpackers import Deeds, Unpackers
 
 Tell = Callable[..., None]  # tell(state=…, current=…, total=…, why=…)
 Fetch = Callable[[Descriptor], None]  # the blob is in the store afterwards
@@ -30,11 +30,11 @@ Fetch = Callable[[Descriptor], None]  # the blob is in the store afterwards
 class Intake:
     """For one process, which pulls any number of images at a time."""
 
-    def __init__(self, store: Store, settings: Settings) -> None:
+    def __init__(self, store: Store, settings: Settings, deeds: Deeds | None = None) -> None:
         self.store = store
         self.settings = settings
         processors = len(os.sched_getaffinity(0))
-        self._unpackers = Unpackers(processors)  # forks: before there is any thread
+        self.hands = Unpackers(processors if deeds is None else processors + 2, deeds)  # forks: before any thread
         self._downloads = ThreadPoolExecutor(settings.downloads, "download")
         self._unpacks = ThreadPoolExecutor(processors, "unpack")
         self._lock = threading.Lock()
@@ -43,7 +43,7 @@ class Intake:
     def close(self) -> None:
         self._downloads.shutdown(cancel_futures=True)
         self._unpacks.shutdown(cancel_futures=True)
-        self._unpackers.close()
+        self.hands.close()
 
     def blobs(self, wanted: list[Descriptor], fetch: Fetch) -> None:
         """Small ones, before anything can begin: manifests and configurations."""
@@ -87,7 +87,7 @@ class Intake:
     def _unpack(self, layer: Descriptor, diff_id: str, fetch: Fetch, again: bool = True) -> dict[str, Any]:
         directory = os.path.join(self.store.ingest, f"layer-{secrets.token_hex(8)}")
         try:
-            found = self._unpackers.unpack(
+            found = self.hands.unpack(
                 self.store.blob(layer.digest), directory, layer.digest, diff_id, self.settings.limits
             )
         except BaseException as error:
@@ -107,7 +107,7 @@ class Intake:
         if below and (found["implied"] or found["foreign"]):
             key = chain_id
             try:
-                self._unpackers.complete(found["directory"], found, below[::-1])
+                self.hands.complete(found["directory"], found, below[::-1])
             except ValueError as error:
                 shutil.rmtree(found["directory"], ignore_errors=True)
                 raise Refusal(f"its layer {diff_id} is refused: {error}") from error

@@ -83,8 +83,8 @@ def save(store: Store, images: Sequence[tuple[Entry, str]], path: str) -> None:
             os.unlink(new)
 
 
-def import_tar(intake: Intake, path: str, name: str, changes: dict[str, Any], comment: str, now: float) -> Entry:
-    """A root file system in a tar becomes an image of one layer. `changes`: keys of its configuration.
+def import_tar(intake: Intake, path: str, name: str, changes: Sequence[str], comment: str, now: float) -> Entry:
+    """A root file system in a tar becomes an image of one layer. `changes`: instructions of a Dockerfile.
 
     Raises OrchestratorError "cannot import …".
     """
@@ -96,7 +96,7 @@ def import_tar(intake: Intake, path: str, name: str, changes: dict[str, Any], co
             document = {
                 "architecture": here.architecture,
                 "os": here.os,
-                "config": changes,
+                "config": _changed(changes),
                 "rootfs": {"type": "layers", "diff_ids": [diff_id]},
                 "history": [{"created_by": f"import {os.path.basename(path)}", "comment": comment}],
             }
@@ -109,6 +109,19 @@ def import_tar(intake: Intake, path: str, name: str, changes: dict[str, Any], co
         raise Mistake(f"cannot import {path}: {error}") from error
     except OSError as error:
         raise HostRefused(f"cannot import {path}: {error.strerror}") from error
+
+
+def _changed(instructions: Sequence[str]) -> dict[str, Any]:
+    """The configuration that instructions make of an empty one. Raises ValueError."""
+    from orchestrator.images.build import dockerfile, state
+
+    known = state.State()
+    for text in instructions:
+        (one,) = dockerfile.parse(f"FROM scratch\n{text}").instructions[1:]
+        known, step = state.apply(one, known, state.Given())
+        if step is not None and one.keyword != "WORKDIR":
+            raise ValueError(f"{one.keyword} cannot be a change: it is about files")
+    return {key: value for key, value in known.config.items() if value is not None}
 
 
 def finish(

@@ -62,6 +62,8 @@ class Store:
         self.directory = directory
         self.ingest = os.path.join(directory, "ingest")
         self.layers = os.path.join(directory, "layers")
+        self.build_cache = os.path.join(directory, "build")  # see build/cache.py
+        self.build_caches = os.path.join(directory, "caches")  # what steps keep: RUN --mount=type=cache
         self._blobs = os.path.join(directory, "blobs")
 
     def make(self) -> None:
@@ -78,6 +80,19 @@ class Store:
                         self._put([])
         except OSError as error:
             raise HostRefused(f"cannot use the image store {self.directory}: {error.strerror}") from error
+
+    def tidy(self) -> None:
+        """What killed processes have left half made goes, unless somebody works here; downloads stay, to go on."""
+        with contextlib.ExitStack() as stack:
+            try:
+                stack.enter_context(self._locked("use.lock", fcntl.LOCK_EX | fcntl.LOCK_NB))
+            except BlockingIOError:
+                return
+            for entry in os.scandir(self.ingest):
+                if entry.is_dir(follow_symlinks=False):
+                    shutil.rmtree(entry.path)
+                elif not entry.name.endswith(".part"):
+                    os.unlink(entry.path)
 
     @contextlib.contextmanager
     def in_use(self) -> Iterator[None]:
@@ -333,7 +348,43 @@ class Store:
             except (FileNotFoundError, Damaged):
                 continue
             layers |= {self.layer_path(key) for key in (*ids, *configs.chain(ids))}
+        for digest, diff_id in self.built() if entries is None else ():
+            blobs.add(digest)
+            layers.add(self.layer_path(diff_id))
         return blobs, layers
+
+    def built(self) -> list[tuple[str, str]]:
+        """(digest of the blob, diff id) of each layer that the build cache has."""
+        found = []
+        for entry in os.scandir(self.build_cache) if os.path.isdir(self.build_cache) else ():
+            try:
+                with open(entry.path, encoding="utf-8") as file:
+                    record = json.load(file)
+                if record["digest"]:
+                    found.append((record["digest"], record["diff_id"]))
+            except (FileNotFoundError, ValueError, KeyError, TypeError):
+                continue
+        return found
+
+    def forget_built(self) -> int:
+        """The build cache is empty afterwards; its layers are collected where no image has them. What `RUN
+        --mount=type=cache` has kept goes too. Returns bytes given back, unless somebody works here: then it stays."""
+        with contextlib.ExitStack() as stack:
+            try:
+                stack.enter_context(self._locked("use.lock", fcntl.LOCK_EX | fcntl.LOCK_NB))
+            except BlockingIOError:
+                return 0
+            given = _disk_of(self.build_caches)
+            for directory in (self.build_cache, self.build_caches):
+                if os.path.isdir(directory):
+                    shutil.rmtree(directory)
+            return given
+
+    def cached(self) -> tuple[int, int]:
+        """(steps in the build cache, bytes on the disk that only it needs)."""
+        count = len(os.listdir(self.build_cache)) if os.path.isdir(self.build_cache) else 0
+        own = self.needed(self.entries())
+        return count, self.taken(*self.needed()) - self.taken(*own) + _disk_of(self.build_caches)
 
     def taken(self, blobs: set[str] | None = None, layers: set[str] | None = None) -> int:
         """Bytes that these blobs and layers take on the disk; by default everything that is here."""
@@ -383,6 +434,14 @@ class Store:
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(new)
             raise
+
+
+def _disk_of(directory: str) -> int:
+    return sum(
+        os.lstat(os.path.join(where, name)).st_blocks * 512
+        for where, directories, files in os.walk(directory)
+        for name in (*directories, *files)
+    )
 
 
 def boot() -> str:

@@ -6,13 +6,15 @@ stays in ingest/, where nothing refers to it.
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import queue
 import signal
 import socket
+from collections.abc import Callable
 from dataclasses import asdict
-from typing import Any
+from typing import Any, TypeAlias
 
 from orchestrator.errors import HostRefused
 from orchestrator.images import stream
@@ -22,26 +24,31 @@ from orchestrator.kernel import syscalls
 
 _PR_SET_PDEATHSIG = 1
 
+Deeds: TypeAlias = "dict[str, Callable[[dict[str, Any], Callable[[dict[str, Any]], None]], dict[str, Any]]]"
+
 
 class Unpackers:
     """`unpack` may be called by many threads; as many run at a time as there are processes."""
 
-    def __init__(self, count: int) -> None:
-        self._idle: queue.SimpleQueue[socket.socket] = queue.SimpleQueue()
-        self._ends: list[socket.socket] = []
+    def __init__(self, count: int, deeds: Deeds | None = None) -> None:
+        known: Deeds = {"unpack": lambda task, say: _unpack(task), "complete": lambda task, say: _complete(task)}
+        known |= deeds or {}
+        self._idle: queue.SimpleQueue[_End] = queue.SimpleQueue()
+        self._ends: list[_End] = []
         for _ in range(count):
             ours, theirs = socket.socketpair()
             if os.fork() == 0:
                 try:
-                    for end in (*self._ends, ours):
+                    for end in self._ends:
                         end.close()
+                    ours.close()
                     syscalls.call("end with the parent", "prctl", _PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
-                    _serve(theirs)
+                    _serve(_End(theirs), known)
                 finally:
                     os._exit(0)
             theirs.close()
-            self._ends.append(ours)
-            self._idle.put(ours)
+            self._ends.append(_End(ours))
+            self._idle.put(self._ends[-1])
 
     def unpack(self, blob: str, directory: str, digest: str, diff_id: str, limits: Limits) -> dict[str, Any]:
         """{"size", "entries", "data", "implied", "foreign"} of the layer, now in `directory`.
@@ -49,11 +56,11 @@ class Unpackers:
         Raises ValueError with the reason where the blob is not what it should be, HostRefused where the host said no.
         """
         task = {"blob": blob, "directory": directory, "digest": digest, "diff_id": diff_id, "limits": asdict(limits)}
-        return self._do({"deed": "unpack", **task})
+        return self.do({"deed": "unpack", **task})
 
     def complete(self, directory: str, unpacked: dict[str, Any], below: list[str]) -> None:
         """See complete.py. Raises as `unpack`."""
-        self._do({"deed": "complete", "directory": directory, "unpacked": unpacked, "below": below})
+        self.do({"deed": "complete", "directory": directory, "unpacked": unpacked, "below": below})
 
     def close(self) -> None:
         for end in self._ends:
@@ -61,12 +68,15 @@ class Unpackers:
         for _ in self._ends:
             os.wait()
 
-    def _do(self, task: dict[str, Any]) -> dict[str, Any]:
+    def do(self, task: dict[str, Any], hear: Callable[[str], None] | None = None) -> dict[str, Any]:
+        """The answer of the deed `task` names; `hear` is told each line it says meanwhile. Raises as `unpack`."""
         end = self._idle.get()
-        end.sendall(json.dumps(task).encode() + b"\n")
-        answer = _line(end)
+        end.say(task)
+        while (answer := _line(end)) is not None and "line" in answer:
+            if hear is not None:
+                hear(answer["line"])
         if answer is None:  # it stays away from now on
-            raise HostRefused("cannot unpack: the process that did it was killed (by the kernel, for its memory?)")
+            raise HostRefused(f"the process that was to {task['deed']} was killed (by the kernel, for its memory?)")
         self._idle.put(end)
         if "refused" in answer:
             raise ValueError(answer["refused"])
@@ -75,17 +85,19 @@ class Unpackers:
         return answer
 
 
-def _serve(end: socket.socket) -> None:
+def _serve(end: _End, deeds: Deeds) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     while (task := _line(end)) is not None:
         try:
-            answer = _unpack(task) if task["deed"] == "unpack" else _complete(task)
+            answer = deeds[task["deed"]](task, end.say)
+        except HostRefused as error:
+            answer = {"host": str(error)}
         except OSError as error:
-            full = error.errno in (28, 122)  # ENOSPC, EDQUOT
-            answer = {"host": "there is no room left on the disk" if full else f"cannot unpack: {error}"}
-        except ValueError as error:  # Malformed, Refused, a damaged stream
+            full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+            answer = {"host": "there is no room left on the disk" if full else f"cannot {task['deed']}: {error}"}
+        except ValueError as error:  # Malformed, Refused, a damaged stream; what the asker can mend
             answer = {"refused": str(error)}
-        end.sendall(json.dumps(answer).encode() + b"\n")
+        end.say(answer)
 
 
 def _unpack(task: dict[str, Any]) -> dict[str, Any]:
@@ -129,16 +141,28 @@ def _complete(task: dict[str, Any]) -> dict[str, Any]:
     return {}
 
 
-def _line(end: socket.socket) -> dict[str, Any] | None:
+def _line(end: _End) -> dict[str, Any] | None:
     """One JSON line; None once the other side is gone."""
-    data = bytearray()
-    while not data.endswith(b"\n"):
-        try:
-            piece = end.recv(1 << 16)
-        except ConnectionError:
-            return None
-        if not piece:
-            return None
-        data += piece
-    found: dict[str, Any] = json.loads(data)
+    try:
+        line = end.file.readline()
+    except ConnectionError:
+        return None
+    if not line.endswith(b"\n"):
+        return None
+    found: dict[str, Any] = json.loads(line)
     return found
+
+
+class _End:
+    """One end of a pair of sockets, with a buffer for what came together."""
+
+    def __init__(self, held: socket.socket) -> None:
+        self.socket = held
+        self.file = held.makefile("rb")
+
+    def say(self, message: dict[str, Any]) -> None:
+        self.socket.sendall(json.dumps(message).encode() + b"\n")
+
+    def close(self) -> None:
+        self.file.close()
+        self.socket.close()

@@ -104,6 +104,15 @@ def read(path: str) -> str:
         return file.read()
 
 
+def children(path: str) -> list[str]:
+    """The paths of the groups right below the group `path`; [] where there is no such group."""
+    found: set[str] = set()
+    for directory in hierarchy().directories(path).values():
+        with suppress(FileNotFoundError):
+            found |= {f"{path}/{entry.name}" for entry in os.scandir(directory) if entry.is_dir()}
+    return sorted(found)
+
+
 class Group:
     """One container's group. `path` like "/pyorch-1a2b3c/0123456789ab" below each hierarchy's root."""
 

@@ -197,11 +197,17 @@ def overlay(tape: Tape, what: What, target: str, lower: Sequence[str], upper: st
     mark = f"{work}/work/incompat/volatile"
     tape.call(what, "unlinkat", syscalls.AT_FDCWD, text(f"{mark}/dirty"), 0, on={errno.ENOENT: None})
     tape.call(what, "unlinkat", syscalls.AT_FDCWD, text(mark), _AT_REMOVEDIR, on={errno.ENOENT: None})
-    stack = ":".join(map(escape, lower))
-    options = text(f"lowerdir={stack},upperdir={escape(upper)},workdir={escape(work)},volatile")
-    if len(options) < PAGE:
-        tape.call(what, "mount", b"overlay", text(target), b"overlay", 0, options)
-        return
+    names = list(lower)
+    for home in ("", os.path.commonpath(lower)):
+        if home:  # by their names in the directory where they lie together, a hundred of them fit into the page
+            names = [os.path.relpath(directory, home) for directory in lower]
+        stack = ":".join(map(escape, names))
+        options = text(f"lowerdir={stack},upperdir={escape(upper)},workdir={escape(work)},volatile")
+        if len(options) < PAGE:
+            if home:
+                tape.call(what, "chdir", text(home))
+            tape.call(what, "mount", b"overlay", text(target), b"overlay", 0, options)
+            return
     rows = [*(f"lowerdir+={directory}" for directory in lower), f"upperdir={upper}", f"workdir={work}", "volatile"]
     made = _PARENT
     make(tape, what, made, "overlay", rows)  # lowerdir+: Linux 6.7

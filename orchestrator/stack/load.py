@@ -71,6 +71,7 @@ def typed(found: Effective, *, lenient: bool = False) -> Stack:
     granted = {
         kind: [g.source for s in made.values() for g in s.grants if g.kind == kind] for kind in ("config", "secret")
     }
+    granted["secret"] += [key for s in made.values() if s.build for key in s.build.secrets.values()]
     configs, inline = grants.materials(context, "config", tree.get("configs") or {}, granted["config"])
     secrets, known = grants.materials(context, "secret", tree.get("secrets") or {}, granted["secret"])
     check.check(context, made, published, networks)

@@ -239,6 +239,30 @@ class Hook:
 
 
 @dataclass(frozen=True, slots=True)
+class Build:
+    """How an image is made. `secrets`: id in the Dockerfile → key of a secret of the stack. `contexts`: name →
+    directory, or "docker-image://…"."""
+
+    context: str
+    dockerfile: str = ""
+    inline: str = ""
+    arguments: Mapping[str, str] = field(default_factory=dict)
+    target: str = ""
+    platform: str = ""
+    labels: Mapping[str, str] = field(default_factory=dict)
+    tags: tuple[str, ...] = ()
+    no_cache: bool = False
+    no_cache_stages: tuple[str, ...] = ()
+    pull: bool = False
+    network: str = ""
+    shm_size: int | None = None
+    extra_hosts: Mapping[str, str] = field(default_factory=dict)
+    ulimits: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+    secrets: Mapping[str, str] = field(default_factory=dict)
+    contexts: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
 class Service:
     name: str
     image: str
@@ -270,6 +294,7 @@ class Service:
     container_name: str | None = None
     platform: str | None = None
     pull_policy: PullPolicy = PullPolicy()
+    build: Build | None = None
     image_digest: str = ""  # the manifest that `image` stands for, pinned by `up`; "" where it is used as it stands
     attach: bool = True
     annotations: Mapping[str, str] = field(default_factory=dict)

@@ -20,7 +20,13 @@ REMOVE = "remove it"
 # key → the way out
 REFUSED: dict[str, str] = {
     # images
-    "services.*.build": "name an image: host:/ (programs of this machine) or dir:/path (a root directory)",
+    "services.*.build.ssh": "no agent or key is handed into a step; give what it needs as a build secret",
+    "services.*.build.cache_to": REMOVE,
+    "services.*.build.entitlements": REMOVE,
+    "services.*.build.isolation": REMOVE,
+    "services.*.build.privileged": "steps run confined as services do",
+    "services.*.build.provenance": REMOVE,
+    "services.*.build.sbom": REMOVE,
     "services.*.pull_refresh_after": REMOVE,
     "services.*.volumes[].image": REMOVE,
     # its life

@@ -12,6 +12,7 @@ from orchestrator.policy import pull
 from orchestrator.policy.pull import PullPolicy
 from orchestrator.policy.restart import Condition, RestartPolicy
 from orchestrator.stack import grants, mounts, networks, ports, probes, resources, rollout
+from orchestrator.stack.build import build
 from orchestrator.stack.context import Context, text, words
 from orchestrator.stack.forms import listed, paired
 from orchestrator.stack.healing import healing, on_change
@@ -80,6 +81,7 @@ def service(context: Context, name: str, data: dict[str, Any]) -> tuple[Service,
         reservations=reserved(context, data, path),
         container_name=context.read(data, path, "container_name", _container_name, None),
         platform=context.read(data, path, "platform", str, None),
+        build=build(context, data, path),
         pull_policy=context.read(data, path, "pull_policy", pull.parse, PullPolicy()),
         attach=bool(data.get("attach", True)),
         annotations=context.read(data, path, "annotations", _annotations, {}),
@@ -111,6 +113,8 @@ def _image(context: Context, data: dict[str, Any], path: Path) -> str:
             file, colon, tag = place.partition(":") if transport in FILES else (place, "", "")
             return f"{transport}:{os.path.normpath(os.path.join(context.directory, file))}{colon}{tag}"
         return image
+    if data.get("build"):
+        return f"{context.stack}-{path[-1]}"
     if not {(*path, "image"), (*path, "build"), (*path, "extends"), (*path, "provider")} & context.complaints.broken:
         context.complain(path, "'image' is missing; for programs of this machine write image: host:/", key=True)
     return ""

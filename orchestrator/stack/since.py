@@ -77,6 +77,7 @@ SINCE: dict[str, str] = {
     "services.*.image": "0.1",
     "services.*.label_file": "0.2",
     "services.*.labels": "0.1",
+    "services.*.build": "0.2",
     "services.*.platform": "0.2",
     "services.*.pull_policy": "0.2",
     "services.*.profiles": "0.1",

@@ -1,0 +1,191 @@
+"""Images: pull and unpack beside podman's, a build beside buildah's, and what one more container costs of the disk.
+
+Everything is served by docker-registry on loopback and stored below one temporary directory. `python -m bench.images`.
+"""
+
+from __future__ import annotations
+
+import gzip
+import io
+import os
+import random
+import shutil
+import subprocess
+import sys
+import tarfile
+import tempfile
+import threading
+import time
+from pathlib import Path
+
+from bench import host
+from tests.registry import BUSYBOX, Layout, Registry, busybox_files, registry, tar_of
+
+PYORCH = str(Path(sys.executable).parent / "pyorch")
+LAYERS, MEGABYTES = 8, 400
+STEPS = 20
+
+
+def main() -> None:
+    if os.geteuid() != 0 or not BUSYBOX or not shutil.which("docker-registry") or not shutil.which("skopeo"):
+        sys.exit("cannot measure images: this needs root, busybox-static, docker-registry and skopeo")
+    directory = Path(tempfile.mkdtemp(prefix="pyorch-bench-"))
+    print("\n".join(host.facts()), "", sep="\n")
+    try:
+        with registry(directory / "registry") as hub:
+            _pull(directory, hub)
+        _build(directory)
+        _fiftieth(directory)
+    finally:
+        _run(directory, "agent", "stop", "--all", check=False)
+        shutil.rmtree(directory)
+
+
+def _pull(directory: Path, hub: Registry) -> None:
+    reference = hub.push(_large(directory / "large"), "large:1")
+    ours, theirs, memory = [], [], 0.0
+    for turn in range(3):
+        root = directory / f"pull-{turn}"
+        _run(root, "agent", "start")
+        with _Peak(root) as peak:
+            ours.append(_seconds(_command(root, "image", "pull", "-q", reference)))
+        memory = max(memory, peak.bytes)
+        _run(root, "agent", "stop", "--all")
+        shutil.rmtree(root)
+        if shutil.which("podman"):
+            podman = _podman(directory / f"podman-{turn}")
+            theirs.append(_seconds([*podman, "pull", "-q", "--tls-verify=false", reference]))
+            subprocess.run([*podman, "system", "reset", "--force"], check=True, capture_output=True)
+    print(f"pull and unpack of {MEGABYTES} MB in {LAYERS} layers: {_best(ours)}, podman pull: {_best(theirs)}")
+    print(f"most memory of the processes that pull (PSS): {memory / 1e6:.0f} MB, at most 150 MB")
+
+
+def _build(directory: Path) -> None:
+    context = directory / "context"
+    context.mkdir()
+    Layout(directory / "base").add([tar_of(busybox_files())], {"Env": ["PATH=/bin"]})
+    steps = [f"COPY file{n} /files/" if n % 2 else f"RUN echo {n} > /step{n}" for n in range(STEPS - 1)]
+    for number in range(STEPS):
+        (context / f"file{number}").write_bytes(random.Random(number).randbytes(200_000))
+    (context / "Dockerfile").write_text("\n".join([f"FROM oci:{directory}/base", *steps]) + "\n")
+    (directory / "stack.yaml").write_text("name: bench\nservices: {a: {build: ./context}}\n")
+    root = directory / "root"
+    _run(root, "agent", "start")
+    build = [*_command(root), "-f", str(directory / "stack.yaml"), "build", "-q"]
+    full = [_seconds([*build, "--no-cache"]) for _ in range(3)]
+    again = [_seconds(build) for _ in range(5)]
+    theirs, cached = [], []
+    if shutil.which("buildah"):
+        buildah = ["buildah", "--root", f"{directory}/b", "--runroot", f"{directory}/r"]
+        line = [*buildah, "build", "--layers", "-q", "-t", "bench", str(context)]
+        for _ in range(3):
+            theirs.append(_seconds([*line[:-1], "--no-cache", line[-1]]))
+        cached = [_seconds(line) for _ in range(3)]
+        subprocess.run([*buildah, "rmi", "--all", "--force"], check=False, capture_output=True)
+    print(f"build of {STEPS} steps: {_best(full)}, buildah build --layers: {_best(theirs)}; at most 1.2 times as long")
+    print(f"the same, everything cached: {_best(again)} (at most 0.5 s), buildah: {_best(cached)}")
+
+
+def _fiftieth(directory: Path) -> None:
+    """Of the image that was just built."""
+    root = directory / "root"
+    stack = directory / "fifty.yaml"
+    stack.write_text("name: fifty\nservices: {a: {image: bench-a, command: [/bin/sleep, '1000'], scale: 49}}\n")
+    _run(root, "up", "-d", "--wait", str(stack))
+    before = _disk(root)
+    _run(root, "up", "-d", "--wait", "--scale", "a=50", str(stack))
+    print(f"disk that the 50th container of an image takes: {(_disk(root) - before) / 1e3:.0f} kB")
+    _run(root, "-f", str(stack), "down", "-t", "0")
+
+
+def _large(path: Path) -> Layout:
+    """Layers as images have them: many small files and some large ones, half of it compressible."""
+    chance = random.Random(7)
+    layout = Layout(path)
+    each = MEGABYTES * 1_000_000 // LAYERS
+    layers = [tar_of(busybox_files())]
+    for number in range(1, LAYERS):
+        made, left = io.BytesIO(), each * LAYERS // (LAYERS - 1)
+        with tarfile.open(fileobj=made, mode="w") as tar:
+            while left > 0:
+                size = min(chance.choice((2_000, 8_000, 40_000, 3_000_000)), left)
+                info = tarfile.TarInfo(f"layer{number}/{left % 97}/file{left}")
+                info.size = size
+                content = chance.randbytes(size // 2) + b"some text that is often there " * (size // 60 + 1)
+                tar.addfile(info, io.BytesIO(content[:size]))
+                left -= size
+        layers.append(made.getvalue())
+    layout.add(layers, compress=lambda data: gzip.compress(data, 6))
+    return layout
+
+
+class _Peak:
+    """The most memory that the image workers below a root take together, looked at all the time."""
+
+    def __init__(self, root: Path) -> None:
+        self._root, self.bytes, self._over = str(root), 0.0, threading.Event()
+
+    def __enter__(self) -> _Peak:
+        self._thread = threading.Thread(target=self._look)
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._over.set()
+        self._thread.join()
+
+    def _look(self) -> None:
+        while not self._over.wait(0.1):
+            self.bytes = max(self.bytes, sum(map(_pss, _workers())))
+
+
+def _workers() -> list[str]:
+    found = []
+    for pid in filter(str.isdigit, os.listdir("/proc")):
+        try:
+            if b"image_worker" in Path("/proc", pid, "cmdline").read_bytes():
+                found.append(pid)
+        except (FileNotFoundError, ProcessLookupError):
+            continue
+    return found
+
+
+def _pss(pid: str) -> float:
+    try:
+        lines = Path("/proc", pid, "smaps_rollup").read_text().splitlines()
+    except (FileNotFoundError, ProcessLookupError):
+        return 0.0
+    return sum(int(line.split()[1]) * 1024 for line in lines if line.startswith("Pss:"))
+
+
+def _podman(directory: Path) -> list[str]:
+    return ["podman", "--root", f"{directory}/root", "--runroot", f"{directory}/run", "--storage-driver=overlay"]
+
+
+def _command(root: Path, *words: str) -> list[str]:
+    return [PYORCH, "--root", str(root), *words]
+
+
+def _run(root: Path, *words: str, check: bool = True) -> None:
+    subprocess.run(_command(root, *words), check=check, capture_output=True)
+
+
+def _seconds(line: list[str]) -> float:
+    began = time.perf_counter()
+    subprocess.run(line, check=True, capture_output=True)
+    return time.perf_counter() - began
+
+
+def _best(measured: list[float]) -> str:
+    if not measured:
+        return "not installed"
+    return f"{min(measured):.2f} s ({', '.join(f'{one:.2f}' for one in measured)})"
+
+
+def _disk(root: Path) -> int:
+    done = subprocess.run(["du", "-s", "--block-size=1", str(root)], capture_output=True, text=True, check=True)
+    return int(done.stdout.split()[0])
+
+
+if __name__ == "__main__":
+    main()
