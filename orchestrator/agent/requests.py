@@ -197,8 +197,8 @@ class Requests:
 
     def plan(self, body: Up, stack: Stack | None = None) -> dict[str, Any]:
         """What `up` would do (with this stack, read already); nothing is changed."""
-        wish, _ = self._wish(body, self._pinned(stack or self._load(body)))
-        return planning.plan(self.circle, wish, body.document)
+        wish, warnings = self._wish(body, self._pinned(stack or self._load(body)))
+        return {**planning.plan(self.circle, wish, body.document), "warnings": warnings}
 
     # down, stop, start, restart
 

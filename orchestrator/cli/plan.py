@@ -45,6 +45,7 @@ def run(given: Given) -> int:
 
     from orchestrator.api.start import ensure_agent
     from orchestrator.cli.failure import report
+    from orchestrator.cli.printing import say
     from orchestrator.cli.request import request
     from orchestrator.cli.where import agent, root
     from orchestrator.errors import Mistake
@@ -58,6 +59,8 @@ def run(given: Given) -> int:
     except Mistake as error:  # 2 says "changes" here
         report(error)
         return 1
+    for warning in plan.get("warnings", ()):
+        say(f"warning: {warning}")
     if given.out:
         _keep(given.out, plan, body)
     sys.stdout.write(_text(given.format, plan))

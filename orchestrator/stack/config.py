@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Iterable, Sequence
 from typing import Any, Literal
@@ -109,6 +108,8 @@ def _digest(service: dict[str, Any]) -> str:
     meant = {k: v for k, v in service.items() if k not in ("build", "pull_policy", "scale", "depends_on", "profiles")}
     if isinstance(deploy := meant.get("deploy"), dict):
         meant["deploy"] = {key: value for key, value in deploy.items() if key != "replicas"}
+    import hashlib  # loads OpenSSL
+
     line = json.dumps(meant, separators=(",", ":"), ensure_ascii=False)
     for letter in "&<>\u2028\u2029":
         line = line.replace(letter, f"\\u{ord(letter):04x}")

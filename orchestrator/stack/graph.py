@@ -6,10 +6,10 @@ import graphlib
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Literal
 
-from orchestrator.stack.model import Service
-
 if TYPE_CHECKING:
     import networkx
+
+    from orchestrator.stack.model import Service
 
 
 def edges(services: Mapping[str, Service]) -> dict[str, tuple[str, ...]]:

@@ -8,10 +8,12 @@ import os
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from orchestrator.errors import Mistake
-from orchestrator.stack.model import Origin
+
+if TYPE_CHECKING:
+    from orchestrator.stack.model import Origin  # its import costs more than the rest of `config -q`
 
 Path: TypeAlias = tuple[str | int, ...]
 
@@ -53,6 +55,8 @@ def dotted(path: Path) -> str:
 
 def origins(marks: Marks) -> dict[str, Origin]:
     """The place of each key, by its dotted path."""
+    from orchestrator.stack.model import Origin
+
     found: dict[str, Origin] = {}
     names: dict[Path, str] = {(): ""}
     for path, (source, key, _) in marks.items():

@@ -57,3 +57,17 @@ def test_the_fast_commands_load_nothing_heavy(tmp_path: Path, words: list[str]) 
     loaded = set(ran.stderr.split("modules ")[1].split())
     assert loaded & HEAVY == set()
     assert loaded & AVOIDABLE == set()
+
+
+def test_checking_a_file_loads_no_typed_model(tmp_path: Path) -> None:
+    """It doubles what `config -q` costs."""
+    (tmp_path / "stack.yaml").write_text("services: {web: {image: 'host:/'}}")
+    ran = subprocess.run(
+        [sys.executable, "-c", WATCHED, "config", "-q", "-f", str(tmp_path / "stack.yaml")],
+        capture_output=True,
+        text=True,
+        env={"PYTHONPATH": str(Path(__file__).parents[2])},
+    )
+    assert ran.returncode == 0, ran.stderr
+    loaded = set(ran.stderr.split("modules ")[1].split())
+    assert loaded & {"orchestrator.stack.model", "jsonschema", "networkx", "asyncio", "click", "hashlib"} == set()
