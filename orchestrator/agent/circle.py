@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
 from collections.abc import AsyncIterator, Iterator, Mapping
 from dataclasses import replace
 from typing import Any, Literal
@@ -17,6 +16,7 @@ from orchestrator.agent.events import Bell, Events
 from orchestrator.agent.launcher_client import LauncherClient
 from orchestrator.agent.launcher_client import connect as connect_launcher
 from orchestrator.agent.loops import Loops
+from orchestrator.agent.nodes import Nodes
 from orchestrator.agent.prober import Prober
 from orchestrator.agent.state import group_of, service_of
 from orchestrator.agent.store import Store
@@ -29,7 +29,6 @@ from orchestrator.reconcile.plan import Action, Plan, Prepare, Remove, Renew, St
 from orchestrator.reconcile.rollout import YOUNG
 from orchestrator.reconcile.world import Failure, Wanted, World
 from orchestrator.root import Root
-from orchestrator.scheduler.node import Node
 from orchestrator.storage import keeping, materials, prepared, volumes
 
 PATIENCE = 3  # more attempts to reach a launcher, after which its absence is trouble and no longer a moment
@@ -39,10 +38,11 @@ PACE = 1.0  # a turn begins no sooner after the last one than that one took, tim
 class Circle:
     """The agent's loop and all that it turns."""
 
-    def __init__(self, root: Root, store: Store, node: Node) -> None:
+    def __init__(self, root: Root, store: Store, nodes: Nodes) -> None:
         self.root = root
         self.store = store
-        self.node = node
+        self.nodes = nodes
+        self.node = node = nodes.machine
         self.bell = Bell()
         self.events = Events(store, self.bell)
         self.containers = Containers(root)
@@ -63,7 +63,7 @@ class Circle:
         )
         self.prober = Prober(self.containers, self.events, self.launcher_or_fail, self.took)
         self.plan = Plan()
-        self.world = World(nodes=(node,))
+        self.world = World(nodes=nodes.all)
         self.turns = 0
         self.attached: set[str] = set()  # ids of containers whose output somebody is reading to its end
         self.closing = False  # every service is as if stopped by hand: see ending.py
@@ -219,16 +219,21 @@ class Circle:
 
     def observe(self) -> World:
         """What is the case, as one frozen value."""
+        existing = frozenset(volumes.listing(self.root))
+        self.nodes.observe(list(self.containers), self.wishes, existing)
         return World(
-            nodes=(self.node,),
+            nodes=self.nodes.all,
             containers=tuple(record.view() for record in self.containers if record.slot > 0),
             networks=self.wiring.existing,
-            volumes=frozenset(volumes.listing(self.root)),
+            volumes=existing,
             busy=frozenset(self._busy),
             making=frozenset(self._making),
             failures=dict(self._failures),
             done=self.wishes.done,
             futile=dict(self.loops.futile),
+            volume_nodes=self.nodes.volumes,
+            homes=self.nodes.homes,
+            moves=self.nodes.moves,
         )
 
     def look_for_drift(self) -> list[Find]:
@@ -477,10 +482,3 @@ def stack_of(action: Action) -> str:
             return replica.stack
         case _:
             return getattr(action, "stack", "")
-
-
-def local_node(cgroup_memory: int | None) -> Node:
-    """This machine: its cores, and its memory or what the agent's own cgroup leaves of it."""
-    pages = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    memory = pages if cgroup_memory is None else min(pages, cgroup_memory)
-    return Node(os.uname().nodename, float(len(os.sched_getaffinity(0))), memory)

@@ -32,7 +32,7 @@ IDENTITY = (
     *("id", "name", "stack", "service", "slot", "digest", "revision", "image", "command", "stop_signal"),
     *("created_wall", "node", "addresses", "network_keys", "contents"),
 )
-Ending = Literal["asked", "unhealthy"]
+Ending = Literal["asked", "unhealthy", "moved"]
 
 
 @dataclass(slots=True)
@@ -273,7 +273,7 @@ def _unpacked(status: Status, since: float, failing: int, probes: int, last: lis
 
 def exit_of(ended: Mapping[str, Any], ending: Ending | None) -> Exit:
     """The launcher's report of an end, with the cause that only the agent knows."""
-    cause: Literal["exited", "oom", "unhealthy", "asked"] = ending or ("oom" if ended.get("oom") else "exited")
+    cause: Literal["exited", "oom", "unhealthy", "asked", "moved"] = ending or ("oom" if ended.get("oom") else "exited")
     return Exit(ended["started"] or ended["at"], ended["at"], ended["code"], ended.get("signal"), cause)
 
 

@@ -276,7 +276,7 @@ class Hands:
         record = self.containers.get(action.container)
         if record is None or record.phase != "running":
             return
-        record.ending = "unhealthy" if action.failure else "asked"
+        record.ending = "moved" if action.moved else "unhealthy" if action.failure else "asked"
         self.containers.write_history(record)
         self.note("stop", record.name, action.why, "container", record.stack, service=record.service)
         ended = self.ends.setdefault(record.id, asyncio.get_running_loop().create_future())

@@ -36,6 +36,11 @@ VERSION = 1
 UNREADABLE = """SELECT (SELECT count(*) FROM stacks WHERE NOT json_valid(wishes)) +
     (SELECT count(*) FROM stacks s JOIN revisions r ON r.stack = s.name AND r.revision = s.revision
      WHERE NOT json_valid(r.document))"""
+NODES = """
+CREATE TABLE IF NOT EXISTS nodes (name TEXT PRIMARY KEY, place INTEGER NOT NULL, spec TEXT NOT NULL,
+    cordoned INTEGER NOT NULL, drained INTEGER NOT NULL);
+CREATE TABLE IF NOT EXISTS volume_nodes (volume TEXT PRIMARY KEY, node TEXT NOT NULL);
+"""  # see `nodes`
 RESERVED = 1 << 18  # bytes
 EVENTS_KEPT = 20_000
 REVISIONS_KEPT = 25
@@ -268,6 +273,7 @@ def _open(path: str) -> tuple[sqlite3.Connection, bool]:
             db.executescript(SCHEMA)
             db.execute(f"PRAGMA user_version = {VERSION}")
         db.executescript(history.SCHEMA)
+        db.executescript(NODES)
         if db.execute(UNREADABLE).fetchone()[0]:
             raise sqlite3.DatabaseError("a stack in it is no JSON")
         _reserve(db)

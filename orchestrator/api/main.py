@@ -10,28 +10,32 @@ import sys
 import traceback
 from typing import Any
 
-from orchestrator.agent import ending, home
-from orchestrator.agent.circle import Circle, local_node
+from orchestrator.agent import ending, home, nodes
+from orchestrator.agent.circle import Circle
 from orchestrator.agent.store import Store
 from orchestrator.api import http
 from orchestrator.api.routes import Routes
 from orchestrator.errors import OrchestratorError
-from orchestrator.kernel import cgroups
 from orchestrator.root import Root
+from orchestrator.scheduler.node import Node
 
 # A turn makes thousands of values and drops them again; next to none of them are cycles that must be looked for.
 COLLECT = (20_000, 20, 20)
 
 
 def main(arguments: list[str]) -> int:
-    """`--root DIR [--ready FD]`: serve until SIGTERM; one byte is written to FD once requests are answered."""
+    """`--root DIR [--ready FD] [--node NAME:… …] [--reserve …]`: serve until SIGTERM; one byte is written to FD once
+    requests are answered."""
     os.umask(0o022)  # services of any user read what we write for them; private things are made 0600 by name
     options = dict(zip(arguments[::2], arguments[1::2], strict=True))
     root = Root(options.get("--root"))
     ready = int(options["--ready"]) if "--ready" in options else None
     try:
+        machine = nodes.this_machine(nodes.reserve(options.get("--reserve", "")))
+        virtual = [value for key, value in zip(arguments[::2], arguments[1::2], strict=True) if key == "--node"]
+        nodes.parse([word for word in virtual if word != "none"], machine)
         lock = home.claim(root)
-        asyncio.run(_serve(root, ready))
+        asyncio.run(_serve(root, ready, machine, virtual))
     except OrchestratorError as error:
         if ready is not None:
             os.write(ready, str(error).encode())  # the log may be on a full disk
@@ -52,10 +56,13 @@ def _innermost(error: BaseException) -> BaseException:
     return error
 
 
-async def _serve(root: Root, ready: int | None) -> None:
+async def _serve(root: Root, ready: int | None, machine: Node, virtual: list[str]) -> None:
     """The circle until it is told to end. Containers, names and ports go on without us."""
     store = Store(root.state, os.path.join(root.run, "wanted.json"))
-    circle = Circle(root, store, local_node(cgroups.own_memory_limit()))
+    known = nodes.Nodes(store, machine)
+    if virtual:
+        known.define(virtual)
+    circle = Circle(root, store, known)
     over = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):

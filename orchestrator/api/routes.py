@@ -17,7 +17,7 @@ from orchestrator.agent.circle import Circle
 from orchestrator.agent.requests import Requests, Up
 from orchestrator.agent.sources.doors import Sources
 from orchestrator.agent.store import Event
-from orchestrator.api import execs, hands, images, logs, storage, volumes
+from orchestrator.api import execs, hands, images, logs, nodes, storage, volumes
 from orchestrator.api.forms import names, ndjson
 from orchestrator.api.http import Json, Reply, Request, Stream
 from orchestrator.api.sync import SyncRoutes
@@ -68,6 +68,7 @@ class Routes:
             ("GET", "containers"): self.containers,
             ("GET", "events"): self.events,
             ("POST", "agent", "stop"): self.agent_stop,
+            **nodes.routes(circle),
             **storage.routes(circle),
             **SyncRoutes(self.sources, self.webhooks).table,
             **volumes.routes(circle),

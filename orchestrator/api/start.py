@@ -27,7 +27,7 @@ def command(root: Root, *options: str) -> list[str]:
     return [sys.executable, "-I", "-c", MAIN, package, "--root", root.directory, *options]
 
 
-def ensure_agent(root: Root) -> bool:
+def ensure_agent(root: Root, *options: str) -> bool:
     """True if it had to be started. Several callers at once start one: they queue on a lock. Returns when it answers.
 
     OrchestratorError: no root rights, or it did not come up; the sentence holds the last line of its log.
@@ -45,7 +45,7 @@ def ensure_agent(root: Root) -> bool:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if client.answers():
             return False
-        _start(root)
+        _start(root, options)
     finally:
         os.close(lock)
     return True
@@ -69,11 +69,11 @@ def must_be_root() -> None:
         raise OrchestratorError("cannot run containers: pyorch needs root rights; run it with sudo")
 
 
-def _start(root: Root) -> None:
+def _start(root: Root, options: tuple[str, ...]) -> None:
     """Forks, and waits for the byte that says "I answer"; anything else on the pipe says why it does not."""
     ready, tell = os.pipe()
     if os.fork() == 0:
-        _become_agent(root, tell)
+        _become_agent(root, tell, options)
     os.close(tell)
     with os.fdopen(ready, "rb") as pipe:
         answer = pipe.read()
@@ -86,7 +86,7 @@ def _start(root: Root) -> None:
     raise OrchestratorError(f"{said} (see {log(root)})")
 
 
-def _become_agent(root: Root, tell: int) -> NoReturn:
+def _become_agent(root: Root, tell: int, options: tuple[str, ...]) -> NoReturn:
     """In the child: a session of its own, nothing inherited but the pipe and a log to write to."""
     try:
         os.dup2(tell, READY)  # first: what is opened below might land there where our caller had closed its stdio
@@ -98,7 +98,7 @@ def _become_agent(root: Root, tell: int) -> NoReturn:
             os.dup2(descriptor, place)
         os.set_inheritable(READY, True)
         os.closerange(READY + 1, os.sysconf("SC_OPEN_MAX"))
-        line = command(root, "--ready", str(READY))
+        line = command(root, "--ready", str(READY), *options)
         os.execve(line[0], line, {name: os.environ[name] for name in KEPT if name in os.environ})
     finally:  # also where execv fails: this copy of the caller must never run on
         os._exit(127)

@@ -16,6 +16,18 @@ HELP = """Run, start, stop or look at the agent.
 """
 
 
+NODES = (
+    Option("--node", kind="many", metavar="NAME:SPEC", help="A virtual node: n1:cpus=1,memory=4G,label.disk=ssd."),
+    Option("--reserve", kind="text", metavar="SPEC", help="Kept free of this machine: cpus=0.5,memory=512M."),
+)
+
+
+def words(given: Given) -> list[str]:
+    """The options of the agent's own command line."""
+    found = [word for node in given.node for word in ("--node", node)]
+    return [*found, "--reserve", given.reserve] if given.reserve else found
+
+
 class Run:
     """`agent run`"""
 
@@ -23,8 +35,10 @@ class Run:
     EXAMPLES = """
   pyorch agent run                 as root; state in /var/lib/pyorch
   pyorch --root /srv/x agent run   another one beside it
+  pyorch agent run --node n1:cpus=1,memory=4G --node n2:cpus=1,memory=2G,label.disk=ssd
+  pyorch agent run --node none     this machine is one node again
 """
-    OPTIONS: tuple[Option, ...] = ()
+    OPTIONS: tuple[Option, ...] = NODES
     ARGUMENTS: tuple[Argument, ...] = ()
 
     @staticmethod
@@ -35,7 +49,7 @@ class Run:
         from orchestrator.cli.where import root
 
         must_be_root()
-        line = command(root(given))
+        line = command(root(given), *words(given))
         os.execv(line[0], line)
 
 
@@ -45,8 +59,9 @@ class Start:
     HELP = """Start the agent in the background, unless it runs."""
     EXAMPLES = """
   pyorch agent start
+  pyorch agent start --reserve cpus=0.5,memory=1G    so much of this machine is kept free
 """
-    OPTIONS: tuple[Option, ...] = ()
+    OPTIONS: tuple[Option, ...] = NODES
     ARGUMENTS: tuple[Argument, ...] = ()
 
     @staticmethod
@@ -54,7 +69,7 @@ class Start:
         from orchestrator.api.start import ensure_agent
         from orchestrator.cli.where import agent, root
 
-        started = ensure_agent(root(given))
+        started = ensure_agent(root(given), *words(given))
         pid = agent(given).get("/v1/info")["pid"]
         print(f"agent {'started' if started else 'runs already'} (pid {pid})")
         return 0

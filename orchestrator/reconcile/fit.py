@@ -6,10 +6,12 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from orchestrator.reconcile.admission import beyond
+from orchestrator.reconcile.everywhere import homes
 from orchestrator.reconcile.replica import named
 from orchestrator.scheduler import batch
 from orchestrator.scheduler.fleet import Fleet
-from orchestrator.scheduler.node import Node, Refused, Request
+from orchestrator.scheduler.node import Node, Reason, Refused, Request
 from orchestrator.scheduler.refusal import refuse
 from orchestrator.stack.model import Service, Stack
 from orchestrator.stack.placement import asked
@@ -38,18 +40,36 @@ class Fitting:
 def fit(stack: Stack, nodes: Sequence[Node], *, at_once: bool = False, fewest: bool = False) -> Fitting:
     """Place every replica; services in the file's order, or all `at_once`. `fewest`: on as few equal nodes as found."""
     ones = list(wanted(stack, nodes))
-    requests = {one.name: one.request for one in ones}
-    found = batch.fewest(requests, nodes) if fewest and nodes else None
-    if found is None:
-        found = _in_order(ones, requests, nodes, at_once)
+    outside = _beyond_quota(stack, ones)
+    requests = {one.name: one.request for one in ones if one.name not in outside}
+    found = batch.fewest(requests, nodes) if fewest and nodes else _in_order(requests, nodes, at_once)
     fleet = Fleet(nodes, Counter(requests.values()).items())
-    for one in ones:
-        if one.name in found:
-            fleet.put(one.request, found[one.name], one.name)
-    refused = tuple(_explained(fleet, [one for one in ones if one.name not in found]))
+    for name, node in found.items():
+        fleet.put(requests[name], node, name)
+    refused = [(one, outside[one.name]) for one in ones if one.name in outside]
+    refused += _explained(fleet, [one for one in ones if one.name in requests and one.name not in found])
+    if stack.shares.gang and refused:
+        first, answer = refused[0]
+        why = f"the stack starts as a whole or not at all (gang), and {first.name} {answer.why}"
+        refused += [(one, Refused(why, (Reason("gang", len(nodes), "gang"),))) for one in ones if one.name in found]
+        found = {}
+    number = {one.name: place for place, one in enumerate(ones)}
+    refused.sort(key=lambda pair: number[pair[0].name])
     placed = tuple((one, found[one.name]) for one in ones if one.name in found)
     least = batch.bound([one.request for one in ones], [node for node in nodes if node.takes])
-    return Fitting(placed, refused, len(set(found.values())), least)
+    return Fitting(placed, tuple(refused), len(set(found.values())), least)
+
+
+def _beyond_quota(stack: Stack, ones: Sequence[One]) -> dict[str, Refused]:
+    """Those that the stack's quota has no room for, whatever the nodes have."""
+    cpus, memory, found = 0.0, 0, {}
+    for one in ones:
+        why = beyond(stack, one.request, Request(cpus, memory))
+        if why is not None:
+            found[one.name] = Refused(why, (Reason("quota", 0, "beyond the stack's quota"),))
+        else:
+            cpus, memory = cpus + one.request.cpus, memory + one.request.memory
+    return found
 
 
 def wanted(stack: Stack, nodes: Sequence[Node]) -> Iterator[One]:
@@ -57,7 +77,9 @@ def wanted(stack: Stack, nodes: Sequence[Node]) -> Iterator[One]:
     services = sorted(stack.services.values(), key=lambda service: _written(stack, service))
     requests = {service.name: asked(service, stack) for service in services}
     for service in sorted(services, key=lambda service: -requests[service.name].priority):
-        for slot in range(1, service.replicas + 1):
+        everywhere = service.placement.everywhere
+        replicas = len(homes(service, stack, tuple(nodes))) if everywhere else service.replicas
+        for slot in range(1, replicas + 1):
             yield One(service.name, slot, named(stack.name, service, slot), requests[service.name])
 
 
@@ -69,11 +91,9 @@ def _written(stack: Stack, service: Service) -> tuple[int, int, int]:
     return (stack.files.index(origin.file) if origin.file in stack.files else 0, origin.line, origin.column)
 
 
-def _in_order(
-    ones: Sequence[One], requests: dict[str, Request], nodes: Sequence[Node], at_once: bool
-) -> dict[str, str]:
+def _in_order(requests: dict[str, Request], nodes: Sequence[Node], at_once: bool) -> dict[str, str]:
     """name → node. At once: of several orders the one that leaves least out, then the one that needs fewest nodes."""
-    written = [one.name for one in ones]
+    written = list(requests)
     if not at_once:
         return _one_by_one(written, requests, nodes)
     orders = [*batch.largest_first(requests, nodes), written]

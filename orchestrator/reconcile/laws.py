@@ -12,9 +12,11 @@ from collections.abc import Iterator, Sequence
 from orchestrator.health.judge import symptom
 from orchestrator.policy.restart import Again, Finished, GaveUp, setback
 from orchestrator.reconcile import healing, preparing, rollout
+from orchestrator.reconcile.admission import by_priority, make_room, refused
 from orchestrator.reconcile.gates import all_or_nothing
 from orchestrator.reconcile.ground import lay
 from orchestrator.reconcile.leaving import drain, leave, stop, take_down
+from orchestrator.reconcile.moving import move, must_move
 from orchestrator.reconcile.needs import check
 from orchestrator.reconcile.plan import Hold, Plan, Remove, Start, Stop
 from orchestrator.reconcile.replica import count
@@ -22,7 +24,7 @@ from orchestrator.reconcile.scene import Met, Scene, Unmet
 from orchestrator.reconcile.slot import Slot
 from orchestrator.reconcile.turn import Line, Turn
 from orchestrator.reconcile.world import Container, Wanted, World
-from orchestrator.scheduler.node import Placed, Refused
+from orchestrator.scheduler.node import Placed
 from orchestrator.stack.model import Healing, OnChange
 
 UNTOLD = Healing()
@@ -40,8 +42,9 @@ def reconcile(wanted: Sequence[Wanted], world: World, now: float) -> Plan:
         turn.note(dropped(scene))
         turn.note(stop_by_hand(scene))
         turn.note(lay(scene))
-        for service in scene.order:
-            turn.note(tend(scene, service))
+    for scene, service in by_priority(scenes):
+        turn.note(tend(scene, service))
+    for scene in scenes:
         turn.note(all_or_nothing(scene))
     return turn.plan()
 
@@ -115,6 +118,8 @@ def calm(scene: Scene, service: str) -> bool:
         return False
     if rollout.watched(scene, scene.services[service]):
         return False
+    if any(must_move(scene, container) for container in there.values()):
+        return False
     digest = scene.digest(service)
     return all(
         c.phase == "running"
@@ -145,7 +150,7 @@ def keep(scene: Scene, slot: Slot) -> Iterator[Line]:
     elif container is None:
         if not slot.done:
             rolling = scene.rolling(slot.replica.service)
-            yield start(scene, slot, rolling.why if rolling and rolling.order == "start-first" else "missing")
+            yield from start(scene, slot, rolling.why if rolling and rolling.order == "start-first" else "missing")
     elif slot.outdated and container.phase == "exited" and rollout.stands_still(scene.rolling(slot.replica.service)):
         yield from start_again(scene, rollout.as_it_was(slot, container))
     elif slot.outdated:
@@ -153,32 +158,37 @@ def keep(scene: Scene, slot: Slot) -> Iterator[Line]:
     elif container.phase == "running":
         yield from keep_running(scene, slot, container)
     elif container.phase == "created":
-        yield start(scene, slot, "not started yet")
+        yield from start(scene, slot, "not started yet")
     elif slot.restart:
-        yield start(scene, slot, slot.restart)
+        yield from start(scene, slot, slot.restart)
     else:
         yield from start_again(scene, slot)
 
 
-def start(scene: Scene, slot: Slot, why: str) -> Line:
+def start(scene: Scene, slot: Slot, why: str) -> Iterator[Line]:
     """Start it, if what it needs is there, it did not just fail to come up, and there is room."""
-    replica, turn = slot.replica, scene.turn
+    replica, turn, existing = slot.replica, scene.turn, slot.container
     needs = check(scene, replica.definition)
-    if isinstance(needs, Unmet):
-        return Hold(replica.name, needs.why, failed=needs.failed, outlook=needs.outlook)
-    if absent := healing.without(scene, replica.definition):
-        return Hold(replica.name, f"{absent} is down (on_dependency: stop)")
-    if replica.digest == scene.digest(replica.service) and scene.unprepared(replica.service):
-        return preparing.unprepared(scene, slot)
     failure = turn.world.failures.get(replica.name)
-    if failure and (until := failure.at + setback(failure.count)) > turn.now:
-        return Hold(replica.name, failure.why, until, outlook="failing")
-    existing = slot.container
-    place = turn.room.find(replica.stack, replica.definition, replica.name, stays=existing, leaves=existing)
-    if isinstance(place, Refused):
-        return Hold(replica.name, place.why, outlook="parked")
-    remark = f"; {needs.remark}" if needs.remark else ""
-    return Start(replica.name, replica, place.node, why + remark, existing.id if existing else None)
+    if isinstance(needs, Unmet):
+        yield Hold(replica.name, needs.why, failed=needs.failed, outlook=needs.outlook)
+    elif absent := healing.without(scene, replica.definition):
+        yield Hold(replica.name, f"{absent} is down (on_dependency: stop)")
+    elif replica.digest == scene.digest(replica.service) and scene.unprepared(replica.service):
+        yield preparing.unprepared(scene, slot)
+    elif failure and (until := failure.at + setback(failure.count)) > turn.now:
+        yield Hold(replica.name, failure.why, until, outlook="failing")
+    elif existing is None and (not_now := refused(scene, replica.definition)):
+        yield Hold(replica.name, not_now, outlook="parked")
+    else:
+        place = turn.room.find(replica.stack, replica.definition, replica.name, stays=existing, leaves=existing)
+        if isinstance(place, Placed):
+            remark = f"; {needs.remark}" if needs.remark else ""
+            yield Start(replica.name, replica, place.node, why + remark, existing.id if existing else None)
+        elif existing is None:
+            yield from make_room(scene, replica.definition, replica.name, place.why)
+        else:
+            yield Hold(replica.name, place.why, outlook="parked")
 
 
 def replace(scene: Scene, slot: Slot, container: Container, why: str) -> Line:
@@ -210,10 +220,14 @@ def replace(scene: Scene, slot: Slot, container: Container, why: str) -> Line:
 def keep_running(scene: Scene, slot: Slot, container: Container) -> Iterator[Line]:
     """It is what it should be, and runs: is it held to its limits, and should it go on running?"""
     definition, verdict = slot.replica.definition, container.verdict
+    if container.name in scene.touched:
+        return  # it makes room for somebody already
     if container.bounds_off or container.edited:
         yield healing.adjust(scene, container, definition)
     if why := scene.shaken.get(container.service):
         yield make_way(scene, container, why, f"{container.service} is being restarted")
+    elif why := must_move(scene, container):
+        yield from move(scene, slot, container, why)
     elif why := slot.restart or healing.leader_restarted(scene, container, definition):
         scene.touched.add(container.name)
         yield stop(container, why, scene.wanted.grace)
@@ -259,11 +273,11 @@ def start_again(scene: Scene, slot: Slot) -> Iterator[Line]:
         case Again(at, why) if at > now:
             yield Hold(name, why, at)
         case Again(_, why):
-            yield start(scene, slot, why)
+            yield from start(scene, slot, why)
         case GaveUp(why):
             yield Hold(name, why, failed=True)
         case Finished() if job_again(scene, slot):
-            yield start(scene, slot, "asked again (job: always)")
+            yield from start(scene, slot, "asked again (job: always)")
         case Finished() | None:
             return
 

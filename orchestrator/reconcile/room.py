@@ -21,6 +21,7 @@ class Room:
         self._world = world
         self._wanted = wanted
         self._fleet: Fleet | None = None
+        self._sums: dict[str, tuple[float, int]] | None = None  # by stack: cores and bytes
         self._asked: dict[int, tuple[Service, Request]] = {}
         # By stack: whether a container that does not run keeps its room. Else what waits for room would slip in while
         # a replica is being replaced, or waits for its next start.
@@ -48,16 +49,47 @@ class Room:
             if stays is not None:
                 fits = fleet.fits(request, fleet.names[stays.node])
                 return Placed(stays.node, "where it is") if fits else refuse(fleet, request, name, stays.node)
-            number = fleet.pick(request)
+            number = self._preferred(fleet, request, name)
+            if number is None:
+                number = fleet.pick(request)
             return Placed(fleet.nodes[number].name, "") if number is not None else refuse(fleet, request, name)
         finally:
             if left is not None and leaves is not None:
                 fleet.put(left[0], fleet.nodes[left[1]].name, leaves.name)
 
+    def _preferred(self, fleet: Fleet, request: Request, name: str) -> int | None:
+        """Where it was told to go, or lay last: things move as little as possible."""
+        for wish in (self._world.moves.get(name), self._world.homes.get(name)):
+            number = fleet.names.get(wish) if wish is not None else None
+            if number is not None and fleet.fits(request, number):
+                return number
+        return None
+
+    def reserved(self, stack: str) -> Request:
+        """The cpus and memory that all replicas of a stack have reserved."""
+        everyone = self.fleet.everyone()
+        if self._sums is None:
+            self._sums = {}
+            for one in everyone:
+                self._add(one.request)
+        return Request(*self._sums.get(stack, (0.0, 0)))
+
+    def _add(self, request: Request) -> None:
+        if self._sums is not None:
+            stack = request.service.partition("/")[0]
+            cpus, memory = self._sums.get(stack, (0.0, 0))
+            self._sums[stack] = (cpus + request.cpus, memory + request.memory)
+
+    def priority(self, name: str) -> int:
+        """Of a replica that has its room."""
+        return self.fleet.occupants[self.fleet.where[name]][name].priority
+
     def take(self, node: str, stack: str, service: Service, name: str) -> None:
         fleet = self.fleet
         if node in fleet.names and name not in fleet.where:
-            fleet.put(self.asked(stack, service), node, name)
+            request = self.asked(stack, service)
+            fleet.put(request, node, name)
+            self._add(request)
 
     def asked(self, stack: str, service: Service) -> Request:
         """What a replica asks for; worked out once a turn for each definition."""

@@ -9,6 +9,7 @@ from functools import cached_property
 from orchestrator.policy.restart import Again, Exit, describe, next_start
 from orchestrator.reconcile import healing, rollout
 from orchestrator.reconcile.blueprint import blueprint, dependency_order
+from orchestrator.reconcile.everywhere import everywhere
 from orchestrator.reconcile.plan import Outlook
 from orchestrator.reconcile.replica import Replica, changes, count
 from orchestrator.reconcile.slot import Slot
@@ -44,7 +45,7 @@ class Scene:
 
     def __init__(self, turn: Turn, wanted: Wanted) -> None:
         self.turn = turn
-        self.wanted = wanted
+        self.wanted = wanted = everywhere(wanted, turn.world)
         self.stack = wanted.stack
         self.blueprint = blueprint(wanted.stack)
         self.containers = turn.containers.get(self.stack.name, {})
@@ -53,6 +54,8 @@ class Scene:
         self.stuck: set[str] = set()
         self.needs: dict[str, Met | Unmet] = {}  # by service, see `needs.check`
         turn.room.claims[self.stack.name] = self.claims
+        self.gang: str | None = None  # why nothing of it starts; "": all of it fits (see `admission`)
+        turn.scenes[self.stack.name] = self
         self._slots: dict[str, tuple[Slot, ...]] = {}
         self._rolling: dict[str, rollout.Rolling | None] = {}
 
@@ -100,7 +103,7 @@ class Scene:
             made = self._rolling[name] = rollout.begin(self, definition, filled)
             numbers = rollout.surge(self, made, count(self.wanted, definition), filled)
         else:
-            numbers = chosen(count(self.wanted, definition), there, self.digest(name))
+            numbers = chosen(count(self.wanted, definition), there, self.digest(name), self._leaving(definition, there))
         slots = tuple(filled.get(number) or self._slot(definition, number, None) for number in numbers)
         if name not in self._rolling and (any(slot.outdated for slot in slots) or rollout.watched(self, definition)):
             self._rolling[name] = rollout.begin(self, definition, {slot.replica.slot: slot for slot in slots})
@@ -112,6 +115,12 @@ class Scene:
         ends = (name.removeprefix(prefix) for name in self.turn.world.making if name.startswith(prefix))
         numbers = (int(end) for end in ends if end.isdigit())
         return {n: self._slot(definition, n, None) for n in numbers if n not in filled and n > 0}
+
+    def _leaving(self, definition: Service, there: Mapping[int, Container]) -> frozenset[int]:
+        """Mode global: a drained node has no place of the service any more."""
+        if not definition.placement.everywhere or not self.turn.drained:
+            return frozenset()
+        return frozenset(number for number, one in there.items() if one.node in self.turn.drained)
 
     def surplus(self, service: str) -> list[Container]:
         """Containers in places that are not wanted, highest slot first."""
@@ -165,12 +174,16 @@ class Scene:
         return "recreate asked" if _older(container, self.wanted.recreate.get(service)) else None
 
 
-def chosen(wanted: int, there: Mapping[int, Container], digest: str | None) -> list[int]:
-    """The slots to have: what exists goes before what does not, up to date before obsolete, low before high."""
-    if len(there) == wanted:
+def chosen(
+    wanted: int, there: Mapping[int, Container], digest: str | None, leaving: frozenset[int] = frozenset()
+) -> list[int]:
+    """The slots to have: what exists goes before what does not, up to date before obsolete, low before high. Those
+    that are `leaving` are none of them, and their numbers are not free yet."""
+    if len(there) == wanted and not leaving:
         return sorted(there)
-    kept = sorted(there, key=lambda n: (digest is not None and there[n].digest != digest, n))[:wanted]
-    free = (n for n in range(1, wanted + len(kept) + 1) if n not in there)
+    stays = [number for number in there if number not in leaving]
+    kept = sorted(stays, key=lambda n: (digest is not None and there[n].digest != digest, n))[:wanted]
+    free = (n for n in range(1, wanted + len(there) + 1) if n not in there)
     return sorted([*kept, *(n for n, _ in zip(free, range(wanted - len(kept)), strict=False))])
 
 

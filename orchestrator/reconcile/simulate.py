@@ -74,7 +74,9 @@ class Virtual:
     volumes: dict[str, str] = field(default_factory=dict)  # where it lies; "": nowhere yet
     deeds: dict[str, tuple[float, Action]] = field(default_factory=dict)
     fates: dict[str, float] = field(default_factory=dict)  # container → when it is healthy, or ends
+    homes: dict[str, str] = field(default_factory=dict)  # where each replica lay last
     lines: list[Line] = field(default_factory=list)
+    ends: frozenset[str] = frozenset()  # services that end by themselves
 
     def world(self) -> World:
         return World(
@@ -84,6 +86,7 @@ class Virtual:
             frozenset(self.volumes),
             frozenset(self.deeds),
             volume_nodes={volume: node for volume, node in self.volumes.items() if node},
+            homes=self.homes,
         )
 
     def do(self, action: Action) -> None:
@@ -99,6 +102,8 @@ class Virtual:
             case Remove(subject=name):
                 self.containers.pop(name, None)
             case Stop(subject=name) if name in self.containers:
+                if action.moved:
+                    self.homes.pop(name, None)
                 self.end(name, 143, "moved" if action.moved else "unhealthy" if action.failure else "asked")
             case Start():
                 self.start(action)
@@ -109,6 +114,7 @@ class Virtual:
             return
         service, name = start.replica.definition, start.subject
         before = self.containers.get(name)
+        self.homes[name] = start.node
         self.containers[name] = Container(
             before.id if before else f"{len(self.lines):012x}",
             name,
@@ -130,7 +136,7 @@ class Virtual:
                 self.volumes[volume.name] = start.node
         if service.healthcheck is not None:
             self.fates[name] = self.now + (service.healthcheck.start_interval or TAKES)
-        elif service.name in ends(self.wanted.stack):
+        elif service.name in self.ends:
             self.fates[name] = self.now + RUNS
 
     def meet(self, name: str) -> None:
@@ -140,7 +146,7 @@ class Virtual:
             return
         if container.verdict is not None and container.verdict.status == "starting":
             self.containers[name] = replace(container, verdict=Verdict("healthy", self.now))
-            if container.service in ends(self.wanted.stack):
+            if container.service in self.ends:
                 self.fates[name] = self.now + RUNS
         else:
             self.end(name, 0, "exited")
@@ -189,6 +195,7 @@ def ends(stack: Stack) -> frozenset[str]:
 def simulate(stack: Stack, nodes: Sequence[Node], events: Sequence[Event] = ()) -> Simulation:
     """Until nothing is left to do and nothing is to come, or `TURNS` turns."""
     world = Virtual(Wanted(stack, active=frozenset(stack.services)), {node.name: node for node in nodes})
+    world.ends = ends(stack)
     coming = sorted(events, key=lambda event: event.at)
     held: dict[str, str] = {}
     plan = Plan()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 from orchestrator.policy.restart import setback
 from orchestrator.reconcile.plan import (
@@ -21,6 +21,9 @@ from orchestrator.reconcile.plan import (
 from orchestrator.reconcile.room import Room
 from orchestrator.reconcile.world import Container, Wanted, World
 
+if TYPE_CHECKING:
+    from orchestrator.reconcile.scene import Scene
+
 Line: TypeAlias = Action | Hold
 
 
@@ -33,6 +36,8 @@ class Turn:
         self.wanted = {one.stack.name: one for one in wanted}
         self.room = Room(world, self.wanted)
         self.holds: dict[str, Hold] = {}
+        self.scenes: dict[str, Scene] = {}
+        self.drained = frozenset(node.name for node in world.nodes if node.drained)
         self.containers: dict[str, dict[str, dict[int, Container]]] = {}
         for container in world.containers:
             services = self.containers.get(container.stack)

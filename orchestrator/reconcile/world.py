@@ -61,7 +61,9 @@ class World:
     `failures`: by container name, deeds of bringing it up that failed since the last success. `done`: jobs that have
     ended well, as (stack, service, slot, digest); slot 0 stands for the `pre_start` hooks of a service.
     `making`: those of `busy` that are being started: they may be among no containers yet. `futile`: subject → why it
-    is not put right any more (see `agent.loops`).
+    is not put right any more (see `agent.loops`). `volume_nodes`: where each volume lies, as far as it is known.
+    `homes`: where a replica lay last, and goes again if it fits. `moves`: replicas that somebody asked to move, and
+    where to.
     """
 
     nodes: tuple[Node, ...]
@@ -73,7 +75,9 @@ class World:
     done: frozenset[tuple[str, str, int, str]] = frozenset()
     futile: Mapping[str, str] = field(default_factory=dict)
     making: frozenset[str] = frozenset()
-    volume_nodes: Mapping[str, str] = field(default_factory=dict)  # where each volume lies, as far as it is known
+    volume_nodes: Mapping[str, str] = field(default_factory=dict)
+    homes: Mapping[str, str] = field(default_factory=dict)
+    moves: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping
 from orchestrator import units
 from orchestrator.stack.context import Context
 from orchestrator.stack.model import Network, Port, Service
+from orchestrator.stack.placement import neighbours
 from orchestrator.stack.places import Path
 
 WITHOUT_CHECK = ("host:/", "dir:/")  # images of these kinds carry no health check of their own
@@ -24,6 +25,8 @@ def check(
     for name, service in services.items():
         dependencies(context, service, services)
         resources(context, service, ("services", name, "deploy", "resources", "reservations"))
+        neighbours(context, service, services)
+        jobs(context, service)
         ports(context, service)
     host_ports(context, published)
     addresses(context, services, networks)
@@ -59,6 +62,13 @@ def resources(context: Context, service: Service, path: Path) -> None:
     if limit.cpus is not None and asked.cpus > limit.cpus:
         cores = f"{units.human_cpus(asked.cpus)} cpus above the limit of {units.human_cpus(limit.cpus)}"
         context.complain((*path, "cpus"), f"reserves {cores}")
+
+
+def jobs(context: Context, service: Service) -> None:
+    """A program that is to end is not started again because it ended."""
+    if service.placement.job and service.restart.condition in ("always", "unless-stopped"):
+        policy = f"a job ends, but its restart policy is {service.restart.condition!r}; write on-failure, or none"
+        context.complain(("services", service.name, "deploy", "mode"), policy)
 
 
 def host_ports(context: Context, published: Iterable[tuple[str, Port, Path]]) -> None:

@@ -50,7 +50,28 @@ def reserved(context: Context, data: dict[str, Any], path: Path) -> Request:
     cpus = context.read(written, below, "cpus", units.cpus, None)
     memory = context.read(written, below, "memory", size_of, None)
     short = context.read(data, path, "mem_reservation", size_of, None)
-    return Request(cpus or 0.0, _same(context, path, memory, short, "mem_reservation", below) or 0)
+    bytes_ = _same(context, path, memory, short, "mem_reservation", below) or 0
+    return Request(cpus or 0.0, bytes_, devices=_devices(context, written, below))
+
+
+def _devices(context: Context, written: dict[str, Any], path: Path) -> tuple[tuple[str, int], ...]:
+    """(kind, how many) of `devices` and `generic_resources`. A device's kind is the first thing it must be able to do;
+    "all" of them is at least one."""
+    counts: dict[str, int] = {}
+    for index, item in enumerate(written.get("devices") or ()):
+        kinds = [kind for kind in (item or {}).get("capabilities") or () if kind]
+        if item is not None and not kinds:
+            context.complain((*path, "devices", index), "'capabilities' is missing, such as [gpu]")
+        elif item is not None:
+            some = len(item.get("device_ids") or ()) or item.get("count", 1)
+            counts[kinds[0]] = counts.get(kinds[0], 0) + (1 if some == "all" else int(some))
+    for index, item in enumerate(written.get("generic_resources") or ()):
+        spec = (item or {}).get("discrete_resource_spec") or {}
+        if item is not None and not spec.get("kind"):
+            context.complain((*path, "generic_resources", index), "expected discrete_resource_spec with kind and value")
+        elif item is not None:
+            counts[str(spec["kind"])] = counts.get(str(spec["kind"]), 0) + int(spec.get("value") or 1)
+    return tuple(sorted((kind, count) for kind, count in counts.items() if count > 0))
 
 
 def _written(data: dict[str, Any], kind: str) -> dict[str, Any]:

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Literal
 
-from orchestrator.stack import check, grants, mounts, obeyed, resources
+from orchestrator.stack import check, grants, mounts, obeyed, placement, resources
 from orchestrator.stack import networks as stack_networks
 from orchestrator.stack.context import Context
 from orchestrator.stack.effective import Effective, effective
@@ -74,6 +74,7 @@ def typed(found: Effective, *, lenient: bool = False) -> Stack:
     granted["secret"] += [key for s in made.values() if s.build for key in s.build.secrets.values()]
     configs, inline = grants.materials(context, "config", tree.get("configs") or {}, granted["config"])
     secrets, known = grants.materials(context, "secret", tree.get("secrets") or {}, granted["secret"])
+    allotted = placement.shares(context, extensions.get("x-pyorch") or {})
     check.check(context, made, published, networks)
     complaints.raise_if_any()
     return Stack(
@@ -90,6 +91,7 @@ def typed(found: Effective, *, lenient: bool = False) -> Stack:
         origins=origins(found.places),
         warnings=tuple(complaints.warnings),
         inputs=found.door.seen,
+        shares=allotted,
     )
 
 

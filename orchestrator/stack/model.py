@@ -16,7 +16,7 @@ from orchestrator.health.probe import ROLES, Probe, Role
 from orchestrator.policy.pull import PullPolicy
 from orchestrator.policy.restart import RestartPolicy
 from orchestrator.policy.rollout import Rollout
-from orchestrator.scheduler.node import Request
+from orchestrator.scheduler.node import PRIORITY, Affinity, Constraint, Request
 
 
 @dataclass(frozen=True, slots=True)
@@ -263,6 +263,30 @@ class Build:
 
 
 @dataclass(frozen=True, slots=True)
+class Placement:
+    """Which nodes a service may and would rather go to. `everywhere`: one on each (mode global); `job`: it ends."""
+
+    everywhere: bool = False
+    job: bool = False
+    constraints: tuple[Constraint, ...] = ()
+    spread: tuple[str, ...] = ()  # keys such as node.labels.zone
+    per_node: int = 0  # 0: any number
+    affinities: tuple[Affinity, ...] = ()
+    priority: int = PRIORITY
+
+
+@dataclass(frozen=True, slots=True)
+class Shares:
+    """What the stack as a whole leaves free on each node, and the most it may reserve; `gang`: all of it or nothing."""
+
+    reserve_cpus: float = 0.0
+    reserve_memory: int = 0
+    quota_cpus: float | None = None
+    quota_memory: int | None = None
+    gang: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Service:
     name: str
     image: str
@@ -291,6 +315,7 @@ class Service:
     replicas: int = 1
     limits: Limits = Limits()
     reservations: Request = Request()
+    placement: Placement = Placement()
     container_name: str | None = None
     platform: str | None = None
     pull_policy: PullPolicy = PullPolicy()
@@ -404,6 +429,7 @@ class Stack:
     origins: Mapping[str, Origin] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
     inputs: tuple[str, ...] = ()  # every file that was read or looked for
+    shares: Shares = Shares()
 
     @property
     def atomic(self) -> bool:

@@ -47,6 +47,8 @@ def read(path: str, directory: str, environment: Mapping[str, str]) -> NodeFile:
         raw = reader.read(where, text.LARGEST + 1)
     except OSError as error:
         raise Mistake(f"cannot read {path}: {(error.strerror or str(error)).lower()}") from error
+    if not raw.strip():
+        raise Mistake(f"{shown_name(where, directory)}: is empty; expected 'nodes:', or 'shape:' and 'count:'")
     source, roots = text.compose(raw, Source(where, shown_name(where, directory)), complaints)
     complaints.raise_if_any()
     document = parse.read(source, roots[0], complaints)

@@ -34,9 +34,6 @@ REFUSED: dict[str, str] = {
     "models": REMOVE,
     "services.*.models": REMOVE,
     # placement
-    "services.*.deploy.placement": REMOVE,
-    "services.*.deploy.resources.reservations.devices": REMOVE,
-    "services.*.deploy.resources.reservations.generic_resources": REMOVE,
     "services.*.gpus": REMOVE,
     # its sandbox
     "services.*.blkio_config": REMOVE,
@@ -57,23 +54,16 @@ REFUSED: dict[str, str] = {
     "secrets.*.driver_opts": "write file:, environment: or external: true",
     "services.*.volumes[].bind.propagation": REMOVE,
     "services.*.volumes[].volume.labels": REMOVE,
-    # words of pyorch: the whole stack
-    "x-pyorch.gang": REMOVE,
-    "x-pyorch.quota": REMOVE,
-    "x-pyorch.reserve": REMOVE,
     # words of pyorch: a service
-    "services.*.x-pyorch.affinity": REMOVE,
     "services.*.x-pyorch.export": REMOVE,
     "services.*.x-pyorch.idle": REMOVE,
     "services.*.x-pyorch.memory_high": REMOVE,
-    "services.*.x-pyorch.priority": REMOVE,
     "services.*.x-pyorch.schedule": REMOVE,
 }
 
 # key → the only values that are obeyed, or that change nothing here; any other is refused
 ALLOWED: dict[str, tuple[object, ...]] = {
     # its life
-    "services.*.deploy.mode": ("replicated",),
     # its sandbox
     "services.*.use_api_socket": (False,),
     "services.*.userns_mode": ("host",),  # there are no user namespaces

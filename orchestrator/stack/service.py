@@ -20,6 +20,7 @@ from orchestrator.stack.limits import limits, reserved
 from orchestrator.stack.logging import logging
 from orchestrator.stack.lookup import lookup
 from orchestrator.stack.model import Dependency, Port, Service
+from orchestrator.stack.placement import placement
 from orchestrator.stack.places import Path, did_you_mean
 from orchestrator.stack.sandbox import sandbox
 from orchestrator.stack.signals import signal_name
@@ -50,6 +51,7 @@ def service(context: Context, name: str, data: dict[str, Any]) -> tuple[Service,
     check, disabled = healthcheck(context, data.get("healthcheck") or {}, (*path, "healthcheck"))
     published = ports.ports(context, data.get("ports") or [], (*path, "ports"))
     change = rollout.change(context, data, path)
+    place = placement(context, data, path)
     made = Service(
         name=name,
         image=_image(context, data, path),
@@ -79,6 +81,7 @@ def service(context: Context, name: str, data: dict[str, Any]) -> tuple[Service,
         replicas=_replicas(context, data, deploy, path),
         limits=limits(context, data, path),
         reservations=reserved(context, data, path),
+        placement=place,
         container_name=context.read(data, path, "container_name", _container_name, None),
         platform=context.read(data, path, "platform", str, None),
         build=build(context, data, path),
@@ -92,7 +95,7 @@ def service(context: Context, name: str, data: dict[str, Any]) -> tuple[Service,
         rollback=change.rollback,
         canary=change.canary,
         drain=change.drain,
-        job=change.job,
+        job=change.job or ("once-per-change" if place.job else None),
         pre_start=change.pre_start,
         post_start=change.post_start,
         pre_stop=change.pre_stop,

@@ -63,9 +63,12 @@ SINCE: dict[str, str] = {
     "volumes.*.x-pyorch.writers": "0.2",
     "x-pyorch.atomic": "0.2",
     "x-pyorch.drift": "0.2",
+    "x-pyorch.gang": "0.2",
     "x-pyorch.lint": "0.2",
     "x-pyorch.notify": "0.2",
     "x-pyorch.publish": "0.1",
+    "x-pyorch.quota": "0.2",
+    "x-pyorch.reserve": "0.2",
     # what a service is
     "services.*.annotations": "0.2",
     "services.*.command": "0.1",
@@ -87,7 +90,8 @@ SINCE: dict[str, str] = {
     "services.*.attach": "0.2",
     "services.*.depends_on": "0.1",
     "services.*.deploy.endpoint_mode": "0.2",
-    "services.*.deploy.mode": "0.1",
+    "services.*.deploy.mode": "0.2",
+    "services.*.deploy.placement": "0.2",
     "services.*.deploy.replicas": "0.1",
     "services.*.deploy.resources": "0.1",
     "services.*.deploy.restart_policy": "0.1",
@@ -159,6 +163,7 @@ SINCE: dict[str, str] = {
     "services.*.volumes_from": "0.2",
     "services.*.x-pyorch.idmap": "0.2",
     # words of pyorch
+    "services.*.x-pyorch.affinity": "0.2",
     "services.*.x-pyorch.canary": "0.2",
     "services.*.x-pyorch.drain": "0.2",
     "services.*.x-pyorch.drift": "0.2",
@@ -169,5 +174,6 @@ SINCE: dict[str, str] = {
     "services.*.x-pyorch.probes": "0.2",
     "services.*.x-pyorch.reload": "0.2",
     "services.*.x-pyorch.lint": "0.2",
+    "services.*.x-pyorch.priority": "0.2",
     "services.*.x-pyorch.restarts": "0.1",
 }

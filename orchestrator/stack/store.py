@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import is_dataclass
 from typing import Any, Union, get_args, get_origin, get_type_hints
 
-from orchestrator.stack.model import Material, Network, Origin, Service, Stack, Volume
+from orchestrator.stack.model import Material, Network, Origin, Service, Shares, Stack, Volume
 
 Reader = Callable[[Any], Any]
 
@@ -33,6 +33,7 @@ def from_json(text: str) -> Stack:
             "files": tuple(fields["files"]),
             "warnings": tuple(fields["warnings"]),
             "inputs": tuple(fields.get("inputs", ())),
+            "shares": made(Shares, fields.get("shares", {})),
             "services": {key: service_from(value) for key, value in fields["services"].items()},
             "networks": {key: made(Network, value) for key, value in fields["networks"].items()},
             "volumes": {key: made(Volume, value) for key, value in fields["volumes"].items()},

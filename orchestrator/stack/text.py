@@ -15,7 +15,7 @@ from orchestrator.stack.places import Complaints, Place, Source
 
 LARGEST = 8 << 20  # bytes of one file
 DEEPEST = 100  # levels of nesting, aliases followed
-MOST = 100_000  # values as written; of them as many again may come from aliases
+MOST = 500_000  # values as written, and with what aliases stand for
 
 _CONTROL = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\x80-\x84\x86-\x9f\ud800-\udfff\ufffe\uffff]")
 
@@ -134,8 +134,8 @@ def _measure(node: Any, known: dict[int, tuple[int, int] | None]) -> tuple[int, 
     for child in children:
         more, deeper = _measure(child, known)
         values, levels = values + more, max(levels, deeper)
-    if values > 2 * MOST:
-        raise TooMuch(f"its aliases stand for more than {2 * MOST} values", node.start_mark)
+    if values > MOST:
+        raise TooMuch(f"its aliases stand for more than {MOST} values", node.start_mark)
     if levels >= DEEPEST:
         raise TooMuch(f"nested deeper than {DEEPEST} levels once its aliases are followed", node.start_mark)
     known[id(node)] = values, levels + 1

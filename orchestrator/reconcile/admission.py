@@ -1,0 +1,131 @@
+"""Who may start when room is short: quotas of a stack, all or nothing (gang), and priorities with those they move."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+
+from orchestrator import units
+from orchestrator.reconcile.leaving import stop
+from orchestrator.reconcile.plan import Hold
+from orchestrator.reconcile.replica import count, named
+from orchestrator.reconcile.scene import Scene
+from orchestrator.reconcile.turn import Line
+from orchestrator.scheduler.node import Request
+from orchestrator.scheduler.preempt import evict
+from orchestrator.scheduler.refusal import amount, refuse
+from orchestrator.stack.model import Service, Stack
+from orchestrator.stack.placement import asked
+
+
+def by_priority(scenes: Sequence[Scene]) -> list[tuple[Scene, str]]:
+    """Every service, in the order in which they get room: what is more important first, with all it depends on."""
+    ordered = [(scene, service) for scene in scenes for service in scene.order]
+    weights: dict[tuple[str, str], int] = {}
+    for scene in scenes:
+        for service in reversed(scene.order):  # those who need it have been seen
+            own = max(scene.services[service].placement.priority, weights.get((scene.stack.name, service), 0))
+            weights[scene.stack.name, service] = own
+            for needed in scene.services[service].depends_on:
+                key = (scene.stack.name, needed)
+                weights[key] = max(weights.get(key, 0), own)
+    if len(set(weights.values())) <= 1:
+        return ordered
+    return sorted(ordered, key=lambda one: -weights[one[0].stack.name, one[1]])
+
+
+def refused(scene: Scene, service: Service) -> str | None:
+    """Why no further replica of `service` may start, whatever room there is."""
+    return whole(scene) or over_quota(scene, service)
+
+
+def over_quota(scene: Scene, service: Service) -> str | None:
+    """The stack's quota has no room for one more."""
+    shares = scene.stack.shares
+    if shares.quota_cpus is None and shares.quota_memory is None:
+        return None
+    return beyond(scene.stack, asked(service, scene.stack), scene.turn.room.reserved(scene.stack.name))
+
+
+def beyond(stack: Stack, request: Request, taken: Request) -> str | None:
+    """Why a stack that has `taken` cpus and memory may not have `request` as well."""
+    shares = stack.shares
+    if request.cpus and shares.quota_cpus is not None and taken.cpus + request.cpus > shares.quota_cpus + 1e-9:
+        quota = f"{units.human_cpus(shares.quota_cpus)} cpus"
+    elif request.memory and shares.quota_memory is not None and taken.memory + request.memory > shares.quota_memory:
+        quota = units.human_bytes(shares.quota_memory)
+    else:
+        return None
+    return (
+        f"needs {amount(Request(request.cpus, request.memory))}; the quota of stack {stack.name} is {quota}, and"
+        f" {amount(taken) if taken != Request() else 'nothing'} of it is taken;"
+        " raise x-pyorch.quota, or lower a reservation"
+    )
+
+
+def whole(scene: Scene) -> str | None:
+    """All or nothing: nothing of the stack is there, and not all of it fits."""
+    if not scene.stack.shares.gang or any(scene.containers.values()) or _under_way(scene):
+        return None
+    if scene.gang is None:
+        scene.gang = _trial(scene)
+    return scene.gang or None
+
+
+def _trial(scene: Scene) -> str:
+    """Lay the whole stack on the nodes and take it away again; "" where all of it fits."""
+    fleet, stack = scene.turn.room.fleet, scene.stack
+    laid, volumes, said = [], dict(fleet.volumes), ""
+    ones = [scene.services[name] for name in scene.order if scene.runs(name)]
+    ones.sort(key=lambda service: -service.placement.priority)
+    for service in ones:
+        request = asked(service, stack)
+        for number in range(1, count(scene.wanted, service) + 1):
+            node = fleet.pick(request)
+            if node is None:
+                said = (
+                    f"starts as a whole or not at all (gang): {service.name} {refuse(fleet, request, service.name).why}"
+                )
+                break
+            laid.append(named(stack.name, service, number))
+            fleet.put(request, fleet.nodes[node].name, laid[-1])
+        if said:
+            break
+    for ghost in laid:
+        fleet.drop(ghost)
+    fleet.volumes = volumes
+    return said
+
+
+def _under_way(scene: Scene) -> bool:
+    prefix = f"{scene.stack.name}-"
+    return any(name.startswith(prefix) for name in scene.turn.world.busy)
+
+
+def make_room(scene: Scene, service: Service, name: str, why: str) -> Iterator[Line]:
+    """No room for `name`: whoever is less important is moved, if that helps. They start again where there is room."""
+    turn, request = scene.turn, asked(service, scene.stack)
+    room = turn.room
+    lower = {
+        one.name: one
+        for one in turn.world.containers
+        if one.phase == "running" and one.name in room.fleet.where and room.priority(one.name) < request.priority
+    }
+    going = sorted(turn.world.busy.intersection(lower))
+    if going:
+        yield Hold(name, f"{why}; waits for {going[0]} to stop", outlook="soon")
+        return
+    found = evict(room.fleet, request, lower.keys())
+    if found is None:
+        yield Hold(name, why, outlook="parked")
+        return
+    for victim in found.victims:
+        one = lower[victim]
+        reason = f"makes room for {name} (priority {request.priority} before {room.priority(victim)})"
+        other = turn.scenes.get(one.stack)
+        yield replace(stop(one, reason, other.wanted.grace if other else None), moved=True)
+        if other is not None:
+            other.touched.add(victim)
+        room.fleet.drop(victim)
+    room.fleet.put(request, found.node, name)  # nobody else slips in this turn
+    yield Hold(name, f"{found.victims[0]} makes room on {found.node}", outlook="soon")
