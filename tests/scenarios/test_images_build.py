@@ -200,6 +200,40 @@ class Served:
         self._server.server_close()
 
 
+def test_forms_that_people_write(build: Builds) -> None:
+    (build.context / "sub").mkdir()
+    (build.context / "sub/file").write_text("f")
+    (build.context / "sub/link").symlink_to("file")
+    (build.context / "top").symlink_to("sub/file")
+    (build.context / ".dockerignore").write_text("Dockerfile*\n")
+    build(
+        "ARG TAG=x\nFROM base AS first\nENV who=web dir=/data port=80\n"
+        "FROM first\nUSER $who\nUSER root\nWORKDIR $dir/in\nVOLUME $dir\nEXPOSE $port\n"
+        "COPY . .\nCOPY top /followed\nCOPY sub/f* /one\nENV OLD style of writing\n"
+        "RUN <<script\n#!/bin/sh\necho from a script > /script\nscript\n"
+        "RUN cat <<doc > /doc\n$OLD\ndoc\n"
+        'RUN ["/bin/sh", "-c", "echo exec > /exec"]\n'
+        'CMD ["/bin/sleep", "1000"]\n'
+    )
+    script = "ls -l sub; cat /followed /one /script /doc /exec; ls"
+    told = build.inside(f"cd /data/in && {script}")
+    assert "link -> file" in told
+    assert "fffrom a script\nstyle of writing\nexec\n" in told
+    assert told.endswith("sub\ntop\n")
+    assert build.config()["ExposedPorts"] == {"80/tcp": {}}
+
+
+def test_a_root_from_nothing(build: Builds) -> None:
+    source = build.pyorch.directory / "rootfs"
+    (source / "bin").mkdir(parents=True)
+    shutil.copy(shutil.which("busybox") or "", source / "bin/busybox")
+    for name in ("sh", "cat", "sleep"):
+        (source / "bin" / name).symlink_to("busybox")
+    subprocess.run(["tar", "-C", source, "-czf", build.context / "rootfs.tar.gz", "."], check=True)
+    build('FROM scratch\nADD rootfs.tar.gz /\nRUN echo alive > /alive\nCMD ["sh"]\n')
+    assert build.inside("cat /alive") == "alive\n"
+
+
 def test_onbuild_of_a_base_is_carried_out_by_who_builds_from_it(build: Builds) -> None:
     (build.context / "src").write_text("mine")
     base = f"oci:{build.pyorch.directory}/base"

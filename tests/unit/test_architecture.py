@@ -41,7 +41,7 @@ NEVER_LOADED = {
     "launcher.main": {"asyncio", "yaml", "threading", "networkx", "orchestrator.stack", "orchestrator.agent"},
     "dns.main": {"yaml", "networkx", "pyroute2", "orchestrator.stack", "orchestrator.agent"},
     "cli.main": {"networkx", "jsonschema", "pyroute2", "yaml", "asyncio", "orchestrator.agent"},
-    "api.main": {"networkx", "jsonschema", "pyroute2", "orchestrator.cli"},
+    "api.main": {"networkx", "jsonschema", "pyroute2", "orchestrator.cli", "urllib3"},
 }
 
 CLOCKS = {"time", "time_ns", "monotonic", "monotonic_ns", "perf_counter", "clock_gettime", "now", "utcnow", "sleep"}

@@ -172,9 +172,9 @@ class Builder:
     def _check(self) -> None:
         """Every instruction is read before the first one is done: a mistake in the last one costs nothing."""
         for stage in self._stages:
-            known = State()
             for one in stage.instructions:
-                known, _ = state.apply(one, known, self._given)
+                if "$" not in one.text:  # what a variable of the base image makes of it is not known yet
+                    state.apply(one, State(), self._given)
 
     # stages
 
