@@ -10,13 +10,15 @@ from orchestrator.errors import Conflict
 
 
 async def wait(circle: Circle, stack: str, services: list[str]) -> Progress:
-    """A line {"type": "ended", "subject", "code"} for each running container of these services, when it has ended."""
+    """A line {"type": "ended", "subject", "code"} for each container of these services, when it has ended: at once for
+    those that have already."""
     _, records = chosen(circle, stack, services)
+    if not records:
+        raise Conflict(f"cannot wait: there is no container of {', '.join(services) or repr(stack)}")
     running = [record for record in records if record.phase == "running"]
-    if not running:
-        raise Conflict(f"cannot wait: no container of {', '.join(services) or repr(stack)} is running")
     runs = {record.id: record.runs for record in running}
-    yield []  # the head goes out at once
+    over = [record for record in records if record not in running]
+    yield [{"type": "ended", "subject": record.name, "code": code_of(record)} for record in over]
     while running:
         await circle.turned(None)
         over = [record for record in running if record.phase != "running" or record.runs != runs[record.id]]

@@ -262,13 +262,16 @@ class Requests:
         async for lines in watch(self.circle, wish, "started", began, None, set(services)):
             yield lines
 
-    async def restart(self, name: str, services: list[str], grace: float | None) -> Progress:
-        """Stop and start the same containers again, dependents with `restart: true` after them."""
+    async def restart(self, name: str, services: list[str], grace: float | None, no_deps: bool = False) -> Progress:
+        """Stop and start the same containers again, dependents with `restart: true` after them unless `no_deps`."""
         began = clock.now()
         wish = self._wanted(name)
         chosen = self._chosen(wish, services)
         restarts = {**wish.restarts, **dict.fromkeys(chosen, began)}
-        self.circle.wishes.put(replace(wish, restarts=restarts, stopped=wish.stopped - chosen, grace=grace))
+        unfollowed = wish.unfollowed | chosen if no_deps else wish.unfollowed - chosen
+        self.circle.wishes.put(
+            replace(wish, restarts=restarts, unfollowed=unfollowed, stopped=wish.stopped - chosen, grace=grace)
+        )
         self.circle.forgive(wish)
         self.circle.events.note("restart", name, "asked", kind="stack", stack=name)
         async for lines in watch(self.circle, wish, "started", began, None, set(services)):

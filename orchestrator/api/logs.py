@@ -37,6 +37,7 @@ async def stream(circle: Circle, stack: str, request: Request) -> AsyncIterator[
         raise Mistake(*(f"no such service: {name}" for name in unknown))
     tail, index = request.number("tail"), request.number("index")
     since, until = moment(request.query.get("since")), moment(request.query.get("until"))
+    silent = request.names("silent")
     only_attached = request.flag("attached")  # `attach: false` is about `up`, not about `logs`
     names: list[str] = []
 
@@ -45,7 +46,7 @@ async def stream(circle: Circle, stack: str, request: Request) -> AsyncIterator[
             record
             for record in sorted(circle.containers.of(stack), key=lambda r: r.created_wall)
             if (not services or record.service in services) and (index is None or record.slot == int(index))
-            if (record.definition.attach or not only_attached) and record.slot > 0
+            if record.service not in silent and (record.definition.attach or not only_attached) and record.slot > 0
         ]
 
     if not request.flag("follow"):

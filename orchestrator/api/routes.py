@@ -237,12 +237,9 @@ class Routes:
         return Stream(ndjson(progress))
 
     async def restart(self, request: Request) -> Reply:
-        body = request.json()
-        if body.get("no_deps"):
-            raise Mistake("cannot restart with --no-deps: a restart that dependents do not follow is not obeyed yet")
-        return Stream(
-            ndjson(self._requests.restart(request.words[0], names(body, "services"), _seconds(body, "grace")))
-        )
+        body, (stack,) = request.json(), request.words
+        services, alone = names(body, "services"), bool(body.get("no_deps"))
+        return Stream(ndjson(self._requests.restart(stack, services, _seconds(body, "grace"), alone)))
 
     async def exec(self, request: Request) -> Reply:
         return await execs.answer(self._circle, request.words[0], request.json())

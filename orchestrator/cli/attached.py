@@ -201,5 +201,12 @@ class Attached:
 
     def _of_logs(self, *, follow: int) -> dict[str, Any]:
         seconds, nanoseconds = divmod(self.began, 1_000_000_000)
-        services = ",".join(self.given.services) or None
-        return {"services": services, "since": f"{seconds}.{nanoseconds:09d}", "follow": follow, "attached": 1}
+        services = ",".join(self.given.attach or self.given.services) or None
+        silent = ",".join(self.given.no_attach) or None
+        return {
+            "services": services,
+            "silent": silent,
+            "since": f"{seconds}.{nanoseconds:09d}",
+            "follow": follow,
+            "attached": 1,
+        }

@@ -45,6 +45,8 @@ OPTIONS = (
     Option("--no-deps", help="Not what the named services depend on."),
     Option("--scale", kind="many", metavar="SERVICE=N", help="So many replicas, whatever the file says."),
     Option("-t", "--timeout", kind="number", metavar="SECONDS", help="From the stop signal to SIGKILL."),
+    Option("--attach", kind="many", metavar="SERVICE", help="Follow the output of these services alone."),
+    Option("--no-attach", kind="many", metavar="SERVICE", help="Not the output of these services."),
     Option("--no-log-prefix", help="Output as it is, without the container's name."),
     Option("--timestamps", help="The time before each line of output."),
     Option("--abort-on-container-exit", help="Stop everything as soon as one container ends."),

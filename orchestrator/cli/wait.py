@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from orchestrator.cli.option import Argument, Given, Option
 
-HELP = """Wait until the running containers of services have ended. Prints their exit codes; the first one is ours."""
+HELP = """Wait until the containers of services have ended. Prints their exit codes; the first one is ours."""
 EXAMPLES = """
   pyorch wait migrate
   pyorch wait --down-project tests   then take the stack down

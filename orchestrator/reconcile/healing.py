@@ -120,6 +120,7 @@ def leader_restarted(scene: Scene, container: Container, definition: Service) ->
     for leader, other in _leaders(scene, definition):
         asked = bool(other.exits) and other.exits[-1].cause == "asked"
         newer = (other.started or 0.0) > (container.started or 0.0)
+        asked = asked and leader not in scene.wanted.unfollowed
         if other.phase == "running" and newer and (anyhow or (leader in by_hand and asked)):
             return f"{leader} was restarted"
     return None

@@ -85,7 +85,8 @@ class Wanted:
     """A stack and what its user has asked of it since.
 
     `active`: services that are to run (`up` adds, with their dependencies). `stopped`: services stopped by hand: kept,
-    not running. `restarts`: service → time; a replica started before it is restarted. `orphans`: services that an
+    not running. `restarts`: service → time; a replica started before it is restarted, and those that
+    follow it, unless it is among the `unfollowed`. `orphans`: services that an
     earlier revision had and the file no longer has; they go on until `--remove-orphans`. `down`: take everything away
     (and its volumes where `volumes`). `recreate`: service → time; a container whose run began before it is replaced.
     `retries`: service → time; what failed before it is forgiven and tried again, what runs or completed is left alone.
@@ -98,6 +99,7 @@ class Wanted:
     active: frozenset[str] = frozenset()
     stopped: frozenset[str] = frozenset()
     restarts: Mapping[str, float] = field(default_factory=dict)
+    unfollowed: frozenset[str] = frozenset()
     recreate: Mapping[str, float] = field(default_factory=dict)
     retries: Mapping[str, float] = field(default_factory=dict)
     orphans: Mapping[str, Service] = field(default_factory=dict)

@@ -86,6 +86,7 @@ def wanted_from(told: Mapping[str, Any]) -> Wanted:
         active=frozenset(asked.get("active", services)),
         stopped=frozenset(asked.get("stopped", ())),
         restarts=asked.get("restarts", {}),
+        unfollowed=frozenset(asked.get("unfollowed", ())),
         recreate=asked.get("recreate", {}),
         retries=asked.get("retries", {}),
         orphans={key: service_from(key, body or {}) for key, body in asked.get("orphans", {}).items()},

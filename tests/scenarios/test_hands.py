@@ -115,3 +115,23 @@ def test_wait_ends_with_the_code_of_what_it_waited_for_and_rm_takes_it_away(stac
     stack.ok("rm", "-fs", "ticks")
     assert stack.ps() == {}
     assert "no stopped containers" in stack.run("rm", "-f").stderr
+
+
+def test_a_restart_without_dependents_is_not_followed(pyorch: Pyorch) -> None:
+    waits = "[sh, -c, \"trap 'exit 0' TERM; while :; do sleep 3600 & wait; done\"]"
+    pyorch.up(
+        f"""
+        name: f
+        services:
+          db: {{image: "host:/", command: {waits}}}
+          web: {{image: "host:/", command: {waits}, depends_on: {{db: {{condition: service_started, restart: true}}}}}}
+        """
+    )
+    before = pyorch.ps()
+    pyorch.ok("restart", "--no-deps", "db")
+    after = pyorch.ps()
+    assert after["f-db-1"]["Pid"] != before["f-db-1"]["Pid"]
+    assert after["f-web-1"]["Pid"] == before["f-web-1"]["Pid"]
+    assert pyorch.run("plan", "stack.yaml").returncode == 0, "and nothing more is due"
+    pyorch.ok("restart", "db")
+    pyorch.until(lambda: pyorch.ps()["f-web-1"]["Pid"] not in (0, before["f-web-1"]["Pid"]))
