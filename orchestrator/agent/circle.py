@@ -20,6 +20,7 @@ from orchestrator.agent.nodes import Nodes
 from orchestrator.agent.prober import Prober
 from orchestrator.agent.state import group_of, service_of
 from orchestrator.agent.store import Store
+from orchestrator.agent.telling import Telling
 from orchestrator.agent.trash import Trash
 from orchestrator.agent.wiring import Wiring
 from orchestrator.agent.wishes import Wishes
@@ -75,6 +76,7 @@ class Circle:
         self._launcher_news = asyncio.Event()
         self.wiring_trouble = ""  # why names and ports do not show the present world, while that is so
         self.loops = Loops()
+        self._telling = Telling(self.containers, self.events)
         self.drift = Looker(root)
         self.last_cards: dict[tuple[str, int], list[dict[str, Any]]] = {}  # of revisions that were taken back
         self.taken_back: dict[tuple[str, int], str] = {}  # (stack, revision) → why it was
@@ -135,6 +137,7 @@ class Circle:
         self.wishes.note_jobs(record.view() for record in self.containers if record.slot > 0)
         self.world = self.observe()
         self.plan = reconcile(wanted, self.world, clock.now())
+        self._telling.tell(self.plan.holds)
         self._prove(wanted)
         gone = {name for name in map(self._down_and_gone, wanted) if name}
         if gone - self._gone:
