@@ -104,6 +104,8 @@ def _secrets(written: Any) -> dict[str, str]:
     """id in the Dockerfile → key of the top-level `secrets:`."""
     found = {}
     for one in written:
+        if one is None:
+            continue  # complained about already
         source = one if isinstance(one, str) else str(one.get("source") or "")
         target = source if isinstance(one, str) else str(one.get("target") or source)
         found[os.path.basename(target)] = source

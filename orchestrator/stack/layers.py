@@ -7,7 +7,7 @@ from orchestrator.stack.loader import Loader, Scope
 from orchestrator.stack.parse import Document
 from orchestrator.stack.places import dotted
 from orchestrator.stack.rules import obey
-from orchestrator.stack.tree import Map
+from orchestrator.stack.tree import Map, Places
 
 
 def layered(loader: Loader, files: list[str], scope: Scope) -> Map:
@@ -42,7 +42,8 @@ def _over(loader: Loader, whole: Document | None, document: Document, scope: Sco
         try:
             whole.data = merge.laid_over(whole.data, document.data)
         except merge.Clash as clash:
-            merge.complain(clash, document.root, complaints)
+            places = Places(document.data, document.root)
+            merge.complain(clash, places.get(clash.path, document.root), complaints)
     unique.unify(whole.data)
     _validate(whole, loader)
     canonical.lengthen(whole.data, complaints, lenient=not options.interpolate)

@@ -119,15 +119,20 @@ configs:
 
 def lines_blamed(text: str, home: pathlib.Path, folder: pathlib.Path) -> list[int]:
     """The lines that the messages about the file name; empty where nothing is wrong with it."""
-    file = folder / "stack.yaml"
-    file.write_text(text)
-    asked = Asked(directory=str(folder), environment={}, files=[str(file)], project_directory=str(home), profiles=["*"])
+    (folder / "stack.yaml").write_text(text)
+    return _blamed(home, folder, "stack.yaml")
+
+
+def _blamed(home: pathlib.Path, folder: pathlib.Path, *names: str) -> list[int]:
+    """The lines of stack.yaml that are blamed when the files are read together."""
+    files = [str(folder / name) for name in names]
+    asked = Asked(directory=str(folder), environment={}, files=files, project_directory=str(home), profiles=["*"])
     complaints = Complaints()
     try:
         effective(asked, Options(), complaints)
         complaints.raise_if_any()
     except Mistake as error:
-        places = [re.match(r".*stack\.yaml:(\d+):\d+: ", text) for text in error.complaints]
+        places = [re.match(r"(?:.*/)?stack\.yaml:(\d+):\d+: ", text) for text in error.complaints]
         assert all(place or "stack.yaml" not in text for place, text in zip(places, error.complaints, strict=True))
         return [int(place[1]) for place in places if place] or [0]
     return []
@@ -249,3 +254,21 @@ def test_a_value_of_any_kind_at_any_key_is_understood_or_refused(tmp_path: pathl
                 assert error.complaints
             except Exception as error:
                 raise AssertionError(f"{path}: {value!r}: {error!r}") from error
+
+
+@pytest.mark.parametrize("way", ["laid over another file", "included"])
+def test_a_mistake_is_found_in_a_file_that_is(tmp_path: pathlib.Path, way: str) -> None:
+    (tmp_path / "base.yaml").write_text(GOOD)
+    (tmp_path / "main.yaml").write_text("include: [stack.yaml]\nservices: {extra: {image: x}}\n")
+    before = ["base.yaml", "stack.yaml"] if way == "laid over another file" else ["main.yaml"]
+    file, wrong = read(GOOD), []
+    assert file
+    for mistake in MUTATIONS.values():
+        for seed in range(2):
+            mutant = mistake(file, random.Random(seed))
+            if mutant is None or mutant.what.startswith("environment: "):  # over a map, Compose makes nothing of a text
+                continue
+            (tmp_path / "stack.yaml").write_text("\n".join(mutant.lines))
+            if not mutant.blamed & {*_blamed(tmp_path, tmp_path, *before)}:
+                wrong.append(mutant.what)
+    assert wrong == []
