@@ -8,11 +8,13 @@ from __future__ import annotations
 import csv
 import os
 import random
+import tarfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from orchestrator.scheduler.node import Node, Request
+from orchestrator.scheduler.packing import Load
 
 MIB, GIB = 1 << 20, 1 << 30
 
@@ -74,6 +76,35 @@ def compose_mix(count: int, seed: int) -> list[Request]:
         else:
             found.append(Request(dice.choice([2.0, 4.0]), dice.randint(2, 8) * GIB))
     return found
+
+
+def jobs(count: int, seed: int) -> list[Job]:
+    """The Compose mix, coming and going: exponential times, fifty there at a time for each node's worth."""
+    dice = random.Random(seed)
+    found, now = [], 0.0
+    for request in compose_mix(count, seed):
+        now += dice.expovariate(1.0)
+        found.append(Job(request, now, now + dice.expovariate(1 / 400)))
+    return found
+
+
+def vectors(data: Path, name: str) -> Iterator[tuple[Load, int, int]]:
+    """Published vector-bin-packing instances of three dimensions and 60 or 120 things whose optimum is known: (what is
+    to be packed, the optimum, the best that any published heuristic found)."""
+    with open(data / "vbp" / f"{name}_summary_known.replicas_0-2.tsv", newline="") as file:
+        known = {row["instance_name"]: row for row in csv.DictReader(file, delimiter="\t")}
+    with tarfile.open(data / "vbp" / f"{name}_instances.replicas_0-2.tar.gz") as archive:
+        for member in archive:
+            opened = archive.extractfile(member)
+            row = known.get(Path(member.name).stem)
+            if opened is None or row is None or int(row["OPT"]) <= 0:
+                continue
+            dimensions, *numbers = map(int, opened.read().split())
+            size, (_, *rest) = numbers[:dimensions], numbers[dimensions:]
+            items = [rest[at : at + dimensions + 1] for at in range(0, len(rest), dimensions + 1)]
+            if dimensions == 3 and sum(item[-1] for item in items) in (60, 120):
+                sizes = tuple(tuple(part / whole for part, whole in zip(item, size, strict=False)) for item in items)
+                yield Load(sizes, tuple(item[-1] for item in items)), int(row["OPT"]), int(row["best_overall"])
 
 
 def equal(count: int, cpus: float, memory: int) -> list[Node]:

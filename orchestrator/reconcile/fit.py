@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 
 from orchestrator.reconcile.admission import beyond
 from orchestrator.reconcile.everywhere import homes
@@ -105,15 +106,15 @@ def _one_by_one(order: Sequence[str], requests: dict[str, Request], nodes: Seque
     fleet = Fleet(nodes, Counter(requests.values()).items())
     hopeless: set[Request] = set()  # room only shrinks: what was refused once is refused again
     found = {}
-    for name in order:
-        request = requests[name]
+    for request, group in groupby(order, key=requests.__getitem__):
+        names = list(group)
         if request in hopeless:
             continue
-        node = fleet.place(request, name)
-        if node is not None:
-            found[name] = node
-        elif not request.affinities:
-            hopeless.add(request)
+        for name, node in zip(names, fleet.place_many(request, names), strict=True):
+            if node is not None:
+                found[name] = node
+            elif not request.affinities:
+                hopeless.add(request)
     return found
 
 

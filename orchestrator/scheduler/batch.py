@@ -1,7 +1,7 @@
 """All requests at once: an order that packs well, and as few equal nodes as can be found.
 
-The portfolio of `packing` is tried, the best of it improved by `improve`, and with the extra `solver` finished by
-`columns`. Requests that ask for more than room (constraints, ports, neighbours …) are packed by the fleet itself, the
+The portfolio of `packing` is tried, and the best of it improved by `improve`. Requests that ask for more than room
+(constraints, ports, neighbours …) are packed by the fleet itself, the
 large before the small, on as few nodes as that takes.
 """
 
@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 
-from orchestrator.scheduler import columns
 from orchestrator.scheduler.classes import room
 from orchestrator.scheduler.fleet import Fleet
 from orchestrator.scheduler.improve import improve
@@ -21,7 +20,7 @@ from orchestrator.scheduler.score import micro
 EFFORT = 40_000  # things repacked while improving; a few seconds
 
 
-def fewest(asked: Mapping[str, Request], nodes: Sequence[Node], *, solver: bool = True) -> dict[str, str]:
+def fewest(asked: Mapping[str, Request], nodes: Sequence[Node]) -> dict[str, str]:
     """name → node, on as few of the equal `nodes` as can be found. What fits on none of them is left out."""
     one = nodes[0]
     fitting = {name: request for name, request in asked.items() if _fits(request, one)}
@@ -37,7 +36,7 @@ def fewest(asked: Mapping[str, Request], nodes: Sequence[Node], *, solver: bool 
         tuple((c / cpu if cpu else 0.0, m / memory if memory else 0.0) for c, m in shapes),
         tuple(map(len, shapes.values())),
     )
-    bins = pack(load, solver=solver)
+    bins = pack(load)
     waiting = list(shapes.values())
     placed: dict[str, str] = {}
     # The fullest bins first, should there be fewer nodes than bins.
@@ -48,8 +47,8 @@ def fewest(asked: Mapping[str, Request], nodes: Sequence[Node], *, solver: bool 
     return placed
 
 
-def pack(load: Load, *, solver: bool = True) -> list[Pattern]:
-    """The best packing that the portfolio, improvement and the solver find."""
+def pack(load: Load) -> list[Pattern]:
+    """The best packing that the portfolio and its improvement find."""
     bound = lower_bound(load)
     bins: list[Pattern] | None = None
     for found in heuristics(load):
@@ -59,8 +58,7 @@ def pack(load: Load, *, solver: bool = True) -> list[Pattern]:
             return bins
     assert bins is not None
     things = sum(load.counts) / len(bins)
-    bins = improve(load, bins, bound, int(max(EFFORT / max(things, 1.0) / 4, 300)))
-    return columns.solve(load, bins, bound) if solver and len(bins) > bound else bins
+    return improve(load, bins, bound, int(max(EFFORT / max(things, 1.0) / 4, 300)))
 
 
 def bound(asked: Sequence[Request], nodes: Sequence[Node]) -> int:

@@ -7,7 +7,7 @@ one class and have the same room left. See `ranking` for how states are kept in 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from heapq import heappop, heappush
 
 from orchestrator.scheduler import scan
@@ -147,6 +147,28 @@ class Fleet:
         self._put(request, node, name)
         return self.nodes[node].name
 
+    def place_many(self, request: Request, names: Sequence[str]) -> list[str | None]:
+        """`place` for replicas that all ask for the same: looked up once for all of them."""
+        asked = self._want(request)
+        if len(asked.domains) != 1 or asked.particular or request.spread:
+            return [self.place(request, name) for name in names]
+        for _ in names:
+            self._learn(request)
+        ranking, found = self._ranking(asked, asked.domains[0]), []
+        group = self._groups.setdefault(request.service, {}) if request.service else {}
+        for name in names:
+            best = ranking.best()
+            if best is None:
+                break  # room only shrinks
+            node = best[1]
+            self.occupants[node][name] = request
+            self.where[name] = node
+            group[node] = group.get(node, 0) + 1
+            kind, cpu, memory = self.states[self.state[node]]
+            self._move(node, (kind, cpu - asked.cpu, memory - asked.memory))
+            found.append(self.nodes[node].name)
+        return [*found, *[None] * (len(names) - len(found))]
+
     def put(self, request: Request, node: str, name: str) -> None:
         """`name` lies on `node`, whether it fits there or not."""
         self._put(request, self.names[node], name)
@@ -214,10 +236,14 @@ class Fleet:
     def _best(self, asked: Want, domain: Domain) -> tuple[float, int] | None:
         """The best node of a domain. What is asked for the first time is looked up, the second time ranked."""
         key = (asked.key, domain.values, domain.bonus)
-        ranking = self._rankings.get(key)
-        if ranking is None and key not in self._asked_once:
+        if key not in self._rankings and key not in self._asked_once:
             self._asked_once.add(key)
             return self._look(asked, domain)
+        return self._ranking(asked, domain).best()
+
+    def _ranking(self, asked: Want, domain: Domain) -> ByState | ByNode:
+        key = (asked.key, domain.values, domain.bonus)
+        ranking = self._rankings.get(key)
         if ranking is None:
             if len(self._rankings) >= KEPT:
                 self._rankings.clear()
@@ -226,7 +252,7 @@ class Fleet:
                 if asked.particular
                 else ByState(self, asked, domain.classes)
             )
-        return ranking.best()
+        return ranking
 
     def _look(self, asked: Want, domain: Domain) -> tuple[float, int] | None:
         shut = (lambda node: self._passed_over(asked, node)) if asked.particular else None

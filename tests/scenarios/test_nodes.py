@@ -1,0 +1,102 @@
+"""Virtual nodes: real containers placed on them, moved off them, and kept apart by them."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from tests.scenarios.conftest import Pyorch
+
+STACK = """
+    name: shop
+    services:
+      web:       # the front
+        image: host:/
+        command: [sleep, '3600']
+        stop_signal: SIGKILL
+        deploy: {replicas: 2, resources: {reservations: {cpus: 0.25, memory: 128M}}}
+      db:
+        image: host:/
+        command: [sleep, '3600']
+        stop_signal: SIGKILL
+        volumes: [data:/data]
+        deploy:
+          resources:
+            reservations:
+              cpus: 0.1     # little
+              memory: 512M
+    volumes: {data: {}}
+"""
+
+
+def nodes(pyorch: Pyorch) -> dict[str, dict[str, Any]]:
+    return {row["Name"]: row for row in json.loads(pyorch.ok("nodes", "--format", "json"))}
+
+
+def where(pyorch: Pyorch) -> dict[str, str]:
+    """Running container → its node, from the bundles."""
+    running = {name for name, row in pyorch.ps().items() if row["State"] == "running"}
+    found = {}
+    for name in running:
+        found[name] = json.loads((pyorch.bundle(name) / "container.json").read_text())["node"]
+    return found
+
+
+def test_replicas_are_placed_moved_and_held_and_nodes_outlive_the_agent(pyorch: Pyorch) -> None:
+    specs = ("n1:cpus=0.5,memory=1G", "n2:cpus=0.5,memory=1G,label.disk=ssd", "n3:cpus=0.25,memory=256M")
+    pyorch.ok("agent", "start", *(word for spec in specs for word in ("--node", spec)))
+    pyorch.up(STACK)
+    before = where(pyorch)
+    for name, row in nodes(pyorch).items():
+        assert row["Containers"] == list(before.values()).count(name)
+        assert row["Cpus"]["reserved"] <= row["Cpus"]["capacity"]
+        assert row["Memory"]["reserved"] <= row["Memory"]["capacity"]
+
+    home = before["shop-db-1"]
+    pyorch.ok("drain", home)
+    pyorch.until(lambda: nodes(pyorch)[home]["Containers"] == 1)  # the volume holds its replica
+    pyorch.until(lambda: len(where(pyorch)) == 3)
+    assert where(pyorch)["shop-db-1"] == home
+    assert f"{home} is drained" in pyorch.run("plan", "stack.yaml").stdout
+    pid = pyorch.pid("shop-db-1")
+
+    pyorch.ok("agent", "stop")
+    pyorch.ok("agent", "start")
+    assert nodes(pyorch)[home]["State"] == "drained"
+    assert nodes(pyorch)["n2"]["Labels"] == {"disk": "ssd"}
+    assert pyorch.pid("shop-db-1") == pid
+    pyorch.ok("uncordon", home)
+
+    proposed = json.loads(pyorch.ok("rebalance", "--plan", "--format", "json"))["proposals"]
+    made = json.loads(pyorch.ok("rebalance", "--now", "--format", "json"))["proposals"]
+    assert made == proposed
+    moves = {move["name"]: move["to"] for one in made for move in one["moves"]}
+    pyorch.until(lambda: moves.items() <= where(pyorch).items())
+    assert "[" in pyorch.ok("capacity")
+
+    said = pyorch.run("drain", "n9")
+    assert said.returncode == 1
+    assert "there is none of this name; there are n1, n2, n3" in said.stderr
+
+
+def test_advice_is_written_where_it_belongs_and_comments_stay(pyorch: Pyorch) -> None:
+    pyorch.up(STACK)
+    rows = {row["Service"]: row for row in json.loads(pyorch.ok("advise", "--format", "json"))}
+    assert rows["db"]["Reserved"] == {"cpus": 0.1, "memory": 512 << 20}
+    assert 0 < rows["db"]["Measured"]["memory"] < 256 << 20
+    patch = pyorch.ok("advise")
+    assert "memory: 512M" in patch and "+" in patch
+    pyorch.ok("advise", "--write")
+    text = (pyorch.directory / "stack.yaml").read_text()
+    assert "# the front" in text and "# little" in text
+    assert "memory: 512M" not in text
+    pid = pyorch.pid("shop-db-1")
+    pyorch.ok("up", "-d", "stack.yaml")
+    assert pyorch.pid("shop-db-1") == pid, "another reservation replaces nothing"
+
+
+def test_a_node_that_lies_is_refused(pyorch: Pyorch) -> None:
+    said = pyorch.run("agent", "run", "--node", "n1:cpus=4096,memory=1G", "--node", "n1:cpus=1", "--node", "x y")
+    assert said.returncode == 2
+    for sentence in ("claims more cpus than this machine has", "expected NAME:cpus=CORES,memory=SIZE"):
+        assert sentence in said.stderr
