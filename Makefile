@@ -66,7 +66,7 @@ packages:
 	@tests/packages $(TEST_PACKAGES)
 
 bench: dev
-	$(SUDO) $(VENV)/bin/python -m bench; status=$$?; $(SUDO) $(give_back); exit $$status
+	$(SUDO) $(VENV)/bin/python -m bench; $(SUDO) $(VENV)/bin/python -m bench.images; status=$$?; $(SUDO) $(give_back); exit $$status
 
 reference: dev
 	$(VENV)/bin/python docs/reference.py

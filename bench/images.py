@@ -37,7 +37,7 @@ def main() -> None:
         _build(directory)
         _fiftieth(directory)
     finally:
-        _run(directory, "agent", "stop", "--all", check=False)
+        _run(directory / "root", "agent", "stop", "--all", check=False)
         shutil.rmtree(directory)
 
 
@@ -77,10 +77,12 @@ def _build(directory: Path) -> None:
     theirs, cached = [], []
     if shutil.which("buildah"):
         buildah = ["buildah", "--root", f"{directory}/b", "--runroot", f"{directory}/r"]
-        line = [*buildah, "build", "--layers", "-q", "-t", "bench", str(context)]
+        # chroot: with less work a step than its usual isolation, and the one that works inside a container too.
+        line = [*buildah, "build", "--isolation=chroot", "--layers", "-q", "-t", "bench", str(context)]
         for _ in range(3):
             theirs.append(_seconds([*line[:-1], "--no-cache", line[-1]]))
         cached = [_seconds(line) for _ in range(3)]
+        subprocess.run([*buildah, "rm", "--all"], check=False, capture_output=True)
         subprocess.run([*buildah, "rmi", "--all", "--force"], check=False, capture_output=True)
     print(f"build of {STEPS} steps: {_best(full)}, buildah build --layers: {_best(theirs)}; at most 1.2 times as long")
     print(f"the same, everything cached: {_best(again)} (at most 0.5 s), buildah: {_best(cached)}")

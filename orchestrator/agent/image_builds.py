@@ -77,6 +77,14 @@ def needed(root: Root, service: Service, always: bool) -> bool:
     return False
 
 
+def fetched(stack: Stack, service: Service) -> bool:
+    """Whether its image may come from a registry: one that is built here only where a name for it was written, and its
+    policy asks."""
+    if service.build is None:
+        return True
+    return service.image != f"{stack.name}-{service.name}" and service.pull_policy.kind in ("always", "every")
+
+
 def _order(stack: Stack, service: Service, options: Mapping[str, Any]) -> dict[str, Any]:
     build = service.build
     assert build is not None

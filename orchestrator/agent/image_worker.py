@@ -182,17 +182,21 @@ class Work:
         """The image after FROM: from the store, else from its registry."""
         tell = self._teller(name)
         if source.files(name):
-            return load.take(self.intake, name, platform or None, time.time(), tell)
+            entry = load.take(self.intake, name, platform or None, time.time(), tell)
+            self._done(name, "pulled", entry, fresh=False)
+            return entry
         if not again:
             wanted = manifest.platform(platform) if platform else None
-            entry = self.store.find(lookup.complete(name), wanted)
-            if entry is not None:
+            here = self.store.find(lookup.complete(name), wanted)
+            if here is not None:
                 try:
-                    lookup.prepare(name, self.root, entry.manifest.digest)
-                    return entry
+                    lookup.prepare(name, self.root, here.manifest.digest)
+                    return here
                 except lookup.Absent:
                     pass  # not whole: it is fetched again
-        return pull(self.intake, self.line, Want(name, platform or None), time.time(), tell)
+        entry = pull(self.intake, self.line, Want(name, platform or None), time.time(), tell)
+        self._done(name, "pulled", entry, fresh=True)
+        return entry
 
     def _entry(self, digest: str) -> Entry:
         entry = self.store.by_digest(digest)

@@ -152,6 +152,10 @@ async def ready(root: Root, service: Service) -> None:
         images.prepare(service.image, root, service.image_digest, _platform(service))
         return
     except images.Absent:
+        if service.build is not None:
+            raise Missing(
+                f"cannot use image '{service.image}': it is gone from the store; run 'pyorch build {service.name}'"
+            ) from None
         if source.files(service.image) is None and service.pull_policy.kind in ("never", "build"):
             raise
     wanted = {"reference": _by_digest(service), "platform": service.platform}

@@ -176,7 +176,7 @@ class Requests:
         built = [] if body.build is False else [s for s in services if image_builds.needed(root, s, bool(body.build))]
         async for message in image_builds.build(self.circle, stack, built, body.environment):
             yield message
-        services = [service for service in services if service not in built]
+        services = [service for service in services if service not in built and image_builds.fetched(stack, service)]
         policy = PullPolicy(body.pull) if body.pull else None
         async for message in pulls.bring(self.circle.root, services, body.environment, policy, body.locked):
             yield message

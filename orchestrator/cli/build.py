@@ -87,7 +87,7 @@ def _follow(given: Given, answer: Any) -> tuple[int, list[dict[str, Any]]]:
     while (data := answer.receive()) is not None:
         for message in lines.feed(data):
             if message["type"] == "done":
-                teller.clear()
+                teller.settle()
                 return verdict(message), built
             if not quiet:
                 teller.tell(message)

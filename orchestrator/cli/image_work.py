@@ -28,7 +28,7 @@ def work(given: Given, deed: str, images: list[dict[str, Any]]) -> tuple[int, li
     while (data := answer.receive()) is not None:
         for message in lines.feed(data):
             if message["type"] == "done":
-                teller.clear()
+                teller.settle()
                 return verdict(message), last
             if not teller.silent:
                 teller.tell(message)

@@ -37,7 +37,7 @@ def run(given: Given) -> int:
     names = dict.fromkeys(
         service.image
         for service in stack.services.values()
-        if service.image and not service.image.startswith(("host:", "dir:"))
+        if service.image and not service.build and not service.image.startswith(("host:", "dir:"))
     )
     code, resolved = work(given, "resolve", [{"reference": name} for name in names])
     if code:

@@ -162,6 +162,9 @@ class Progress:
     def clear(self) -> None:
         """Takes the living lines off the screen, where there are any: something else is about to be printed."""
 
+    def settle(self) -> None:
+        """The work is over: what lives on the screen stays there as it is."""
+
 
 class Quiet(Progress):
     """Only what is wrong is said, at the end."""
@@ -227,6 +230,11 @@ class Live(Progress):
         if self.drawn:
             sys.stderr.write(f"\x1b[{self.drawn}A\x1b[J")
             self.drawn = 0
+
+    def settle(self) -> None:
+        if self.told:
+            self.draw(final=False)
+        self.drawn = 0
 
     def draw(self, *, final: bool) -> None:
         """Over the lines of the last time; cut at the width of the screen, as a wrapped line could not be counted."""

@@ -31,9 +31,16 @@ ARGUMENTS = (Argument("services", many=True, required=False, metavar="[FILE] SER
 
 def run(given: Given) -> int:
     from orchestrator.cli.image_work import work
+    from orchestrator.cli.printing import say
 
+    stack, services = _services(given)
+    built = [one for one in services if one.build and (given.ignore_buildable or one.image == f"{stack}-{one.name}")]
+    for service in built:
+        say(f"{service.name} is not pulled: it can be built")
     asked: list[dict[str, Any]] = [
-        {"reference": service.image, "platform": service.platform} for service in _services(given) if _pullable(service)
+        {"reference": service.image, "platform": service.platform}
+        for service in services
+        if _pullable(service) and service not in built
     ]
     asked += [{"reference": word} for word in given.services if _is_image(word)]
     images = {one["reference"]: one for one in asked}
@@ -48,16 +55,17 @@ def run(given: Given) -> int:
     return 0 if given.ignore_pull_failures else code
 
 
-def _services(given: Given) -> list[Service]:
+def _services(given: Given) -> tuple[str, list[Service]]:
+    """The stack's name, and the services meant."""
     from orchestrator.cli.where import only, read_stack
 
     words = [word for word in given.services if not _is_image(word)]
     if not words and any(map(_is_image, given.services)):
-        return []
+        return "", []
     stack = read_stack(given, words)
     chosen = only(stack, words)
     services = chosen.services.values() if given.include_deps or not words else map(chosen.services.__getitem__, words)
-    return list(services)
+    return stack.name, list(services)
 
 
 def _pullable(service: Service) -> bool:
