@@ -1,8 +1,8 @@
 """All requests at once: an order that packs well, and as few equal nodes as can be found.
 
 The portfolio of `packing` is tried, and the best of it improved by `improve`. Requests that ask for more than room
-(constraints, ports, neighbours …) are packed by the fleet itself, the
-large before the small, on as few nodes as that takes.
+(constraints, ports, neighbours …) are packed by the fleet itself, the large before the small, on as few nodes as that
+takes.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from orchestrator.scheduler.node import Node, Request
 from orchestrator.scheduler.packing import FULL, Load, Pattern, heuristics, lower_bound
 from orchestrator.scheduler.score import micro
 
-EFFORT = 40_000  # things repacked while improving; a few seconds
+EFFORT = 150_000  # things repacked while improving; some seconds
 
 
 def fewest(asked: Mapping[str, Request], nodes: Sequence[Node]) -> dict[str, str]:

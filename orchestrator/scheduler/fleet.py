@@ -62,6 +62,7 @@ class Fleet:
         self._pids: dict[int, int] = {}
         self._devices: dict[tuple[int, str], int] = {}
         self._wants: dict[Request, Want] = {}
+        self._domains: dict[object, tuple[Domain, ...]] = {}
         self._rankings: dict[object, ByState | ByNode] = {}
         self._asked_once: set[object] = set()
         self._fast = fast and len(self.nodes) >= FAST_FROM
@@ -230,7 +231,7 @@ class Fleet:
     def _want(self, request: Request) -> Want:
         found = self._wants.get(request)
         if found is None:
-            found = self._wants[request] = want(request, self.classes)
+            found = self._wants[request] = want(request, self.classes, self._domains)
         return found
 
     def _best(self, asked: Want, domain: Domain) -> tuple[float, int] | None:

@@ -42,10 +42,14 @@ class Want:
     musts: tuple[Affinity, ...]  # required, towards services
 
 
-def want(request: Request, classes: Sequence[Node]) -> Want:
-    """`classes`: a node of each class."""
+def want(request: Request, classes: Sequence[Node], known: dict[object, tuple[Domain, ...]]) -> Want:
+    """`classes`: a node of each class. `known`: domains of requests that ask the same of their nodes."""
     cpu, memory = micro(request.cpus), request.memory
     least_cpu, least_memory = micro(request.cpus + request.spare_cpus), memory + request.spare_memory
+    terms = (request.constraints, request.runtime, request.architecture, request.spread, request.affinities)
+    domains = known.get(terms)
+    if domains is None:
+        domains = known[terms] = _domains(request, classes)
     towards = [one for one in request.affinities if one.service]
     named = any(one.key in ("node.hostname", "node.id") for one in request.constraints)
     particular = bool(
@@ -59,7 +63,7 @@ def want(request: Request, classes: Sequence[Node]) -> Want:
         memory,
         least_cpu if least_cpu else NO_BOUND,
         least_memory if least_memory else NO_BOUND,
-        _domains(request, classes),
+        domains,
         particular,
         named,
         tuple(one for one in towards if not one.required),

@@ -23,7 +23,7 @@ def edited(text: str, values: Mapping[Path, str]) -> str:
 
 
 def _set(text: str, path: Path, value: str) -> str:
-    wanted = yaml.safe_load(text)
+    wanted = _apart(yaml.safe_load(text))
     _put(wanted, path, yaml.safe_load(value))
     node: Any = yaml.compose(text, Loader=yaml.SafeLoader)
     for depth, step in enumerate(path):
@@ -54,6 +54,13 @@ def _insert(text: str, inside: yaml.MappingNode, rest: Path, value: str) -> str:
         return f"{text[:at]}{entry}{', ' if inside.value else ''}{text[at:]}"
     first = inside.value[0][0].start_mark
     return f"{text[: first.index]}{entry}\n{' ' * first.column}{text[first.index :]}"
+
+
+def _apart(data: Any) -> Any:
+    """A copy in which nothing is shared: what an alias stands for is a thing of its own."""
+    if isinstance(data, dict):
+        return {key: _apart(value) for key, value in data.items()}
+    return [_apart(value) for value in data] if isinstance(data, list) else data
 
 
 def _put(data: Any, path: Path, value: Any) -> None:
