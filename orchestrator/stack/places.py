@@ -106,6 +106,7 @@ class Complaints:
     warnings: dict[str, None] = field(default_factory=dict)
     broken: set[Path] = field(default_factory=set)
     unset: set[str] = field(default_factory=set)
+    shared: dict[tuple[str, int, int, str], list[str]] = field(default_factory=dict)  # keys of one place
 
     def add(self, place: Place, text: str) -> None:
         """Raises Mistake with all that was found so far when it is more than anybody reads."""
@@ -114,8 +115,18 @@ class Complaints:
             raise Mistake(*self.printed(), f"there are more than {MOST} mistakes; the rest is not shown")
 
     def about(self, marks: Marks, path: Path, text: str, *, key: bool = False) -> None:
-        """Complain about the value at `path`, or its key. What stands nowhere has the place of its nearest parent."""
-        self.add(place_of(marks, path, key=key), f"{dotted(path)}: {text}" if path else text)
+        """Complain about the value at `path`, or its key. What stands nowhere has the place of its nearest parent.
+
+        What many services take over from one line is told once.
+        """
+        place = place_of(marks, path, key=key)
+        said = place.source.path, place.line, place.column, text
+        keys = self.shared.setdefault(said, [])
+        if dotted(path) in keys[:1]:
+            return
+        keys.append(dotted(path))
+        if len(keys) == 1:
+            self.add(place, f"{dotted(path)}: {text}" if path else text)
 
     def warn(self, marks: Marks, path: Path, text: str) -> None:
         place = place_of(marks, path, key=True)
@@ -133,7 +144,16 @@ class Complaints:
         ranked = sorted(
             self.found, key=lambda f: (order[f[0].source.path], f[0].line, f[0].column, f[1])
         )  # all mistakes of one file stay together
-        yield from dict.fromkeys(printed(place, text) for place, text in ranked)
+        yield from dict.fromkeys(printed(place, self._of_all(place, text)) for place, text in ranked)
+
+    def _of_all(self, place: Place, text: str) -> str:
+        """The sentence, with the other keys that it goes for."""
+        own = text.partition(": ")[2]
+        first, *others = sorted(self.shared.get((place.source.path, place.line, place.column, own), ())) or [""]
+        if not others:
+            return text
+        more = f" and {len(others) - 1} more" if len(others) > 1 else ""
+        return f"{first}: {own} (and {others[0]}{more})"
 
 
 def place_of(marks: Marks, path: Path, *, key: bool = False) -> Place:
