@@ -13,7 +13,7 @@ from orchestrator.stack.scalars import words
 from orchestrator.stack.short import clean
 from orchestrator.stack.tree import List, Map
 
-_SHARED = ("network_mode", "ipc", "pid", "uts", "cgroup")
+SHARED = ("network_mode", "ipc", "pid", "uts", "cgroup")
 _KINDS = ("networks", "volumes", "configs", "secrets")
 
 
@@ -101,7 +101,7 @@ def _implied(service: Map) -> Iterator[tuple[str, bool, Mark | None]]:
     for link, mark in (service.get("links") or List()).pairs():
         parts = str(link).split(":")
         yield (parts[0] if len(parts) == 2 else str(link)), True, mark
-    for key in _SHARED:
+    for key in SHARED:
         value = service.get(key)
         if isinstance(value, str) and value.startswith("service:"):
             yield value.removeprefix("service:"), True, service.marks.get(key)

@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from orchestrator.stack import graph
+from orchestrator.stack.normal import SHARED
 from orchestrator.stack.places import Complaints, Path, did_you_mean
 from orchestrator.stack.selection import Chosen, needs
-from orchestrator.stack.tree import Map, Places
+from orchestrator.stack.tree import List, Map, Places
 
 _REFERENCES = {"networks": "network", "configs": "config", "secrets": "secret", "models": "model"}
 _TWICE = (  # key of the service, the same below deploy.resources
@@ -130,7 +131,7 @@ def _dependencies(work: _Check, service: Map, path: Path) -> None:
     depends = service.get("depends_on") or {}
     for name, need in depends.items():
         required = not isinstance(need, Map) or need.get("required", True)
-        here = (*path, "depends_on", name)
+        here = (*path, *_written_as(service, name))
         if name in disabled:
             if required:
                 profiles = ", ".join(map(str, disabled[name].get("profiles") or ()))
@@ -143,6 +144,18 @@ def _dependencies(work: _Check, service: Map, path: Path) -> None:
     other = mode.removeprefix("service:") if isinstance(mode, str) and mode.startswith("service:") else None
     if other is not None and other not in known and other not in depends:
         work.say((*path, "network_mode"), f"service '{other}' is not defined{_hint(work, other)}")
+
+
+def _written_as(service: Map, name: str) -> Path:
+    """The key that makes the service wait: links and shared namespaces do so too, and leave their mark."""
+    mark = service["depends_on"].marks.get(name)
+    for key in ("links", "volumes_from"):
+        for index, (_, written) in enumerate((service.get(key) or List()).pairs()):
+            if written is mark is not None:
+                return key, index
+    shared = (key for key in SHARED if service.marks.get(key) is mark is not None)
+    found = next(shared, None)
+    return (found,) if found else ("depends_on", name)
 
 
 def _hint(work: _Check, name: str) -> str:
