@@ -41,6 +41,10 @@ def complete(root: Root, containers: Containers, record: Record) -> None:
             target = _target(containers, record, namespace["type"], word)
             kind = _FILES.get(namespace["type"], namespace["type"])
             namespace["path"] = f"/proc/{target.pid}/ns/{kind}"
+            if namespace["type"] == "ipc":
+                for mount in spec["mounts"]:
+                    if mount["type"] == "shm":
+                        mount["source"] = f"/proc/{target.pid}/ns/mnt"
             if namespace["type"] == "network":
                 _same_names(root, record, target)
     write_text(f"{path}.new", json.dumps(spec), 0o600)

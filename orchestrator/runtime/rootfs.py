@@ -10,7 +10,7 @@ import errno
 import os
 import stat
 
-from orchestrator.kernel import mounting, mounts, syscalls
+from orchestrator.kernel import mounting, mounts, namespaces, syscalls
 from orchestrator.kernel.tape import Mark, Register, Strip, Tape, text
 from orchestrator.runtime.registers import (
     DEV,
@@ -58,6 +58,8 @@ def build(bundle: str, spec: dict[str, Any], cgroup: dict[str, str]) -> list[Str
     for mount in spec.get("mounts", ()):
         kind, source, destination = mount.get("type", "bind"), mount.get("source", ""), mount["destination"]
         options = tuple(mount.get("options", ()))
+        if kind == "shm":
+            continue  # last of all: see below
         if kind == "cgroup" and source.startswith("/"):
             strips.append(shared(name, _show_all_cgroups, source, destination, options))
         elif kind == "cgroup":
@@ -72,6 +74,7 @@ def build(bundle: str, spec: dict[str, Any], cgroup: dict[str, str]) -> list[Str
     own_network = {"type": "network"} in linux.get("namespaces", ())
     strips.append(shared(name, _devices_and_kernel, settings, *closed, own_network))
     strips += [_device(node) for node in linux.get("devices", ())]
+    strips += [_theirs(each["source"], each["destination"]) for each in spec["mounts"] if each["type"] == "shm"]
     names = (("host", "sethostname", spec.get("hostname")), ("domain", "setdomainname", spec.get("domainname")))
     strips.append(shared(name, _into, names, bool(spec["root"].get("readonly"))))
     return strips
@@ -172,6 +175,24 @@ def _show_all_cgroups(source: str, destination: str, options: tuple[str, ...]) -
     tape, what = Tape(), f"mount 'cgroup' on {destination!r}"
     mounting.clone(tape, what, MADE, source, recursive=True)
     mounting.change(tape, what, MADE, mounts.sort(options)[0], recursive=True)
+    mounting.target_in(tape, what, TARGET, ROOT, destination, True, links=False)
+    mounting.attach(tape, what, MADE, TARGET)
+    return tape.cut()
+
+
+def _theirs(namespace: str, destination: str) -> Strip:
+    """What another container has mounted at `destination`, here too: taken in its mount namespace, put down in ours.
+
+    Whoever changes the mount namespace stands at its top afterwards, so this comes when no path of the host is needed
+    any more.
+    """
+    tape, what = Tape(), f"share {destination!r}"
+    flags = os.O_RDONLY | os.O_CLOEXEC
+    tape.call(what, "openat", syscalls.AT_FDCWD, b"/proc/self/ns/mnt", flags, into=HOLDER)
+    tape.call(what, "openat", syscalls.AT_FDCWD, text(namespace), flags, into=FILE)
+    tape.call(what, "setns", Register(FILE), namespaces.NEWNS)
+    mounting.clone(tape, what, MADE, destination)
+    tape.call(what, "setns", Register(HOLDER), namespaces.NEWNS)
     mounting.target_in(tape, what, TARGET, ROOT, destination, True, links=False)
     mounting.attach(tape, what, MADE, TARGET)
     return tape.cut()

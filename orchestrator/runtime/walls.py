@@ -67,6 +67,9 @@ def filesystems(service: Service) -> list[dict[str, Any]]:
     if walls.ipc == "host":
         path, options = "/dev/shm", ["rbind", "rprivate"]
         made[path] = {"destination": path, "type": "bind", "source": path, "options": options}
+    if "ipc" in shares(service) and walls.ipc != "host":
+        # With their IPC namespace goes their /dev/shm; `source`: their mount namespace, put in at each start.
+        made["/dev/shm"] = {"destination": "/dev/shm", "type": "shm", "source": "", "options": []}
     if walls.cgroup == "host" and not walls.privileged:
         made["/sys/fs/cgroup"]["source"] = "/sys/fs/cgroup"  # all of it, not only the container's own group
     if walls.privileged:

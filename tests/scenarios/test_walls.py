@@ -85,6 +85,8 @@ def test_a_guest_stands_in_the_namespaces_of_another_service_and_follows_it(stac
         stack, "plain", "cat /sys/class/net/eth0/address"
     )
     assert inside(stack, "guest", "cat /etc/resolv.conf") == inside(stack, "plain", "cat /etc/resolv.conf")
+    inside(stack, "guest", "echo kept > /dev/shm/note")
+    assert inside(stack, "plain", "cat /dev/shm/note") == "kept\n", "memory that is shared by name is shared, too"
     before = stack.pid("walls-plain-1")
     os.kill(before, 9)
     stack.until(lambda: stack.ps()["walls-plain-1"]["Pid"] not in (0, before))
