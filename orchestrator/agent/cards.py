@@ -4,6 +4,7 @@ what had changed."""
 from __future__ import annotations
 
 from collections.abc import Iterable
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 from orchestrator.agent.containers import Record
@@ -13,11 +14,12 @@ from orchestrator.reconcile.difference import difference
 from orchestrator.reconcile.why import explain
 from orchestrator.reconcile.world import Wanted
 from orchestrator.runtime import logreader
+from orchestrator.units import human_bytes
 
 if TYPE_CHECKING:
     from orchestrator.agent.circle import Circle
 
-LINES = 8  # of the log
+LINES = 10  # of the log
 
 
 def cards(circle: Circle, wish: Wanted, subjects: Iterable[str], now: float) -> list[dict[str, Any]]:
@@ -38,20 +40,37 @@ def cards(circle: Circle, wish: Wanted, subjects: Iterable[str], now: float) -> 
                 "state": root.state,
                 "why": root.cause,
                 "waiting": [],
-                "exit": _exit(record),
+                "exit": _exit(record, wish, root.service),
                 "probe": _probe(record),
                 "log": last_words(circle, record),
                 "changed": changed(circle, wish, root.service),
                 "next": chain.next,
+                "look": f"pyorch -p {wish.stack.name} why {root.service}",
             }
-        if service != root.service and service not in card["waiting"]:
-            card["waiting"].append(service)
+        for waiting in _edges(wish, [link.service for link in chain.links]):
+            if waiting not in card["waiting"]:
+                card["waiting"].append(waiting)
     return list(found.values())
 
 
-def _exit(record: Record | None) -> str:
-    """ "exited 1", "killed by SIGSEGV", "out of memory …"."""
-    return describe(record.last_exit) if record is not None and record.last_exit is not None else ""
+def _edges(wish: Wanted, chain: list[str]) -> list[str]:
+    """ "web (needs db healthy)": who waits for whom along the chain, nearest to the root first."""
+    told = []
+    for waiting, needed in reversed(list(pairwise(chain))):
+        definition = wish.stack.services.get(waiting)
+        edge = definition.depends_on.get(needed) if definition is not None else None
+        told.append(f"{waiting} (needs {needed} {edge.condition})" if edge else f"{waiting} (needs {needed})")
+    return told
+
+
+def _exit(record: Record | None, wish: Wanted, service: str) -> str:
+    """ "exited 1", "killed by SIGSEGV", "out of memory …, limit 20 MiB"."""
+    if record is None or record.last_exit is None:
+        return ""
+    told = describe(record.last_exit)
+    definition = wish.stack.services.get(service)
+    limit = definition.limits.memory if definition is not None else None
+    return f"{told}: the limit is {human_bytes(limit)}" if record.last_exit.cause == "oom" and limit else told
 
 
 def _probe(record: Record | None) -> str:

@@ -78,7 +78,7 @@ class Events:
             number = self._store.put_event(event)
             self._written += 1
             if self._written % 1000 == 0:
-                self._store.trim_events()
+                self._store.trim_events(event.wall_ns)
         except HostRefused as error:
             self.trouble = str(error)
             return 0
@@ -97,16 +97,30 @@ class Events:
         else:
             self.trouble = None
 
-    async def follow(self, stack: str | None, since_ns: int, live: bool) -> AsyncIterator[Event]:
-        """The events since then; with `live` also those to come, until the follower is more than BACKLOG behind."""
+    async def follow(
+        self, stack: str | None, since_ns: int, live: bool, until_ns: int | None = None
+    ) -> AsyncIterator[Event]:
+        """The events since then; with `live` also those to come, until the follower is more than BACKLOG behind, or
+        until `until_ns`."""
         queue: asyncio.Queue[Event | None] = asyncio.Queue()
         if live:
             self._followers.add(queue)
         try:
             for event in self._store.events(stack, since_ns):
-                yield event
-            while live and (event_or_end := await queue.get()) is not None:
+                if until_ns is None or event.wall_ns <= until_ns:
+                    yield event
+            while live and (event_or_end := await _next(queue, until_ns)) is not None:
                 if stack is None or event_or_end.stack in (stack, ""):
                     yield event_or_end
         finally:
             self._followers.discard(queue)
+
+
+async def _next(queue: asyncio.Queue[Event | None], until_ns: int | None) -> Event | None:
+    """What comes next; None: nothing more, or not before `until_ns`."""
+    left = None if until_ns is None else max(until_ns - clock.wall_ns(), 0) / 1e9
+    try:
+        async with asyncio.timeout(left):
+            return await queue.get()
+    except TimeoutError:
+        return None  # the end that was asked for

@@ -43,6 +43,7 @@ CREATE TABLE IF NOT EXISTS volume_nodes (volume TEXT PRIMARY KEY, node TEXT NOT 
 """  # see `nodes`
 RESERVED = 1 << 18  # bytes
 EVENTS_KEPT = 20_000
+EVENTS_AGE_NS = 90 * 86_400 * 10**9
 REVISIONS_KEPT = 25
 
 
@@ -246,8 +247,10 @@ class Store:
             found.append(Event(wall_ns, kind, action, of_stack, service, subject, why, attributes, number))
         return found
 
-    def trim_events(self) -> None:
+    def trim_events(self, now_ns: int) -> None:
+        """Drop what is beyond the newest EVENTS_KEPT, or older than EVENTS_AGE_NS."""
         self._write("DELETE FROM events WHERE id <= (SELECT max(id) FROM events) - ?", EVENTS_KEPT)
+        self._write("DELETE FROM events WHERE wall_ns < ?", now_ns - EVENTS_AGE_NS)
 
     def close(self) -> None:
         self.commit()

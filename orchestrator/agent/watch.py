@@ -175,7 +175,11 @@ def _cards(circle: Circle, wanted: Wanted, wish: Wanted, failures: list[tuple[st
 
 
 def _late(circle: Circle, name: str, timeout: float, began: float) -> dict[str, Any]:
+    """What has failed for good is told with what only is not ready yet: it is often the reason."""
     wish = circle.wishes.get(name)
-    pending = settled(wish, circle.world, circle.plan, "ready").pending if wish is not None else ()
-    told = cards(circle, wish, (subject for subject, _ in pending), clock.now()) if wish is not None else []
-    return done(began, [*pending, (name, f"application not healthy after {timeout:g}s")], told)
+    amiss: list[tuple[str, str]] = []
+    if wish is not None:
+        result = settled(wish, circle.world, circle.plan, "ready")
+        amiss = [*result.failures, *result.pending]
+    told = cards(circle, wish, (subject for subject, _ in amiss), clock.now()) if wish is not None else []
+    return done(began, [*amiss, (name, f"application not healthy after {timeout:g}s")], told)

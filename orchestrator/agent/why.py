@@ -15,6 +15,7 @@ from orchestrator.reconcile.why import explain
 HEALTHY, STARTED = ("health_status: healthy",), ("start", "health_status: healthy")
 ILL = ("die", "trouble", "gave_up", "drift", "stop", "kill", "health_status: unhealthy", "health_status: unready")
 TOLD = 6  # events
+STEADY_NS = 10 * 10**9  # what has no check was well only if it ran as long as this
 
 
 def why(circle: Circle, name: str, service: str) -> dict[str, Any]:
@@ -60,14 +61,16 @@ def _probe(circle: Circle, subject: str) -> str:
 def _last_well(events: list[Event], service: str, well_when: tuple[str, ...]) -> str | None:
     """When it was last seen to be well: at its last end, or fall from health, that followed a good stretch."""
     well: str | None = None
-    good = False
+    since: int | None = None
     for event in events:
         if event.service == service:
             if event.action in well_when:
-                good = True
-            elif event.action in ILL and good:
-                well, good = _moment(event.wall_ns), False
-    return "now" if good else well
+                since = event.wall_ns if since is None else since
+            elif event.action in ILL and since is not None:
+                if well_when is HEALTHY or event.wall_ns - since >= STEADY_NS:
+                    well = _moment(event.wall_ns)
+                since = None
+    return "now" if since is not None else well
 
 
 def _since_well(events: list[Event], service: str, well: tuple[str, ...]) -> list[Event]:

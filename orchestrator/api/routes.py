@@ -264,7 +264,8 @@ class Routes:
         if since is None:
             since = logs.moment("0s") if follow else 0
         stack = request.query.get("stack") or None
-        return Stream(event_lines(self._circle.events.follow(stack, since or 0, follow)))
+        until = logs.moment(request.query.get("until"))
+        return Stream(event_lines(self._circle.events.follow(stack, since or 0, follow, until)))
 
     async def agent_stop(self, request: Request) -> Reply:
         return Json(await self._stop(bool(request.json().get("all"))))

@@ -32,3 +32,4 @@ def lines(card: dict[str, Any]) -> Iterator[str]:
     for change in card["changed"]:
         yield f"    changed  {change}"
     yield f"    next     {card['next']}"
+    yield f"    look     {card['look']}"

@@ -12,12 +12,14 @@ HELP = """Show what happens, and why, as it happens."""
 EXAMPLES = """
   pyorch events                       from now on, until Ctrl-C
   pyorch events --since 10m db        what happened to db in the last ten minutes, and goes on
+  pyorch events --since 1h --until 30m   half an hour, half an hour ago
   pyorch events --json --no-follow --since 0    all that is recorded, one JSON object a line
 """
 OPTIONS = (
     Option("--json", help="One JSON object a line."),
     Option("--format", kind="text", choices=("text", "json"), default="text", help="How it is printed."),
     Option("--since", kind="text", metavar="TIME", help="From then on: 10m, 2026-01-31T12:00:00, seconds since 1970."),
+    Option("--until", kind="text", metavar="TIME", help="Up to then, and end."),
     Option("--follow", help="What is to come, too; so it is unless --no-follow is given."),
     Option("--no-follow", help="What is recorded, and end."),
 )
@@ -30,7 +32,7 @@ def run(given: Given) -> int:
     client = agent(given)
     name = stack_name(given, client)
     _know(given, client, name)
-    query = {"stack": name, "since": given.since, "follow": int(not given.no_follow)}
+    query = {"stack": name, "since": given.since, "until": given.until, "follow": int(not given.no_follow)}
     try:
         for event in client.open("GET", "/v1/events", query=query).messages():
             if not given.services or event["service"] in given.services:

@@ -6,7 +6,7 @@ from orchestrator.cli.option import Given, Option
 
 HELP = """Show how the stack was at some moment, as its events tell.
 
-The latest 20 000 events of this machine are kept; before the first of them nothing is known.
+The latest 20 000 events of this machine are kept, for 90 days; before the first of them nothing is known.
 """
 EXAMPLES = """
   pyorch state --at 10m                      ten minutes ago

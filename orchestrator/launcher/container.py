@@ -217,7 +217,8 @@ class Container:
             self._hear_report()  # what it said before it died
         at = time.monotonic()
         code, number = ending(status) if status is not None else (None, None)
-        oom = number == signal.SIGKILL and self._count_oom_kills() > self._oom_kills
+        killed = number == signal.SIGKILL or code == 128 + signal.SIGKILL  # a shell tells so that its child was
+        oom = killed and self._count_oom_kills() > self._oom_kills
         if self._terminal:
             self._terminal.close(self._output.drain)  # what it still holds is output, too
         self._output.close()
