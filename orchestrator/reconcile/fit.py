@@ -5,17 +5,21 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import groupby
 
 from orchestrator.reconcile.admission import beyond
 from orchestrator.reconcile.everywhere import homes
 from orchestrator.reconcile.replica import named
+from orchestrator.reconcile.verify import verified
 from orchestrator.scheduler import batch
 from orchestrator.scheduler.fleet import Fleet
 from orchestrator.scheduler.node import Node, Reason, Refused, Request
 from orchestrator.scheduler.refusal import refuse
 from orchestrator.stack.model import Service, Stack
 from orchestrator.stack.placement import asked
+
+VERIFIED = 3000  # replicas times refused services: with more, fixes are tried on the end state only
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +52,11 @@ def fit(stack: Stack, nodes: Sequence[Node], *, at_once: bool = False, fewest: b
     for name, node in found.items():
         fleet.put(requests[name], node, name)
     refused = [(one, outside[one.name]) for one in ones if one.name in outside]
-    refused += _explained(fleet, [one for one in ones if one.name in requests and one.name not in found])
+    left = [one for one in ones if one.name in requests and one.name not in found]
+    explained = list(_explained(fleet, left))
+    if not fewest and len(ones) * len({one.service for one in left}) <= VERIFIED:
+        explained = list(_verified(explained, requests, found, nodes, at_once))
+    refused += explained
     if stack.shares.gang and refused:
         first, answer = refused[0]
         why = f"the stack starts as a whole or not at all (gang), and {first.name} {answer.why}"
@@ -116,6 +124,22 @@ def _one_by_one(order: Sequence[str], requests: dict[str, Request], nodes: Seque
             elif not request.affinities:
                 hopeless.add(request)
     return found
+
+
+def _verified(
+    explained: Sequence[tuple[One, Refused]],
+    requests: dict[str, Request],
+    found: dict[str, str],
+    nodes: Sequence[Node],
+    at_once: bool,
+) -> Iterator[tuple[One, Refused]]:
+    """With fixes that hold when everything is placed again; replicas of one service share the answer."""
+    answers: dict[str, Refused] = {}
+    for one, answer in explained:
+        if one.service not in answers:
+            again = partial(_in_order, nodes=nodes, at_once=at_once)
+            answers[one.service] = verified(answer, one.name, requests, found, again)
+        yield one, answers[one.service]
 
 
 def _explained(fleet: Fleet, refused: Sequence[One]) -> Iterator[tuple[One, Refused]]:

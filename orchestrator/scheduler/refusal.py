@@ -9,7 +9,7 @@ from orchestrator import units
 from orchestrator.scheduler.faults import Faults, faults, free, shortage
 from orchestrator.scheduler.fixes import fixes
 from orchestrator.scheduler.fleet import Fleet
-from orchestrator.scheduler.node import Nearest, Node, Reason, Refused, Request
+from orchestrator.scheduler.node import Fix, Nearest, Node, Reason, Refused, Request
 from orchestrator.scheduler.score import CORE
 
 TOLD = 2  # fixes in a sentence; the data has them all
@@ -29,10 +29,13 @@ def refuse(fleet: Fleet, request: Request, subject: str = "", only: str | None =
     if len(found) > 1:
         counts = ", ".join(f"{reason.nodes} {reason.text}" for reason in reasons)
         sentence = f"needs {amount(request)}; of {len(fleet.nodes)} nodes {counts}; nearest: {near.text}"
-    told = [way.text for way in ways if way.kind != "node"][:TOLD] or [way.text for way in ways]
-    if told:
-        sentence += f"; would fit: {', or '.join(told)}"
-    return Refused(sentence, reasons, near, ways)
+    return Refused(sentence + told(ways), reasons, near, ways)
+
+
+def told(ways: Sequence[Fix]) -> str:
+    """The end of the sentence: the first fixes; a new node only where there is no other way."""
+    words = [way.text for way in ways if way.kind != "node"][:TOLD] or [way.text for way in ways[:1]]
+    return f"; would fit: {', or '.join(words)}" if words else ""
 
 
 def tally(found: Sequence[Faults]) -> tuple[Reason, ...]:
