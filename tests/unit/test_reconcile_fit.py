@@ -77,8 +77,8 @@ def test_in_sentences(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Non
         "n2     web 1-4\n"
         "n1     web 5, db 1\n"
         "refused search 1: needs 1 cpu and 2 GiB; of 2 nodes 2 short of memory, 1 short of cpus; nearest: n1 has 1.5"
-        " cpus and 1.5 GiB free of 4 and 4 GiB; would fit: lower search memory 2G → 1.5G, or stop shop-web-5 on n1: frees"
-        " 512M and 0.5 cpus\n"
+        " cpus and 1.5 GiB free of 4 and 4 GiB; would fit: lower search memory 2G → 1.5G, or stop shop-web-5 on n1:"
+        " frees 512M and 0.5 cpus\n"
         "6 of 7 replicas placed on 2 of 2 nodes (all of them need at least 2)\n"
     )
 
