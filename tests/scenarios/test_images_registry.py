@@ -54,6 +54,15 @@ def test_an_image_that_skopeo_pushed_runs_as_it_says(pyorch: Pyorch, hub: Regist
     assert pyorch.ps()["seen-a-1"]["Health"] == "healthy"
 
 
+def test_dockers_own_manifests_and_a_hundred_layers_run_too(pyorch: Pyorch, hub: Registry, tmp_path: Path) -> None:
+    extra = [tar_of({f"layer{number}": str(number).encode(), "same": str(number).encode()}) for number in range(110)]
+    reference = hub.push(busybox_image(tmp_path, extra), "many:1", "--format", "v2s2")
+    pyorch.up(f"name: seen\nservices: {{a: {{image: '{reference}'}}}}\n")
+    assert pyorch.ok("exec", "-T", "a", "cat", "/layer0", "/same") == "0109"
+    (found,) = json.loads(pyorch.ok("image", "inspect", reference))
+    assert found["Descriptor"]["mediaType"] == "application/vnd.docker.distribution.manifest.v2+json"
+
+
 def test_a_moved_tag_replaces_containers_only_where_the_policy_asks(
     pyorch: Pyorch, hub: Registry, tmp_path: Path
 ) -> None:
