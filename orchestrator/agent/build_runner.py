@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import json
 import os
 import secrets
 import select
@@ -18,6 +17,7 @@ from collections.abc import Callable, Iterator
 from types import SimpleNamespace
 from typing import Any
 
+from orchestrator.agent.image_jobs import step_name
 from orchestrator.errors import HostRefused
 from orchestrator.images.build import context, copying, ignore, packing
 from orchestrator.images.store import Store
@@ -32,6 +32,7 @@ from orchestrator.stack.model import Sandbox, Service
 Say = Callable[[dict[str, Any]], None]
 LINE = 4096  # bytes of output told as one line at most
 LAST_WORDS = 0.2  # seconds for what is still in the pipe after the end: a child that lives on may hold it
+FETCHED = 100 << 20  # bytes of what ADD fetches: it passes through memory
 MEMORY_CEILING = 0.95  # of the machine's, as for services
 _STANDARD = ("/proc", "/sys", "/dev", "/etc/hosts", "/etc/resolv.conf", "/etc/hostname", "/etc", "/run/secrets", "/run")
 
@@ -106,15 +107,19 @@ def _fetched(task: dict[str, Any]) -> tuple[list[str], list[tuple[str, bytes]]]:
         import urllib3
 
         try:
-            answer = urllib3.PoolManager().request("GET", source, timeout=30.0, redirect=True, decode_content=False)
+            pool = urllib3.PoolManager(timeout=30.0)
+            answer = pool.request("GET", source, preload_content=False, decode_content=False)
+            content = answer.read(FETCHED + 1)
         except urllib3.exceptions.HTTPError as error:
             raise ValueError(f"{source} cannot be fetched: {error}") from error
         if answer.status != 200:
             raise ValueError(f"{source} cannot be fetched: it answers {answer.status}")
-        found = "sha256:" + hashlib.sha256(answer.data).hexdigest()
+        if len(content) > FETCHED:
+            raise ValueError(f"{source} is larger than {FETCHED >> 20} MiB; fetch it in a RUN step")
+        found = "sha256:" + hashlib.sha256(content).hexdigest()
         if found != task["checksum"]:
             raise ValueError(f"{source} has the digest {found}, and --checksum says {task['checksum']}")
-        texts.append((source.rstrip("/").rpartition("/")[2] or "index", answer.data))
+        texts.append((source.rstrip("/").rpartition("/")[2] or "index", content))
     return patterns, texts
 
 
@@ -200,15 +205,13 @@ def run(root: Root, task: dict[str, Any], say: Say) -> dict[str, Any]:
     _stand_alone()
     _warm()
     home = task["home"]
-    name = "build-" + os.path.basename(home).removeprefix("step-")
+    name = step_name(home)
     bundle = os.path.join(home, "bundle")
     os.mkdir(bundle, 0o700)
     with contextlib.ExitStack() as stack:
         memory = stack.enter_context(_in_memory(bundle))
         given = [*_names(task, bundle), *_files(task, bundle), *_asked(task, stack, root, memory, home)]
         spec = _spec(root, task, name, given)
-        with open(os.path.join(bundle, "config.json"), "w", encoding="utf-8") as file:
-            json.dump(spec, file)
         answer = _born(bundle, spec, task.get("attach"), say)
     _tidy(home, task["lower"], [mount["destination"] for mount in given])
     return answer

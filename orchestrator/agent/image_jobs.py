@@ -77,10 +77,15 @@ async def work(
         task.add_done_callback(_reaping.discard)
 
 
-def sweep(root: Root) -> None:
-    """Steps of builds whose worker was killed: their processes end, their groups go."""
+def step_name(home: str) -> str:
+    """Of the container of the step that is made in this directory."""
+    return "build-" + os.path.basename(home).removeprefix("step-")
+
+
+def sweep(root: Root, name: str = "build-") -> None:
+    """Steps of builds whose worker was killed, or the one of this `name`: their processes end, their groups go."""
     for path in cgroups.children(f"/{root.cgroup}"):
-        if os.path.basename(path).startswith("build-"):
+        if os.path.basename(path).startswith(name):
             group = cgroups.Group(path)
             group.kill()
             group.remove()

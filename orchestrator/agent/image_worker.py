@@ -166,6 +166,9 @@ class Work:
         finally:
             self.slots.put(slot)
 
+    def stop(self, home: str) -> None:
+        image_jobs.sweep(self.root, image_jobs.step_name(home))
+
     def _enter_network(self) -> None:
         """The agent makes the network once a step needs it: a build from the cache never does."""
         with self._asked:

@@ -87,14 +87,6 @@ class Repository:
 
         return self._anywhere(ask)
 
-    def tags(self) -> list[str]:
-        def ask(base: str, patient: bool) -> list[str]:
-            answer = self._read("GET", base, "tags/list", {}, patient=patient)
-            value = manifests.loads(whole(answer, manifests.LARGEST, self._line.caller.clock))
-            return [str(tag) for tag in value.get("tags") or ()]
-
-        return self._anywhere(ask)
-
     # giving
 
     def has_blob(self, digest: str) -> bool:

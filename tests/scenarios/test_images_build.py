@@ -200,6 +200,15 @@ class Served:
         self._server.server_close()
 
 
+def test_a_stage_that_fails_ends_the_others(build: Builds) -> None:
+    said = build.fails(
+        "FROM base AS slow\nRUN sleep 987\nFROM base AS broken\nRUN exit 5\n"
+        "FROM base\nCOPY --from=slow /bin/sh /1\nCOPY --from=broken /bin/sh /2\n"
+    )
+    assert "Dockerfile:4:1: RUN: the command ended with exit code 5" in said
+    assert not sleepers()
+
+
 def test_forms_that_people_write(build: Builds) -> None:
     (build.context / "sub").mkdir()
     (build.context / "sub/file").write_text("f")

@@ -38,6 +38,9 @@ class Hands(Protocol):
 
     def do(self, task: dict[str, Any], hear: Callable[[str], None]) -> dict[str, Any]: ...
 
+    def stop(self, home: str) -> None:
+        """End the program of the step whose `home` that is, if it still runs."""
+
 
 @dataclass(frozen=True, slots=True)
 class Order:
@@ -114,6 +117,8 @@ class Builder:
         self._hidden: tuple[ignore.Rule, ...] = ()
         self._patterns: list[str] = []  # of .dockerignore, for those who copy
         self._scratch: list[str] = []
+        self._running: set[str] = set()  # homes of steps
+        self._failure: BaseException | None = None  # the first: what failed after it was ended for its sake
 
     def run(self) -> Entry:
         """The image, named. Raises Mistake with place and line for what the Dockerfile has wrong, OrchestratorError."""
@@ -128,8 +133,11 @@ class Builder:
                 wanted = self._target()
                 made = self._begin(wanted).result()
                 return self._finish(made, wanted)
-            except Wrong as error:
-                raise Mistake(_pointed(where, text, error)) from error
+            except Exception as late:
+                error = self._failure or late
+                if isinstance(error, Wrong):
+                    raise Mistake(_pointed(where, text, error)) from error
+                raise error from None
             finally:
                 self._pool.shutdown(cancel_futures=True)
                 self._packs.shutdown()
@@ -185,6 +193,18 @@ class Builder:
             return self._futures[stage.index]
 
     def _carry_out(self, stage: Stage) -> Made:
+        """A stage that fails ends the others: nobody waits ten minutes for what is lost already."""
+        try:
+            return self._carried_out(stage)
+        except BaseException as error:
+            with self._lock:
+                self._failure = self._failure or error
+                running = list(self._running)
+            for home in running:
+                self._hands.stop(home)
+            raise
+
+    def _carried_out(self, stage: Stage) -> Made:
         for other in plan.foreseen(self._stages, stage):
             self._begin(other)
         made = self._base(stage)
@@ -193,6 +213,8 @@ class Builder:
             made.state = made.state.with_config(OnBuild=None)
         total = len(instructions)
         for number, one in enumerate(instructions, start=1):
+            if self._failure is not None:
+                raise HostRefused("another stage has failed")
             self._settle(made)
             after, step = state.apply(one, made.state, self._given)
             made.state = after
@@ -294,7 +316,12 @@ class Builder:
             case Copy():
                 self._hands.do({"deed": "copy", **place, **self._copy_task(step, stage)}, hear)
             case Run():
-                done = self._hands.do({"deed": "run", **place, **self._run_task(step, stage)}, hear)
+                task = {"deed": "run", **place, **self._run_task(step, stage)}
+                self._running.add(home)
+                try:
+                    done = self._hands.do(task, hear)
+                finally:
+                    self._running.discard(home)
                 if done["code"] != 0:
                     raise ValueError(done["failure"] or f"the command ended with exit code {done['code']}")
         return Layer(os.path.join(home, "upper"))

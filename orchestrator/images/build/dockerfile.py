@@ -13,8 +13,8 @@ from dataclasses import dataclass
 FLAGGED = {
     "FROM": {"platform"},
     "RUN": {"mount", "network", "security"},
-    "COPY": {"from", "chown", "chmod", "link", "exclude", "parents"},
-    "ADD": {"chown", "chmod", "link", "exclude", "checksum", "keep-git-dir"},
+    "COPY": {"from", "chown", "chmod", "link", "exclude"},
+    "ADD": {"chown", "chmod", "link", "exclude", "checksum"},
     "HEALTHCHECK": {"interval", "timeout", "start-period", "start-interval", "retries"},
 }
 KEYWORDS = frozenset(
