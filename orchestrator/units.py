@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import re
 
-_SIZE = re.compile(r"(\d+(?:\.\d*)?|\.\d+)\s*([kmgtp]?)(i?b?)", re.IGNORECASE)
+_SIZE = r"(?i)(\d+(?:\.\d*)?|\.\d+)\s*([kmgtp]?)(i?b?)"
 _POWER = {"": 0, "k": 1, "m": 2, "g": 3, "t": 4, "p": 5}
-_DURATION_PART = re.compile(r"(\d+(?:\.\d*)?|\.\d+)(ns|us|µs|μs|ms|s|m|h|d|w)")
+_DURATION_PART = r"(\d+(?:\.\d*)?|\.\d+)(ns|us|µs|μs|ms|s|m|h|d|w)"
 _SECONDS = {"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "μs": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0}
 _SECONDS |= {"d": 86400.0, "w": 604800.0}
 _LONGEST = 100  # letters of any amount: longer ones are refused unread
-_CPUS = re.compile(r"(\d+(?:\.\d*)?|\.\d+)(m?)")
+_CPUS = r"(\d+(?:\.\d*)?|\.\d+)(m?)"
 
 
 def size(word: str | int | float) -> int:
@@ -24,7 +24,7 @@ def size(word: str | int | float) -> int:
             raise ValueError(f"a size cannot be negative: {word}")
         return int(word)
     text = str(word).strip()
-    found = _SIZE.fullmatch(text) if len(text) <= _LONGEST else None
+    found = re.fullmatch(_SIZE, text) if len(text) <= _LONGEST else None
     if not found or (found[3].lower() == "i" and not found[2]):
         raise ValueError(f"expected a size such as 512M, 1.5g or 1048576, but found {word!r}")
     return int(float(found[1]) * 1024 ** _POWER[found[2].lower()])
@@ -36,7 +36,7 @@ def duration(word: str | int | float) -> float:
     if text == "0":
         return 0.0
     seconds, end = 0.0, 0
-    for part in _DURATION_PART.finditer(text[:_LONGEST]):
+    for part in re.finditer(_DURATION_PART, text[:_LONGEST]):
         if part.start() != end:
             break
         seconds, end = seconds + float(part[1]) * _SECONDS[part[2]], part.end()
@@ -49,7 +49,7 @@ def duration(word: str | int | float) -> float:
 def cpus(word: str | int | float) -> float:
     """Cores of "0.5", 2 or "250m" (thousandths of a core)."""
     text = str(word).strip()
-    found = None if isinstance(word, bool) or len(text) > _LONGEST else _CPUS.fullmatch(text)
+    found = None if isinstance(word, bool) or len(text) > _LONGEST else re.fullmatch(_CPUS, text)
     if not found:
         raise ValueError(f"expected a number of cpus such as 0.5, 2 or 250m, but found {word!r}")
     return float(found[1]) / (1000 if found[2] else 1)

@@ -59,7 +59,7 @@ def run(given: Given) -> int:
         normalize=not given.no_normalize,
         consistency=not given.no_consistency,
         resolve_paths=not given.no_path_resolution,
-        resolve_env=not (given.no_env_resolution or given.services or given.environment),
+        resolve_env=not (given.no_env_resolution or given.services or given.environment or given.hash),
     )
     if given.why or given.origins:
         from orchestrator.cli import whence

@@ -5,7 +5,7 @@ syntax" of each key). A long form has the marks of the short text it came from.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from orchestrator.stack import short
@@ -32,6 +32,7 @@ def lengthen(tree: Map, complaints: Complaints, *, lenient: bool = False) -> Non
 class _Work:
     complaints: Complaints
     lenient: bool
+    ports: list[int] = field(default_factory=lambda: [0])  # how many there are, of all services
 
     def read(self, reader: Callable[[str], Any], text: str, mark: Mark | None, path: Path) -> Any:
         """`reader(text)`; None where it cannot be read: a complaint says why, unless we are lenient."""
@@ -65,9 +66,10 @@ def _ports(work: _Work, value: Any, _: Mark | None, path: Path) -> Any:
                 return value
             for port in found or ():
                 result.add(mapped(port, mark), mark)
-            if len(result) > short.MOST_PORTS:
-                work.complain((*path, index), mark, f"more than {short.MOST_PORTS} ports in one service")
+            if len(result) + work.ports[0] > short.MOST_PORTS:
+                work.complain((*path, index), mark, f"more than {short.MOST_PORTS} ports in one stack")
                 break
+    work.ports[0] += len(result)
     return result
 
 
@@ -151,7 +153,8 @@ def _pairs(work: _Work, value: Any, _: Mark | None, path: Path) -> Any:
 def _ssh(work: _Work, value: Any, mark: Mark | None, path: Path) -> Any:
     """[default, id=path] → {default: null, id: path}."""
     pairs = _pairs(work, List([value], [mark]) if isinstance(value, str) else value, mark, path)
-    for key in [key for key, inner in pairs.items() if inner is None and key != "default"]:
+    bare = [key for key, inner in pairs.items() if inner is None and key != "default"]
+    for key in bare if not isinstance(value, Map) else ():
         work.complain(path, mark, f"expected 'default' or ID=PATH, but found {key!r}")
     return pairs
 

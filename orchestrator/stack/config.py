@@ -10,6 +10,7 @@ from orchestrator.errors import Mistake
 from orchestrator.stack import selection, shape
 from orchestrator.stack.dump import dump
 from orchestrator.stack.effective import Effective, effective, model
+from orchestrator.stack.emit import natural
 from orchestrator.stack.interpolation import variables_of
 from orchestrator.stack.loader import Options
 from orchestrator.stack.places import Complaints, did_you_mean
@@ -57,7 +58,8 @@ def _as_written(wanted: str, found: Effective, services: Sequence[str], format: 
         tree["services"] = keep
     if wanted and wanted != "environment":
         return _lines(sorted(tree.get(wanted) or ()))
-    return dump(shape.by_name(tree), format, escaped=False)
+    shown = shape.by_name(tree, str if format == "json" else natural)
+    return dump(shape.without_empty_lists(shown) if format == "json" else shown, format, escaped=False)
 
 
 def _known(names: Sequence[str], tree: Map) -> None:
@@ -108,7 +110,7 @@ def _digest(service: dict[str, Any]) -> str:
     meant = {k: v for k, v in service.items() if k not in ("build", "pull_policy", "scale", "depends_on", "profiles")}
     if isinstance(deploy := meant.get("deploy"), dict):
         meant["deploy"] = {key: value for key, value in deploy.items() if key != "replicas"}
-    import hashlib  # loads OpenSSL
+    import hashlib  # only --hash needs it
 
     line = json.dumps(meant, separators=(",", ":"), ensure_ascii=False)
     for letter in "&<>\u2028\u2029":

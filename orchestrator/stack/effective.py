@@ -54,8 +54,6 @@ def model(asked: Asked, options: Options, complaints: Complaints, door: Reader |
     tree = layers.layered(loader, list(project.files), scope)
     if options.normalize:
         normal.normalize(tree, project.name, project.variables)
-    else:
-        tree.put("name", project.name, tree.marks.get("name"))
     return Effective(project, tree, Chosen(Map()), complaints, loader.door)
 
 
@@ -75,6 +73,7 @@ def effective(
     tree, project = found.tree, found.project
     if not isinstance(tree.get("services"), Map):
         tree.put("services", Map(), tree.marks.get("services"))
+    tree.put("name", project.name, tree.marks.get("name"))
     values.settle(tree, complaints)
     written = [name for name in project.variables.get("COMPOSE_PROFILES", "").split(",") if name]
     found.chosen = selection.by_profile(tree["services"], asked.profiles or written)
@@ -82,6 +81,7 @@ def effective(
     tree["services"] = found.chosen.services
     if options.consistency:
         sound.check(tree, found.chosen, found.places, complaints)
+        normal.scale(found.chosen.services)
     files = environment.Files(found.door, project.directory, found.places, complaints)
     if options.resolve_env:
         environment.resolve(tree, project.variables, files)

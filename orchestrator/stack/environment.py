@@ -6,13 +6,12 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from orchestrator.stack import dotenv
 from orchestrator.stack.places import Complaints, Path, Source, shown_name
 from orchestrator.stack.reading import Reader
 from orchestrator.stack.scalars import words
 from orchestrator.stack.tree import List, Map, Places
 
-SECRET = "x-#content"  # key of what a secret says, beside its `environment`; never printed
+CONTENT = "x-#content"  # key of what a config or secret says, beside its `environment`; never printed
 
 
 def bare(tree: Map, variables: Mapping[str, str]) -> None:
@@ -28,7 +27,7 @@ def bare(tree: Map, variables: Mapping[str, str]) -> None:
         for _, thing in _maps(tree, kind):
             name = thing.get("environment")
             if isinstance(name, str) and name in variables:
-                thing.setdefault("content" if kind == "configs" else SECRET, variables[name])
+                thing.setdefault(CONTENT, variables[name])
 
 
 def _maps(tree: Map, kind: str) -> Iterator[tuple[str, Map]]:
@@ -86,6 +85,8 @@ class Files:
 
     def read(self, item: Mapping[str, Any], path: Path, seen: Mapping[str, str], what: str) -> Mapping[str, str]:
         """The variables of one file; none where a complaint says why. `seen`: what its values may name."""
+        from orchestrator.stack import dotenv  # few services name such a file, and its patterns take time
+
         file = item["path"]
         try:
             text = self.door.read(file, dotenv.LONGEST + 1).decode("utf-8-sig")

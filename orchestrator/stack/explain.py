@@ -26,11 +26,15 @@ def explain(document: Document, complaints: Complaints) -> None:
 
     Of a list the whole element is taken out: half a port or half a mount means nothing.
     """
+    earlier = complaints.broken
+    complaints.broken = earlier - complaints.taken  # what an earlier file broke is not there any more
     for error in _known_first(Draft202012Validator(SCHEMA).iter_errors(document.data)):
         _say(error, document, complaints)
     for path in sorted(complaints.broken, key=len, reverse=True):
         element = next((at for at, step in enumerate(path) if isinstance(step, int)), len(path))
         _take_out(document.data, path[: element + 1])
+    complaints.taken |= complaints.broken
+    complaints.broken |= earlier
 
 
 def _known_first(errors: Iterable[Any]) -> list[Any]:

@@ -24,6 +24,11 @@ class _Link:
     data: Map
 
     @property
+    def services(self) -> Map:
+        services: Map = self.document.data["services"]
+        return services
+
+    @property
     def key(self) -> tuple[str, str]:
         return self.document.source.path, self.name
 
@@ -45,20 +50,21 @@ class Extender:
                 services[name] = self._resolved(_Link(name, document, services[name]))
 
     def _resolved(self, link: _Link) -> Map:
-        chain = [link]
-        while (following := self._next(chain)) is not None:
-            chain.append(following)
-        merged = chain.pop()
-        data = merged.data
+        chain = {link.key: link}
+        while (following := self._next(link, chain)) is not None:
+            chain[following.key] = link = following
+        last = chain.popitem()[1]
+        data = last.data
         data.drop("extends")
         while chain:
-            link = chain.pop()
+            link = chain.popitem()[1]
             data = self._laid(link, data)
-            link.document.data["services"][link.name] = data
+            link.services[link.name] = data
         return data
 
     def _laid(self, link: _Link, base: Map) -> Map:
         base, mark = copied(base), link.data.marks.get("extends")
+        self.loader.grow(base)
         around = Map({"services": Map({link.name: base})})
         reset.apply(around, link.document.resets)
         try:
@@ -69,9 +75,8 @@ class Extender:
         data.drop("extends")
         return data
 
-    def _next(self, chain: list[_Link]) -> _Link | None:
-        """The service that the last of the chain extends; None: it extends none, or a complaint says why not."""
-        link = chain[-1]
+    def _next(self, link: _Link, chain: dict[tuple[str, str], _Link]) -> _Link | None:
+        """The service that `link`, the last of the chain, extends; None: none, or a complaint says why not."""
         written = link.data.get("extends")
         if written is None:
             return None
@@ -94,8 +99,9 @@ class Extender:
         if not isinstance(services[name], Map):
             return None
         following = _Link(name, document, services[name])
-        if following.key in [link.key for link in chain]:
-            circle = [f"{one.name} ({one.document.source.shown})" for one in (*chain, following)]
+        if following.key in chain:
+            circle = [f"{one.name} ({one.document.source.shown})" for one in (*chain.values(), following)]
+            self.loader.complaints.broken |= {("services", one.name, "extends") for one in chain.values()}
             self._complain(path, mark, f"the services extend each other in a circle: {' → '.join(circle)}")
             return None
         return following

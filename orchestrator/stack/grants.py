@@ -10,11 +10,10 @@ from collections.abc import Iterable, Mapping
 from typing import Any, Literal
 
 from orchestrator.stack.context import Context, text
-from orchestrator.stack.environment import SECRET
+from orchestrator.stack.environment import CONTENT
 from orchestrator.stack.model import Grant, Material
 from orchestrator.stack.places import Path, quoted
 from orchestrator.stack.resources import labels, name_of
-from orchestrator.stack.tree import is_written
 
 Kind = Literal["config", "secret"]
 SOURCES = ("file", "environment", "content", "external")
@@ -34,10 +33,8 @@ def materials(
         made[key] = thing
         if thing.source == "content":
             contents[thing.id] = str((data or {}).get("content", "")).encode()
-        elif thing.source == "environment":
-            value = data.get("content" if kind == "config" else SECRET)
-            if value is not None:
-                contents[thing.id] = str(value).encode("utf-8", "surrogateescape")
+        elif thing.source == "environment" and (value := data.get(CONTENT)) is not None:
+            contents[thing.id] = str(value).encode("utf-8", "surrogateescape")
     kept = {key: made[key] for key in sorted(set(used)) if key in made}
     return kept, {thing.id: contents[thing.id] for thing in kept.values() if thing.id in contents}
 
@@ -46,8 +43,6 @@ def _material(context: Context, kind: Kind, key: str, data: dict[str, Any]) -> M
     path: Path = (f"{kind}s", key)
     external, name = name_of(context, data, path, key)
     found = [source for source in SOURCES[:3] if data.get(source) is not None]
-    if "environment" in found and not is_written(data, "content"):
-        found = [source for source in found if source != "content"]  # the variable's value, filled in already
     if external:
         for other in found:
             context.complain((*path, other), f"'{other}' cannot be set: the {kind} is external", key=True)

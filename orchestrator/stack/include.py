@@ -87,7 +87,8 @@ def _load(loader: Loader, wanted: _Wanted, scope: Scope, layered: Layered, here:
     else:
         directory = os.path.normpath(os.path.join(scope.directory, wanted.project_directory))
     absolute = wanted.project_directory is not None and os.path.isabs(wanted.project_directory)
-    start = directory if absolute else os.path.relpath(directory, scope.directory)
+    seen = directory if os.path.isdir(directory) else os.path.dirname(directory)  # Compose's way with what is not there
+    start = directory if absolute else os.path.relpath(seen, scope.directory)
     found = _variables(loader, wanted, scope, directory)
     via = below(scope, files[0], "included by", wanted.mark)
     return None if found is None else layered(loader, files, Scope(directory, start, found, way, via))

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from typing import Any
+
 from orchestrator.stack import canonical, environment, extends, filling, include, merge, paths, reset, schema, unique
 from orchestrator.stack.loader import Loader, Scope
 from orchestrator.stack.parse import Document
-from orchestrator.stack.places import dotted
+from orchestrator.stack.places import Path, dotted
 from orchestrator.stack.rules import obey
-from orchestrator.stack.tree import Map, Places
+from orchestrator.stack.tree import List, Map, Places
 
 
 def layered(loader: Loader, files: list[str], scope: Scope) -> Map:
@@ -58,10 +61,26 @@ def _validate(whole: Document, loader: Loader) -> None:
     if not schema.fits(whole.data, filled=filled):
         from orchestrator.stack.explain import explain
 
+        before = loader.complaints.taken.copy()
         explain(whole if filled else filling.with_stand_ins(whole), loader.complaints)
+        _without_holes(whole.data, loader.complaints.taken - before)
     if "version" in whole.data:
         mark = whole.data.marks.get("version")
         if mark:
             shown = f"{mark[0].shown}:{mark[1].start_mark.line + 1}"
             loader.complaints.warnings[f"{shown}: {dotted(('version',))}: is obsolete and ignored; remove it"] = None
         whole.data.drop("version")
+
+
+def _without_holes(tree: Map, broken: Iterable[Path]) -> None:
+    """What was wrong has been taken out; of a list it has left nothing in its place."""
+    for path in broken:
+        branch: Any = tree
+        for step in path:
+            if isinstance(step, int):
+                break
+            branch = branch.get(step) if isinstance(branch, Map) else None
+        if isinstance(branch, List):
+            kept = [pair for pair in branch.pairs() if pair[0] is not None]
+            branch[:] = [item for item, _ in kept]
+            branch.marks[:] = [mark for _, mark in kept]

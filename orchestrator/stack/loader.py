@@ -13,7 +13,9 @@ from orchestrator.errors import Mistake
 from orchestrator.stack import parse, text
 from orchestrator.stack.places import Complaints, Mark, Source, shown_name
 from orchestrator.stack.reading import Reader
+from orchestrator.stack.tree import Map, size
 
+MOST_COPIED = 400_000  # values that `extends` may add
 MOST_FILES = 1_000  # an include may include others twice each: what doubles must end
 
 
@@ -55,6 +57,7 @@ class Loader:
     home: str
     door: Reader
     opened: int = 0
+    copied: int = 0
     composed: dict[str, Composed] = field(default_factory=dict)
 
     def documents(self, path: str, via: tuple[str, ...], asked: Mark | None = None) -> list[parse.Document]:
@@ -70,6 +73,13 @@ class Loader:
             if not roots:
                 self.complaints.raise_if_any()
         return [parse.read(source, root, self.complaints) for root in roots]
+
+    def grow(self, branch: Map) -> None:
+        """Count the values that `extends` copies: what grows with each link of a long chain must end."""
+        self.copied += size(branch)
+        if self.copied > MOST_COPIED:
+            printed = self.complaints.printed()
+            raise Mistake(*printed, f"refused: `extends` makes more than {MOST_COPIED} values of what is written")
 
     def look(self, path: str) -> Composed:
         """The nodes of a file that will be read for good later; its mistakes are complained about now."""

@@ -43,6 +43,8 @@ def complain(clash: Clash, mark: Mark, complaints: Complaints) -> None:
 def _merged(old: Any, new: Any, path: Path, fork: Fork[Rule] | None) -> Any:
     if fork is not None and fork.rule is not None:
         return fork.rule(old, new, path, fork)
+    if new is None:
+        return old
     if isinstance(old, Map):
         return _maps(old, new, path, fork)
     if isinstance(old, List):

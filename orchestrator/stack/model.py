@@ -17,18 +17,7 @@ from orchestrator.policy.pull import PullPolicy
 from orchestrator.policy.restart import RestartPolicy
 from orchestrator.policy.rollout import Rollout
 from orchestrator.scheduler.node import PRIORITY, Affinity, Constraint, Request
-
-
-@dataclass(frozen=True, slots=True)
-class Origin:
-    """A place in a file, lines and columns counted from 1."""
-
-    file: str
-    line: int
-    column: int
-
-    def __str__(self) -> str:
-        return f"{self.file.rsplit('/', 1)[-1]}:{self.line}"
+from orchestrator.stack.origin import Origin as Origin
 
 
 @dataclass(frozen=True, slots=True)

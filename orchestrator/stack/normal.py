@@ -90,8 +90,8 @@ def _follow(service: Map) -> None:
     needs = needs if isinstance(needs, Map) else Map()
     for need, restart, mark in _implied(service):
         if need not in needs:
-            again = {"restart": True} if restart else {}
-            needs.put(need, Map({"condition": "service_started", **again, "required": True}), mark)
+            implied = {"condition": "service_started", "restart": restart, "required": True}
+            needs.put(need, Map(implied), mark)
     if needs:
         service.put("depends_on", needs, service.marks.get("depends_on"))
 
@@ -108,6 +108,13 @@ def _implied(service: Map) -> Iterator[tuple[str, bool, Mark | None]]:
     for source, mark in (service.get("volumes_from") or List()).pairs():
         if not str(source).startswith("container:"):
             yield str(source).split(":")[0], False, mark
+
+
+def scale(services: Map) -> None:
+    """`scale` says what `deploy.replicas` says."""
+    for service in services.values():
+        if service.get("scale") is not None and isinstance(deploy := service.get("deploy"), Map):
+            deploy.put("replicas", service["scale"], service.marks.get("scale"))
 
 
 def _names(tree: Map, stack: str) -> None:

@@ -133,7 +133,7 @@ class _Reader:
         """A scalar with a tag written out, such as `!!str 5` or `!override x`."""
         if tag == "!override":
             self.document.resets.append(path)
-            return typed(text)
+            return text
         if tag == _CORE + "str":
             return text
         value = typed(text)

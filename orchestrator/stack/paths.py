@@ -11,7 +11,7 @@ from orchestrator.stack.places import Path
 from orchestrator.stack.tree import Map, plant, walk
 
 _REMOTE = ("https://", "http://", "git://", "ssh://", "github.com/", "git@")
-_DRIVE = re.compile(r"[a-zA-Z]:[\\/]|\\\\")
+_DRIVE = r"[a-zA-Z]:[\\/]|\\\\"
 
 
 def resolve(tree: Map, start: str, home: str) -> None:
@@ -26,7 +26,7 @@ def resolve(tree: Map, start: str, home: str) -> None:
 def joined(start: str, path: str, home: str) -> str:
     if path.startswith("~"):
         path = clean(home + "/" + path[1:]) if home else path
-    if path.startswith("/") or _DRIVE.match(path):
+    if path.startswith("/") or re.match(_DRIVE, path):
         return path
     return clean(os.path.join(start, path))
 
@@ -53,7 +53,10 @@ def _context(value: Any, at: Callable[[str], str]) -> Any:
 
 def _linked(value: Any, at: Callable[[str], str]) -> Any:
     """What is watched is where its links lead to."""
-    return os.path.realpath(at(value)) if isinstance(value, str) and value else value
+    if not isinstance(value, str) or not value:
+        return value
+    path = at(value)
+    return os.path.realpath(path) if os.path.isabs(path) else path
 
 
 def _mount(value: Any, at: Callable[[str], str]) -> Any:

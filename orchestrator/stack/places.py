@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-import difflib
 import itertools
 import os
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import Any, TypeAlias
 
 from orchestrator.errors import Mistake
-
-if TYPE_CHECKING:
-    from orchestrator.stack.model import Origin  # its import costs more than the rest of `config -q`
+from orchestrator.stack.origin import Origin
 
 Path: TypeAlias = tuple[str | int, ...]
 
-_UNPRINTABLE = re.compile(r"[^\t\x20-\x7e\xa0-\ud7ff\ue000-\U0010ffff]")
+_UNPRINTABLE = r"[^\t\x20-\x7e\xa0-\ud7ff\ue000-\U0010ffff]"  # compiled where a mistake is shown
 _WIDEST, _LONGEST = 160, 800  # letters of a line and of a sentence that are shown
 MOST = 200  # complaints told about one stack
 
@@ -55,7 +52,6 @@ def dotted(path: Path) -> str:
 
 def origins(marks: Marks) -> dict[str, Origin]:
     """The place of each key, by its dotted path."""
-    from orchestrator.stack.model import Origin
 
     found: dict[str, Origin] = {}
     names: dict[Path, str] = {(): ""}
@@ -77,6 +73,8 @@ def origins(marks: Marks) -> dict[str, Origin]:
 
 def nearest(word: str, known: Iterable[str], most: int = 100) -> str | None:
     """The known word that was probably meant, of the first `most`."""
+    import difflib  # only a mistake needs it
+
     some = list(itertools.islice(known, most))  # comparing is slow: a file of thousands of names must not become a wait
     near = difflib.get_close_matches(word[:100], some, n=1, cutoff=0.6)
     return near[0] if near else None
@@ -97,6 +95,7 @@ def quoted(value: object, widest: int = 60) -> str:
 @dataclass(slots=True)
 class Complaints:
     """Everything found wrong so far. `broken`: paths whose value cannot be used; nothing is said about them twice.
+    `taken`: those of them whose value has been taken out of the data.
 
     `unset`: variables without a value that were told of. `strict`: they are mistakes.
     """
@@ -107,6 +106,7 @@ class Complaints:
     broken: set[Path] = field(default_factory=set)
     unset: set[str] = field(default_factory=set)
     shared: dict[tuple[str, int, int, str], list[str]] = field(default_factory=dict)  # keys of one place
+    taken: set[Path] = field(default_factory=set)
 
     def add(self, place: Place, text: str) -> None:
         """Raises Mistake with all that was found so far when it is more than anybody reads."""
@@ -178,7 +178,7 @@ def printed(place: Place, text: str) -> str:
     head = f"{place.source.shown}:{place.line}:{place.column}: {text}"
     if place.line > len(place.source.lines):
         return head + via
-    line = _UNPRINTABLE.sub("�", place.source.lines[place.line - 1].rstrip("\r\n"))
+    line = re.sub(_UNPRINTABLE, "�", place.source.lines[place.line - 1].rstrip("\r\n"))
     start = max(place.column - 1 - _WIDEST // 2, 0) if len(line) > _WIDEST else 0
     window, column = line[start : start + _WIDEST], place.column - 1 - start
     indent = "".join("\t" if letter == "\t" else " " for letter in window[:column])

@@ -15,10 +15,9 @@ from orchestrator.stack.interpolation import Malformed, interpolate
 from orchestrator.stack.loader import Loader
 from orchestrator.stack.parse import scalar_of
 from orchestrator.stack.places import Place, Source
-from orchestrator.stack.scalars import TRUTH
 
 _NAMES = "lower-case letters, digits, '-' and '_', beginning with a letter or a digit"
-_NAME = re.compile(r"[a-z0-9][a-z0-9_-]*")
+_NAME = r"[a-z0-9][a-z0-9_-]*"
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +76,7 @@ def _env_files(home: str, asked: Asked, known: Mapping[str, str], loader: Loader
     if named:
         return [_joined(asked.directory, path) for path in named]
     default = os.path.join(home, ".env")
-    off = TRUTH.get(known.get("COMPOSE_DISABLE_ENV_FILE", "").lower(), False)
+    off = known.get("COMPOSE_DISABLE_ENV_FILE", "").lower() in ("1", "t", "true", "y", "yes", "on")
     return [default] if not off and loader.door.is_file(default) else []
 
 
@@ -103,7 +102,7 @@ def _name(given: str | None, known: Mapping[str, str], paths: Sequence[str], hom
     if not chosen and written:
         source, node = written
         chosen = _filled(node.value, known) if loader.options.interpolate else node.value
-        if not _NAME.fullmatch(chosen):
+        if not re.fullmatch(_NAME, chosen):
             mark, fit = node.start_mark, _made_fit(chosen)
             place = Place(source, mark.line + 1, mark.column + 1)
             if not fit:
@@ -114,7 +113,7 @@ def _name(given: str | None, known: Mapping[str, str], paths: Sequence[str], hom
             return fit
     if not chosen:
         return _made_fit(os.path.basename(home)) or "default"
-    if not _NAME.fullmatch(chosen):
+    if not re.fullmatch(_NAME, chosen):
         raise Mistake(f"cannot use {chosen!r} as the stack's name: expected {_NAMES}")
     return chosen
 

@@ -47,6 +47,9 @@ def _port(value: Any, path: Path, say: Say) -> None:
     address = value.get("host_ip") if isinstance(value, Map) else None
     if address and not short.is_address(str(address)):
         say((*path, "host_ip"), f"expected an address, but found {address!r}")
+    target = value.get("target") if isinstance(value, Map) else None
+    if isinstance(target, int) and target < 0:
+        say((*path, "target"), f"a port lies between 1 and 65535, but found {target}")
 
 
 def _watched(value: Any, path: Path, say: Say) -> None:

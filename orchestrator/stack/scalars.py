@@ -8,11 +8,10 @@ from __future__ import annotations
 import math
 import re
 from datetime import UTC, datetime
-from decimal import Decimal
 from typing import Any
 
-_INT = re.compile(r"([-+]?)(0b[01_]+|0o?[0-7_]+|0x[0-9a-fA-F_]+|[1-9][0-9_]*|0)")
-_FLOAT = re.compile(r"[-+]?(\.[0-9]+|[0-9][0-9_]*(\.[0-9_]*)?)([eE][-+]?[0-9]+)?")
+_INT = r"([-+]?)(0b[01_]+|0o?[0-7_]+|0x[0-9a-fA-F_]+|[1-9][0-9_]*|0)"
+_FLOAT = r"[-+]?(\.[0-9]+|[0-9][0-9_]*(\.[0-9_]*)?)([eE][-+]?[0-9]+)?"
 _DATE = re.compile(  # with a T there must be a zone, with a space there is none
     r"(\d{4})-(\d\d?)-(\d\d?)(?:(?:[Tt](?=.*(?:Z|[-+]\d\d:\d\d)$)| (?=.*\d$))"
     r"(\d\d?):(\d\d?):(\d\d?)(?:\.(\d+))?(Z|(?<!-)[-+]\d\d:\d\d)?)?"
@@ -20,21 +19,21 @@ _DATE = re.compile(  # with a T there must be a zone, with a space there is none
 CONSTANTS: dict[str, object] = {"": None, "~": None, "null": None, "Null": None, "NULL": None}
 CONSTANTS |= dict.fromkeys(("true", "True", "TRUE"), True) | dict.fromkeys(("false", "False", "FALSE"), False)
 NUMERIC = frozenset("0123456789+-.")
-TRUTH: dict[str, bool] = {word: True for word in ("1", "t", "true", "y", "yes", "on")}
-TRUTH |= {word: False for word in ("0", "f", "false", "n", "no", "off")}
+TRUTH: dict[str, bool] = {word: True for word in ("true", "y", "yes", "on")}
+TRUTH |= {word: False for word in ("false", "n", "no", "off")}
 
 
 def typed(text: str) -> Any:
     """A plain scalar's value; the same object where it is text."""
     if text in CONSTANTS:
         return CONSTANTS[text]
-    if text[0] not in NUMERIC or len(text) > 40:
+    if text[0] not in NUMERIC or len(text) > 350:
         return text
-    if found := _INT.fullmatch(text):
+    if found := re.fullmatch(_INT, text):
         number = _integer(found[1], found[2].replace("_", ""))
         if number is not None:
             return number if -(2**63) <= number < 2**64 else float(number)
-    if _FLOAT.fullmatch(text):
+    if re.fullmatch(_FLOAT, text):
         real = float(text.replace("_", ""))
         return real if math.isfinite(real) else text
     if found := _DATE.fullmatch(text):
@@ -70,6 +69,8 @@ def words(value: object) -> str:
 
 
 def _real(value: float) -> str:
+    from decimal import Decimal  # real numbers are rare
+
     if value and not 1e-4 <= abs(value) < 1e21:
         digits, exponent = f"{Decimal(repr(value)):e}".lower().split("e")
         digits = digits.rstrip("0").rstrip(".") if "." in digits else digits

@@ -1,23 +1,25 @@
 """The effective stack as it is printed: keys in Compose's order, and without what is empty and says nothing.
 
-A row is a key path and its keys in order; `!`: printed even where it is empty, false or zero. A map without a row holds
-names of the user's own: nothing is left out of it.
+A row is a key path and its keys in order; `!`: printed even where it is empty, false or zero (`!=0`: and where it is
+not written). A map without a row holds names of the user's own: nothing is left out of it.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
-from orchestrator.stack.environment import SECRET
+from orchestrator.stack.emit import natural
+from orchestrator.stack.environment import CONTENT
 from orchestrator.stack.tree import Fork, List, Map, plant
 
 # ruff: noqa: SIM905 (words in a row read better than a column of quotes)
-_HOOK = "command user privileged working_dir environment"
+_HOOK = "command! user privileged working_dir environment"
 _FILE = "source target uid gid mode!"
 _CHANGE = "parallelism! delay monitor failure_action max_failure_ratio order"
 _DEVICE = "capabilities driver count device_ids options"
-_RATE = "path rate"
+_RATE = "path!='' rate!='0'"
 
 TOP = "name services networks volumes secrets configs models".split()
 _ROWS: dict[str, str] = {
@@ -27,12 +29,12 @@ _ROWS: dict[str, str] = {
     " entrypoint! provider environment env_file expose extends external_links extra_hosts group_add gpus hostname"
     " healthcheck image init! ipc isolation labels label_file links logging mem_limit mem_reservation memswap_limit"
     " mem_swappiness mac_address models network_mode networks oom_kill_disable oom_score_adj pid pids_limit platform"
-    " ports privileged pull_policy pull_refresh_after read_only restart runtime scale! secrets security_opt shm_size"
+    " ports privileged pull_policy read_only restart runtime scale! secrets security_opt shm_size"
     " stdin_open stop_grace_period! stop_signal storage_opt sysctls tmpfs tty ulimits use_api_socket user userns_mode"
     " uts volumes volumes_from working_dir pre_start post_start pre_stop",
     "services.*.blkio_config": "weight weight_device device_read_bps device_read_iops device_write_bps"
     " device_write_iops",
-    "services.*.blkio_config.weight_device[]": "path weight",
+    "services.*.blkio_config.weight_device[]": "path!='' weight!=0",
     **{
         f"services.*.blkio_config.device_{way}_{unit}[]": _RATE for way in ("read", "write") for unit in ("bps", "iops")
     },
@@ -53,12 +55,12 @@ _ROWS: dict[str, str] = {
     "services.*.deploy.resources.reservations": "cpus memory pids devices generic_resources",
     "services.*.deploy.resources.reservations.devices[]": _DEVICE,
     "services.*.deploy.resources.reservations.generic_resources[]": "discrete_resource_spec!",
-    "services.*.deploy.resources.reservations.generic_resources[].discrete_resource_spec": "kind! value!",
+    "services.*.deploy.resources.reservations.generic_resources[].discrete_resource_spec": "kind!='' value!=0",
     "services.*.deploy.restart_policy": "condition delay! max_attempts! window!",
     "services.*.deploy.placement": "constraints preferences max_replicas_per_node",
     "services.*.deploy.placement.preferences[]": "spread",
     "services.*.develop": "watch",
-    "services.*.develop.watch[]": "path action target exec include ignore initial_sync",
+    "services.*.develop.watch[]": "path action target exec! include ignore initial_sync",
     "services.*.develop.watch[].exec": _HOOK,
     "services.*.devices[]": "source target permissions",
     "services.*.env_file[]": "path required! format",
@@ -89,11 +91,15 @@ _ROWS: dict[str, str] = {
     "configs.*": "name file environment content external labels driver driver_opts template_driver",
     "models.*": "name model context_size runtime_flags",
 }
-Row = dict[str, bool]  # key → whether it is printed even where it says nothing
+# key → (whether it is printed even where it says nothing, what is printed where it is not written)
+Row = dict[str, tuple[bool, Any]]
+Order: TypeAlias = Callable[[str], Any]
+_USUAL = {"": None, "=''": "", "='0'": "0", "=0": 0}
 
 
 def _row(keys: str) -> Row:
-    return {key.rstrip("!"): key.endswith("!") for key in keys.split()}
+    parts = (key.partition("!") for key in keys.split())
+    return {name: (bool(always), _USUAL[usual]) for name, always, usual in parts}
 
 
 _SHAPE: Fork[Row] = plant({path: _row(keys) for path, keys in _ROWS.items()})
@@ -101,31 +107,35 @@ _SHAPE: Fork[Row] = plant({path: _row(keys) for path, keys in _ROWS.items()})
 
 def shaped(tree: Map, *, json: bool = False) -> dict[str, Any]:
     """The tree as plain maps and lists in printing order; for JSON with the peculiarities that Compose's has there."""
-    printer = _Printer(extensions=not json)
+    printer = _Printer(not json, str if json else natural)
     shown = {key: printer.value(tree[key], _SHAPE.step(key)) for key in TOP if key in tree}
-    extensions = {key: by_name(value) for key, value in sorted(tree.items()) if key.startswith("x-")}
+    extensions = {key: by_name(tree[key], printer.order) for key in printer.sorted(tree) if key.startswith("x-")}
     shown = {key: value for key, value in shown.items() if value or key == "services"} | extensions
     return _as_json(shown) if json else shown
 
 
-def by_name(value: Any) -> Any:
+def by_name(value: Any, order: Order) -> Any:
     """As it is, but keys sorted: words of the user's own, and all words where nothing is resolved."""
     if isinstance(value, dict):
-        return {key: by_name(inner) for key, inner in sorted(value.items()) if key != SECRET}
-    return [by_name(item) for item in value] if isinstance(value, list) else value
+        return {key: by_name(value[key], order) for key in sorted(value, key=order) if key != CONTENT}
+    return [by_name(item, order) for item in value] if isinstance(value, list) else value
 
 
 @dataclass(frozen=True, slots=True)
 class _Printer:
     extensions: bool
+    order: Order
+
+    def sorted(self, value: Map) -> list[str]:
+        return sorted(value, key=self.order)
 
     def value(self, value: Any, fork: Fork[Row] | None) -> Any:
         if isinstance(value, Map):
             if fork is not None and fork.rule is not None:
                 return self.struct(value, fork.rule, fork)
             if fork is not None and "*" in fork.below:
-                return {key: self.value(inner, fork.step(key)) for key, inner in sorted(value.items())}
-            return by_name(value)
+                return {key: self.value(value[key], fork.step(key)) for key in self.sorted(value)}
+            return by_name(value, self.order)
         if isinstance(value, List):
             below = fork.step(0) if fork is not None else None
             return [self.value(item, below) for item in value]
@@ -133,18 +143,19 @@ class _Printer:
 
     def struct(self, value: Map, row: Row, fork: Fork[Row]) -> dict[str, Any]:
         result: dict[str, Any] = {}
-        for key, always in row.items():
-            if (inner := value.get(key)) is not None:
+        for key, (always, usual) in row.items():
+            if (inner := value.get(key, usual)) is not None:
                 shown = self.value(inner, fork.step(key))
                 if always or shown not in (False, 0, "", {}, []):
                     result[key] = shown
         if self.extensions:
-            result |= {key: by_name(inner) for key, inner in sorted(value.items()) if _is_extension(key)}
+            further = (key for key in self.sorted(value) if _is_extension(key))
+            result |= {key: by_name(value[key], self.order) for key in further}
         return result
 
 
 def _is_extension(key: str) -> bool:
-    return key.startswith("x-") and key != SECRET
+    return key.startswith("x-") and key != CONTENT
 
 
 def _as_json(shown: dict[str, Any]) -> dict[str, Any]:
@@ -158,7 +169,7 @@ def _as_json(shown: dict[str, Any]) -> dict[str, Any]:
     for key, network in shown.get("networks", {}).items():
         shown["networks"][key] = {"ipam": {}} | (network or {})
     shown.pop("models", None)
-    return {key: _no_lists(value) if key.startswith("x-") else value for key, value in sorted(shown.items())}
+    return {key: without_empty_lists(value) if key.startswith("x-") else value for key, value in sorted(shown.items())}
 
 
 def _capitals(value: dict[str, Any]) -> dict[str, Any]:
@@ -171,7 +182,8 @@ def _capitals(value: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _no_lists(value: Any) -> Any:
+def without_empty_lists(value: Any) -> Any:
+    """Compose's JSON says null for them, where they are no structures of its own."""
     if isinstance(value, dict):
-        return {key: _no_lists(inner) for key, inner in value.items()}
-    return ([_no_lists(item) for item in value] or None) if isinstance(value, list) else value
+        return {key: without_empty_lists(inner) for key, inner in value.items()}
+    return ([without_empty_lists(item) for item in value] or None) if isinstance(value, list) else value

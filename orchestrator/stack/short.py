@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 import posixpath
 from typing import Any
 
@@ -68,6 +67,8 @@ def _number(text: str) -> int:
 
 
 def is_address(text: str) -> bool:
+    import ipaddress  # only few stacks write one
+
     try:
         return bool(ipaddress.ip_address(text))
     except ValueError:

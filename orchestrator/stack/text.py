@@ -17,7 +17,8 @@ LARGEST = 8 << 20  # bytes of one file
 DEEPEST = 100  # levels of nesting, aliases followed
 MOST = 500_000  # values as written, and with what aliases stand for
 
-_CONTROL = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\x80-\x84\x86-\x9f\ud800-\udfff\ufffe\uffff]")
+_CONTROL = "[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\x80-\x84\x86-\x9f\ud800-\udfff\ufffe\uffff]"
+_ASCII = bytes([9, 10, 13, *range(32, 127)])  # what every file may have
 
 
 class TooMuch(Exception):
@@ -55,7 +56,7 @@ def compose(raw: bytes, source: Source, complaints: Complaints) -> tuple[Source,
     """The file's node trees, one for each document, checked to be of sane size; none: a complaint says why."""
     whole = Place(source)
     if len(raw) > LARGEST:
-        complaints.add(whole, f"is {len(raw) >> 20} MiB large; a stack file may have {LARGEST >> 20} MiB")
+        complaints.add(whole, f"is larger than {LARGEST >> 20} MiB, which is the most that a stack file may have")
         return source, []
     try:
         text = raw.decode("utf-8-sig")
@@ -68,7 +69,7 @@ def compose(raw: bytes, source: Source, complaints: Complaints) -> tuple[Source,
         )
         return source, []
     source = replace(source, lines=_lines(text))
-    if bad := _CONTROL.search(text):
+    if raw.translate(None, _ASCII) and (bad := re.search(_CONTROL, text)):
         before = _lines(text[: bad.start()])
         line, column = len(before), len(before[-1]) + 1
         complaints.add(Place(source, line, column), f"control character U+{ord(bad[0]):04X} is not allowed in YAML")

@@ -74,6 +74,14 @@ def copied(value: Any) -> Any:
     return value
 
 
+def size(value: Any) -> int:
+    """How many values there are, the branch itself included."""
+    if isinstance(value, dict | list):
+        inner = value.values() if isinstance(value, dict) else value
+        return 1 + sum(size(one) for one in inner)
+    return 1
+
+
 def mapped(value: Mapping[str, Any], mark: Mark | None) -> Map:
     """A map all of whose words stand at one place: a short form made long."""
     return Map(value, {} if mark is None else dict.fromkeys(value, mark))

@@ -6,7 +6,6 @@ What is empty and means the same as nothing is left out, so that one stack has o
 from __future__ import annotations
 
 import re
-import shlex
 from collections.abc import Callable
 from typing import Any
 
@@ -17,7 +16,7 @@ from orchestrator.stack.tree import List, Map, mark_of, plant, walk
 
 Settle = Callable[[Any, "Mark | None"], Any]
 
-_NUMBER = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?")
+_NUMBER = r"[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?"
 
 
 def settle(tree: Map, complaints: Complaints) -> None:
@@ -43,6 +42,8 @@ def command(value: Any, mark: Mark | None = None) -> Any:
     """A text split as a shell would (without expanding anything)."""
     if not isinstance(value, str):
         return _texts(value, mark)
+    import shlex  # only few stacks write a command as one text
+
     try:
         parts = shlex.split(value)
     except ValueError as error:
@@ -97,12 +98,7 @@ def _hosts(value: Any, mark: Mark | None) -> Any:
         found.append((name, address, place))
     order = {name: index for index, name in enumerate(sorted({name for name, _, _ in found}))}
     found.sort(key=lambda entry: order[entry[0]])
-    texts = [f"{name}={_bare(address)}" for name, address, _ in found]
-    kept = List()
-    for text, (_, _, place) in zip(texts, found, strict=True):
-        if text not in kept:
-            kept.add(text, place)
-    return kept
+    return List([f"{name}={_bare(address)}" for name, address, _ in found], [place for _, _, place in found])
 
 
 def _bare(address: str) -> str:
@@ -128,6 +124,8 @@ def go_duration(seconds: float) -> str:
 def _size(value: Any, _: Mark | None) -> Any:
     if isinstance(value, int) and value < 0:
         return str(value)  # -1: no limit
+    if isinstance(value, float) and not value.is_integer():
+        raise ValueError(f"expected a whole number of bytes, or a size such as 512M, but found {value}")
     return str(units.size(value) or "")
 
 
@@ -139,7 +137,7 @@ def _cpus(value: Any, _: Mark | None) -> Any:
 def _number(value: Any, _: Mark | None) -> Any:
     if isinstance(value, int | float):
         return value
-    if not _NUMBER.fullmatch(str(value)):
+    if not re.fullmatch(_NUMBER, str(value)):
         raise ValueError(f"expected a number, but found {value!r}")
     number = float(value)
     return int(number) if number.is_integer() else number
@@ -150,6 +148,16 @@ def _integer(value: Any, _: Mark | None) -> Any:
         return int(value)
     except ValueError:
         raise ValueError(f"expected a whole number, but found {value!r}") from None
+
+
+def _bits(value: Any, _: Mark | None) -> Any:
+    if isinstance(value, str):
+        raise ValueError(f"expected a number: write 0{value.lstrip('0')} without quotes, which YAML reads as octal")
+    return _integer(value, _)
+
+
+def _microseconds(value: Any, _: Mark | None) -> Any:
+    return int(value) if isinstance(value, float) else value
 
 
 def _count(value: Any, _: Mark | None) -> Any:
@@ -201,7 +209,7 @@ _WORDS = "user ports[].published configs[].uid configs[].gid secrets[].uid secre
 _INTEGERS = (
     "ports[].target deploy.resources.limits.pids networks.*.priority networks.*.gw_priority oom_score_adj pids_limit"
     " deploy.resources.reservations.generic_resources[].discrete_resource_spec.value cpu_count cpu_shares"
-    " volumes[].tmpfs.mode blkio_config.weight"
+    " blkio_config.weight"
 )
 _FORMS: Any = plant(
     {
@@ -213,6 +221,8 @@ _FORMS: Any = plant(
             (_SIZES, _size),
             (_NUMBERS, _number),
             (_WORDS, _text),
+            ("volumes[].tmpfs.mode", _bits),
+            ("cpu_period cpu_quota cpu_rt_period cpu_rt_runtime", _microseconds),
             (_INTEGERS, _integer),
             ("command entrypoint develop.watch[].exec.command", command),
             (" ".join(f"{hook}[].command" for hook in _HOOKS), command),

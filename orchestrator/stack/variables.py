@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from orchestrator.stack import dotenv
 from orchestrator.stack.loader import Loader
 from orchestrator.stack.places import Place, Source, shown_name
 
@@ -13,6 +12,8 @@ def read(files: Iterable[str], outside: Mapping[str, str], loader: Loader) -> di
     """The variables of the files, later ones winning. `outside`: what their values may name besides each other."""
     found: dict[str, str] = {}
     for path in files:
+        from orchestrator.stack.dotenv import parse  # few projects have such a file, and its patterns take time
+
         raw = loader.contents(path)
         source = Source(path, shown_name(path, loader.home))
         try:
@@ -22,5 +23,5 @@ def read(files: Iterable[str], outside: Mapping[str, str], loader: Loader) -> di
             loader.complaints.add(Place(source, line, 1), "is not UTF-8 text")
             continue
         source = Source(path, source.shown, tuple(text.split("\n")))
-        found |= dotenv.parse(text, source, {**found, **outside}, loader.complaints)
+        found |= parse(text, source, {**found, **outside}, loader.complaints)
     return found
