@@ -76,8 +76,9 @@ def effective(
     tree.put("name", project.name, tree.marks.get("name"))
     values.settle(tree, complaints)
     written = [name for name in project.variables.get("COMPOSE_PROFILES", "").split(",") if name]
-    found.chosen = selection.by_profile(tree["services"], asked.profiles or written)
-    found.chosen.enable(services)
+    active = asked.profiles or written
+    found.chosen = selection.by_profile(tree["services"], active)
+    found.chosen.enable(services, active)
     tree["services"] = found.chosen.services
     if options.consistency:
         sound.check(tree, found.chosen, found.places, complaints)

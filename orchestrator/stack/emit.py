@@ -103,7 +103,7 @@ def scalar(value: Any, indent: str) -> str:
         return f'"{value}"'
     if "\n" in value and " \n" not in value and not re.search(_SPECIAL, value):
         return _block(value, indent)
-    if re.search(_SPECIAL, value) or "\n" in value:
+    if re.search(_SPECIAL, value) or "\n" in value or "\t" in value:
         return _escaped(value)
     if isinstance(typed(value), datetime) or re.fullmatch(_SEXAGESIMAL, value):
         return f'"{value}"'

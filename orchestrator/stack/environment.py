@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -76,7 +77,7 @@ def labels(tree: Map, files: Files) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Files:
-    """Reads the files that services name. `home`: the directory that messages name them from."""
+    """Reads the files that services name. `home`: where their paths start, and the messages that name them."""
 
     door: Reader
     home: str
@@ -87,13 +88,13 @@ class Files:
         """The variables of one file; none where a complaint says why. `seen`: what its values may name."""
         from orchestrator.stack import dotenv  # few services name such a file, and its patterns take time
 
-        file = item["path"]
+        file = os.path.join(self.home, item["path"])
         try:
             text = self.door.read(file, dotenv.LONGEST + 1).decode("utf-8-sig")
             if len(text) > dotenv.LONGEST:
                 raise ValueError(f"it has more than {dotenv.LONGEST} characters")
         except FileNotFoundError:
-            if item.get("required", True):
+            if item.get("required") is not False:
                 way_out = "; make it, or write required: false beside path" if what == "env file" else ""
                 self.say(path, f"{what} {file} does not exist{way_out}")
             return {}

@@ -63,14 +63,15 @@ class Extender:
         return data
 
     def _laid(self, link: _Link, base: Map) -> Map:
-        base, mark = copied(base), link.data.marks.get("extends")
+        base = copied(base)
         self.loader.grow(base)
         around = Map({"services": Map({link.name: base})})
         reset.apply(around, link.document.resets)
         try:
             data: Map = merge.laid_over(around["services"].get(link.name, Map()), link.data, ("services", link.name))
         except merge.Clash as clash:
-            merge.complain(clash, mark or link.document.root, self.loader.complaints)
+            text = "cannot be laid over what it extends: the two have different forms"
+            self.loader.complaints.about(link.document.marks, clash.path, text)
             data = link.data
         data.drop("extends")
         return data

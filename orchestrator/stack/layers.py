@@ -45,8 +45,8 @@ def _over(loader: Loader, whole: Document | None, document: Document, scope: Sco
         try:
             whole.data = merge.laid_over(whole.data, document.data)
         except merge.Clash as clash:
-            places = Places(document.data, document.root)
-            merge.complain(clash, places.get(clash.path, document.root), complaints)
+            text = "cannot be laid over what stands below it: the two have different forms"
+            complaints.about(document.marks, clash.path, text)
     unique.unify(whole.data)
     _validate(whole, loader)
     canonical.lengthen(whole.data, complaints, lenient=not options.interpolate)

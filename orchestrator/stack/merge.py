@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, TypeAlias
 
-from orchestrator.stack.places import Complaints, Mark, Path, Place, dotted
+from orchestrator.stack.places import Path
 from orchestrator.stack.scalars import words
 from orchestrator.stack.tree import Fork, List, Map, mapped, plant
 
@@ -30,14 +30,6 @@ def laid_over(old: Any, new: Any, path: Path = ()) -> Any:
     for step in path:
         fork = fork.step(step) if fork else None
     return _merged(old, new, path, fork)
-
-
-def complain(clash: Clash, mark: Mark, complaints: Complaints) -> None:
-    source, _, node = mark
-    place = Place(source, node.start_mark.line + 1, node.start_mark.column + 1)
-    complaints.add(
-        place, f"{dotted(clash.path)}: cannot be laid over what stands below it: the two have different forms"
-    )
 
 
 def _merged(old: Any, new: Any, path: Path, fork: Fork[Rule] | None) -> Any:

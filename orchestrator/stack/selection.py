@@ -18,12 +18,14 @@ class Chosen:
     services: Map
     disabled: Map = field(default_factory=Map)
 
-    def enable(self, names: Iterable[str]) -> None:
-        """Named services are in even where their profile is not active, with all they need."""
-        todo = list(names)
+    def enable(self, names: Iterable[str], active: Iterable[str]) -> None:
+        """Named services are in even where their profile is not active, and so is what they need of the same profiles."""
+        asked = [name for name in names if name in self.disabled]
+        profiles = {*active, *(profile for name in asked for profile in self.disabled[name].get("profiles") or ())}
+        todo = asked
         while todo:
             name = todo.pop()
-            if name in self.disabled:
+            if name in self.disabled and not profiles.isdisjoint(self.disabled[name].get("profiles") or ()):
                 self.services.put(name, self.disabled[name], self.disabled.marks.get(name))
                 self.disabled.drop(name)
                 todo += needs(self.services[name])

@@ -111,6 +111,9 @@ def shaped(tree: Map, *, json: bool = False) -> dict[str, Any]:
     shown = {key: printer.value(tree[key], _SHAPE.step(key)) for key in TOP if key in tree}
     extensions = {key: by_name(tree[key], printer.order) for key in printer.sorted(tree) if key.startswith("x-")}
     shown = {key: value for key, value in shown.items() if value or key == "services"} | extensions
+    for service in shown["services"].values():
+        if "env_file" in service:  # what must be there is named by its path alone
+            service["env_file"] = [item["path"] if item["required"] else item for item in service["env_file"]]
     return _as_json(shown) if json else shown
 
 

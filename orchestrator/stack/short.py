@@ -80,7 +80,7 @@ def volume(text: str) -> dict[str, Any]:
     if not text:
         raise ValueError("a mount must not be empty")
     if len(text) <= 2:
-        return {"type": "volume", "target": clean(text), "volume": {}}
+        return {"type": "volume", "target": clean(text)}
     sections = _sections(text)
     if not all(sections):
         raise ValueError(f"'{text}' has an empty part between its colons")
