@@ -19,7 +19,7 @@ class Chosen:
     disabled: Map = field(default_factory=Map)
 
     def enable(self, names: Iterable[str], active: Iterable[str]) -> None:
-        """Named services are in even where their profile is not active, and so is what they need of the same profiles."""
+        """Named services are in even where their profile is not active, and what they need of the same profiles."""
         asked = [name for name in names if name in self.disabled]
         profiles = {*active, *(profile for name in asked for profile in self.disabled[name].get("profiles") or ())}
         todo = asked

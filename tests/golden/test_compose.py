@@ -1,7 +1,7 @@
 """Stacks of one or more files and what `pyorch config` makes of them: NAME.txt holds the files and the answer.
 
-A line "== WORD" begins a part: a file's name and its text; `options` of the command line; `environment` (NAME=value); at
-last `is` (the YAML printed) or `error` (what is complained about). `python -m tests.golden.test_compose` writes the
+A line "== WORD" begins a part: a file's name and its text; `options` of the command line; `environment` (NAME=value);
+at last `is` (the YAML printed) or `error` (what is complained about). `python -m tests.golden.test_compose` writes the
 answers anew; read the difference before you commit it.
 """
 
