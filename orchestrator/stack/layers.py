@@ -10,7 +10,7 @@ from orchestrator.stack.loader import Loader, Scope
 from orchestrator.stack.parse import Document
 from orchestrator.stack.places import Path, dotted
 from orchestrator.stack.rules import obey
-from orchestrator.stack.tree import List, Map, Places
+from orchestrator.stack.tree import List, Map
 
 
 def layered(loader: Loader, files: list[str], scope: Scope) -> Map:
