@@ -34,7 +34,7 @@ FORMS: dict[str, list[Any]] = {
     "env_file": ["one.env", ["two.env", "one.env"], [{"path": "none.env", "required": False}]],
     "environment": [{"A": 1, "B": None, "C": "x"}, ["A=2", "D", "E="], ["B=${SET}"], {"F": "$$F ${NO:-d}"}],
     "expose": [[80], ["80", "81/udp"], ["90"]],
-    "extra_hosts": [["a:1.1.1.1"], {"a": "2.2.2.2", "b": "::1"}, ["a=1.1.1.1", "c:3.3.3.3"]],
+    "extra_hosts": [["a=1.1.1.1"], {"a": "2.2.2.2", "b": "::1"}, ["a=1.1.1.1", "c:3.3.3.3"]],
     "gpus": [[{"count": 1}], [{"device_ids": ["0"]}]],
     "group_add": [[1], ["mail"]],
     "healthcheck": [{"test": "a"}, {"test": ["CMD", "b"], "interval": "5s"}, {"retries": 3, "timeout": "90s"}],
