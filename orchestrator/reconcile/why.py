@@ -102,7 +102,10 @@ def _own(slot: Slot) -> str:
     if container is None:
         return "not started yet"
     if container.verdict is not None and container.verdict.status != "healthy":
-        return symptom(container.verdict)
+        if container.verdict.failing:
+            return symptom(container.verdict)
+        before = f" (before, it ended: {describe(container.exits[-1])})" if container.exits else ""
+        return f"no check of it has passed yet{before}"
     return describe(container.exits[-1]) if container.exits else "being started"
 
 
