@@ -82,7 +82,7 @@ def _below(
     place = "/".join(filter(None, (source, name)))
     out = bool(place) and (ignore.ignored(place, hidden) or (bool(name) and ignore.ignored(name, excluded)))
     directory = stat.S_ISDIR(known.st_mode)
-    if out and not (directory and (ignore.may_hold(place, hidden) or ignore.may_hold(place, excluded))):
+    if out and not (directory and (ignore.may_hold(hidden) or ignore.may_hold(excluded))):
         return
     if not out:
         yield Found(path, name, known)
@@ -110,9 +110,7 @@ def _there(root: str, path: str) -> bool:
 
 def _invisible(root: str, path: str, hidden: tuple[Rule, ...]) -> bool:
     """Ignored, and nothing in it is brought back."""
-    return ignore.ignored(path, hidden) and not (
-        os.path.isdir(os.path.join(root, path)) and ignore.may_hold(path, hidden)
-    )
+    return ignore.ignored(path, hidden) and not (os.path.isdir(os.path.join(root, path)) and ignore.may_hold(hidden))
 
 
 def _candidates(root: str, pattern: str) -> list[str]:

@@ -43,7 +43,7 @@ def ignored(path: str, known: tuple[Rule, ...]) -> bool:
     return out
 
 
-def may_hold(directory: str, known: tuple[Rule, ...]) -> bool:
+def may_hold(known: tuple[Rule, ...]) -> bool:
     """Whether something in an ignored directory could be brought back, so that it must be looked into."""
     return any(rule.brings_back for rule in known)
 
