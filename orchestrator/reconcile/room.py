@@ -6,12 +6,11 @@ from collections.abc import Callable, Iterator, Mapping
 
 from orchestrator.reconcile.world import Container, Wanted, World
 from orchestrator.scheduler.fleet import Fleet
+from orchestrator.scheduler.neighbours import NOWHERE
 from orchestrator.scheduler.node import Placed, Refused, Request
 from orchestrator.scheduler.refusal import refuse
 from orchestrator.stack.model import Service, Stack
 from orchestrator.stack.placement import asked
-
-NOWHERE = -1  # a volume lies on a node that is not there
 
 
 class Room:

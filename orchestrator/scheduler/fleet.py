@@ -6,18 +6,17 @@ one class and have the same room left. See `ranking` for how states are kept in 
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterable, Sequence
 from heapq import heappop, heappush
 
 from orchestrator.scheduler import scan
 from orchestrator.scheduler.classes import by_class, room
-from orchestrator.scheduler.filters import holds, value_of
 from orchestrator.scheduler.load import Load, Occupant, load
-from orchestrator.scheduler.node import HostPort, Node, Request
+from orchestrator.scheduler.neighbours import Neighbours
+from orchestrator.scheduler.node import Node, Request
 from orchestrator.scheduler.ranking import ByNode, ByState
 from orchestrator.scheduler.score import CORE, Mix, mix
-from orchestrator.scheduler.want import SPREAD_WEIGHT, Domain, Want, want
+from orchestrator.scheduler.want import Domain, Want, want
 
 Rank = tuple[float, float, int]  # preferences against, score, number of the node: the smallest is best
 SKEW = 1.005  # the mean request is taken anew when cpus to memory differ by more than this factor
@@ -55,12 +54,7 @@ class Fleet:
         self._members: list[list[int]] = []
         self.occupants: list[dict[str, Request]] = [{} for _ in self.nodes]
         self.where: dict[str, int] = {}
-        self.volumes: dict[str, int] = {}
-        self._groups: dict[str, dict[int, int]] = {}  # service → node → replicas
-        self._spreads: dict[str, dict[str, Counter[str]]] = {}  # service → label → value → replicas
-        self._ports: dict[tuple[int, str], dict[int, list[tuple[HostPort, str]]]] = {}
-        self._pids: dict[int, int] = {}
-        self._devices: dict[tuple[int, str], int] = {}
+        self._around = Neighbours(self.nodes)
         self._wants: dict[Request, Want] = {}
         self._domains: dict[object, tuple[Domain, ...]] = {}
         self._rankings: dict[object, ByState | ByNode] = {}
@@ -94,7 +88,16 @@ class Fleet:
         kind, cpu, memory = self.states[self.state[node]]
         roomy = cpu >= asked.least_cpu and memory >= asked.least_memory
         suits = roomy and any(kind in domain.classes for domain in asked.domains)
-        return suits and not (asked.particular and self._shut(asked, node))
+        return suits and not (asked.particular and self._around.shut(asked, node))
+
+    @property
+    def volumes(self) -> dict[str, int]:
+        """Where each volume lies: the number of its node, or `neighbours.NOWHERE`."""
+        return self._around.volumes
+
+    @volumes.setter
+    def volumes(self, volumes: dict[str, int]) -> None:
+        self._around.volumes = volumes
 
     def score(self, asked: Want, kind: int, cpu: int, memory: int) -> float:
         """See `score`: the smaller the better. The very sums of `scan.Columns.best`, in the same order."""
@@ -115,7 +118,7 @@ class Fleet:
         asked = self._want(request)
         place = self.states[self.state[node]]
         domain = next(one for one in asked.domains if place[0] in one.classes)
-        return self._against(asked, domain) - self._wishes(asked, node), self.score(asked, *place)
+        return self._around.against(asked, domain) - self._around.wishes(asked, node), self.score(asked, *place)
 
     def strands(self, request: Request, node: int) -> float:
         """By how much what cannot be used any more grows, as a share of a largest node."""
@@ -156,7 +159,6 @@ class Fleet:
         for _ in names:
             self._learn(request)
         ranking, found = self._ranking(asked, asked.domains[0]), []
-        group = self._groups.setdefault(request.service, {}) if request.service else {}
         for name in names:
             best = ranking.best()
             if best is None:
@@ -164,7 +166,7 @@ class Fleet:
             node = best[1]
             self.occupants[node][name] = request
             self.where[name] = node
-            group[node] = group.get(node, 0) + 1
+            self._around.add(asked, node)
             kind, cpu, memory = self.states[self.state[node]]
             self._move(node, (kind, cpu - asked.cpu, memory - asked.memory))
             found.append(self.nodes[node].name)
@@ -180,21 +182,7 @@ class Fleet:
         asked = self._want(request)
         kind, cpu, memory = self.states[self.state[node]]
         self._move(node, (kind, cpu - asked.cpu, memory - asked.memory))
-        if request.service:
-            group = self._groups.setdefault(request.service, {})
-            group[node] = group.get(node, 0) + 1
-            for key, found in self._spreads.get(request.service, {}).items():
-                found[value_of(key, self.nodes[node]) or ""] += 1
-        if asked.particular:
-            for volume in request.volumes:
-                self.volumes.setdefault(volume, node)
-            for port in request.ports:
-                self._ports.setdefault((port.port, port.protocol), {}).setdefault(node, []).append(
-                    (port, request.service)
-                )
-            self._pids[node] = self._pids.get(node, 0) + request.pids
-            for device, count in request.devices:
-                self._devices[node, device] = self._devices.get((node, device), 0) + count
+        self._around.add(asked, node)
 
     def drop(self, name: str) -> tuple[Request, int]:
         """Take it away; what it asked for, and where it lay."""
@@ -203,19 +191,7 @@ class Fleet:
         asked = self._want(request)
         kind, cpu, memory = self.states[self.state[node]]
         self._move(node, (kind, cpu + asked.cpu, memory + asked.memory))
-        if request.service:
-            group = self._groups[request.service]
-            group[node] -= 1
-            if not group[node]:
-                del group[node]
-            for key, found in self._spreads.get(request.service, {}).items():
-                found[value_of(key, self.nodes[node]) or ""] -= 1
-        if asked.particular:
-            for port in request.ports:
-                self._ports[port.port, port.protocol][node].remove((port, request.service))
-            self._pids[node] -= request.pids
-            for device, count in request.devices:
-                self._devices[node, device] -= count
+        self._around.take(asked, node)
         # What ruled nodes out for others may be gone with it.
         self._rankings = {key: one for key, one in self._rankings.items() if isinstance(one, ByState)}
         return request, node
@@ -249,14 +225,14 @@ class Fleet:
             if len(self._rankings) >= KEPT:
                 self._rankings.clear()
             ranking = self._rankings[key] = (
-                ByNode(self, asked, domain.classes, lambda node: self._passed_over(asked, node))
+                ByNode(self, asked, domain.classes, lambda node: self._around.passed_over(asked, node))
                 if asked.particular
                 else ByState(self, asked, domain.classes)
             )
         return ranking
 
     def _look(self, asked: Want, domain: Domain) -> tuple[float, int] | None:
-        shut = (lambda node: self._passed_over(asked, node)) if asked.particular else None
+        shut = (lambda node: self._around.passed_over(asked, node)) if asked.particular else None
         if self._fast and self._columns is None and len(self.live) >= FAST_FROM:
             self._columns = scan.columns(self)
             self._fast = self._columns is not None
@@ -269,12 +245,9 @@ class Fleet:
         """Volumes, required neighbours and wishes name nodes: those are looked at one by one, the rest as ever."""
         request = asked.request
         domain_of = {kind: domain for domain in asked.domains for kind in domain.classes}
-        against = {domain: self._against(asked, domain) for domain in asked.domains}
+        against = {domain: self._around.against(asked, domain) for domain in asked.domains}
         best: Rank | None = None
-        pinned = {self.volumes[volume] for volume in request.volumes if volume in self.volumes}
-        musts = [set(self._groups.get(one.service, ())) for one in asked.musts if one.weight >= 0]
-        near = set().union(*(self._groups.get(one.service, ()) for one in asked.wishes))
-        only = set.intersection(*([pinned] if pinned else []), *musts) if pinned or musts else None
+        only, near = self._around.named(asked)
         for node in near if only is None else only:
             domain = domain_of.get(self.states[self.state[node]][0])
             if domain is not None and self.fits(request, node):
@@ -289,56 +262,6 @@ class Fleet:
                     rank = (against[domain], *found)
                     best = rank if best is None else min(best, rank)
         return best[2] if best is not None else None
-
-    def _wishes(self, asked: Want, node: int) -> int:
-        """The weights of its affinities to services that are on the node."""
-        return sum(one.weight for one in asked.wishes if node in self._groups.get(one.service, ()))
-
-    def _against(self, asked: Want, domain: Domain) -> float:
-        """How many replicas of the service lie where the spread labels have the same values, less the label wishes.
-
-        The first preference counts before the second, as in Swarm.
-        """
-        counts = self._spreads.get(asked.request.service) or self._count_spread(asked.request)
-        against = float(-domain.bonus)
-        for place, (key, value) in enumerate(zip(asked.request.spread, domain.values, strict=True)):
-            against += SPREAD_WEIGHT * counts[key][value] / 1000.0**place
-        return against
-
-    def _count_spread(self, request: Request) -> dict[str, Counter[str]]:
-        counts: dict[str, Counter[str]] = {key: Counter() for key in request.spread}
-        for node, count in self._groups.get(request.service, {}).items():
-            for key, found in counts.items():
-                found[value_of(key, self.nodes[node]) or ""] += count
-        if request.spread:
-            self._spreads[request.service] = counts
-        return counts
-
-    def _shut(self, asked: Want, node: int) -> bool:
-        """Whether something besides its class and its room rules the node out for a particular request."""
-        request = asked.request
-        if request.per_node and self._groups.get(request.service, {}).get(node, 0) >= request.per_node:
-            return True
-        if any((node in self._groups.get(one.service, ())) != (one.weight >= 0) for one in asked.musts):
-            return True
-        for port in request.ports:
-            others = self._ports.get((port.port, port.protocol), {}).get(node, ())
-            if any(port.clashes(other) and (not owner or owner != request.service) for other, owner in others):
-                return True
-        if any(self.volumes.get(volume, node) != node for volume in request.volumes):
-            return True
-        there = self.nodes[node]
-        for kind, count in request.devices:
-            if self._devices.get((node, kind), 0) + count > there.devices.get(kind, 0):
-                return True
-        if request.pids and there.pids and self._pids.get(node, 0) + request.pids > there.pids:
-            return True
-        return asked.named and not all(holds(one, there) for one in request.constraints)
-
-    def _passed_over(self, asked: Want, node: int) -> bool:
-        """Shut, or looked at by itself because the request would rather not be there."""
-        unloved = any(one.weight < 0 and node in self._groups.get(one.service, ()) for one in asked.wishes)
-        return unloved or self._shut(asked, node)
 
     # what is learnt, and bookkeeping
 

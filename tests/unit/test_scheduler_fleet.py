@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from orchestrator.scheduler import Fleet, Node, Request
 from orchestrator.scheduler.filters import FILTERS
 from orchestrator.scheduler.fleet import FAST_FROM
+from orchestrator.scheduler.neighbours import NOWHERE
 from orchestrator.scheduler.node import Affinity, Constraint, HostPort
 from orchestrator.scheduler.refusal import refuse
 
@@ -177,6 +178,10 @@ def test_what_lies_on_a_volume_stays_on_its_node() -> None:
     assert {reason.text for reason in said.reasons} == {"without volume data (on n1)", "short of cpus"}
     fleet.drop("db-1")
     assert fleet.place(Request(1, service="s/backup", volumes=("data",)), "backup-1") == "n1"
+    # Its node is gone: it is nowhere, and not on some other node.
+    fleet.volumes["lost"] = NOWHERE
+    assert fleet.place(Request(0.1, service="s/late", volumes=("lost",)), "late-1") is None
+    assert "its node is gone" in refuse(fleet, Request(0.1, volumes=("lost",))).why
 
 
 def test_many_that_are_alike_and_their_going() -> None:
