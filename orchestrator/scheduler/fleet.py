@@ -166,7 +166,8 @@ class Fleet:
             node = best[1]
             self.occupants[node][name] = request
             self.where[name] = node
-            self._around.add(asked, node)
+            if request.service:
+                self._around.add(asked, node)
             kind, cpu, memory = self.states[self.state[node]]
             self._move(node, (kind, cpu - asked.cpu, memory - asked.memory))
             found.append(self.nodes[node].name)

@@ -58,8 +58,9 @@ class ByState:
         if not heap:
             return None
         score, kind, state = heap[0]
-        if any(other[0] == score and other[1] == kind for other in heap[1:3]):
-            return score, self._first_of_equals(score, kind)
+        for other in heap[1:3]:
+            if other[0] == score and other[1] == kind:
+                return score, self._first_of_equals(score, kind)
         return score, fleet.first(state)
 
     def _first_of_equals(self, score: float, kind: int) -> int:
