@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Any, Literal
 
@@ -13,8 +13,7 @@ from orchestrator.agent.containers import Containers, Record, read, scrap
 from orchestrator.agent.deeds import Hands
 from orchestrator.agent.drift import Find, Looker
 from orchestrator.agent.events import Bell, Events
-from orchestrator.agent.launcher_client import LauncherClient
-from orchestrator.agent.launcher_client import connect as connect_launcher
+from orchestrator.agent.launching import Launching
 from orchestrator.agent.loops import Loops
 from orchestrator.agent.nodes import Nodes
 from orchestrator.agent.prober import Prober
@@ -32,7 +31,6 @@ from orchestrator.reconcile.world import Failure, Wanted, World
 from orchestrator.root import Root
 from orchestrator.storage import keeping, materials, prepared, volumes
 
-PATIENCE = 3  # more attempts to reach a launcher, after which its absence is trouble and no longer a moment
 PACE = 1.0  # a turn begins no sooner after the last one than that one took, times this: the circle never eats a core
 
 
@@ -49,7 +47,8 @@ class Circle:
         self.containers = Containers(root)
         self.wiring = Wiring(root, store, self.containers)
         self.wishes = Wishes(store)
-        self.launcher: LauncherClient | None = None
+        self.launching = Launching(root, self.events, self._ended, self._adopted)
+        self.launcher_or_fail, self.exec = self.launching.launcher_or_fail, self.launching.exec
         self.trash = Trash(root)
         self.hands = Hands(
             root,
@@ -57,7 +56,7 @@ class Circle:
             self.wiring,
             self.events,
             self.launcher_or_fail,
-            self.launcher_again,
+            self.launching.launcher_again,
             node.memory,
             self.trash,
             self,
@@ -72,8 +71,6 @@ class Circle:
         self._making: set[str] = set()
         self._failures: dict[str, Failure] = {}
         self._gone: set[str] = set()  # stacks that were to go down and of which nothing is left
-        self._launcher_trouble: str | None = None  # why none could be started
-        self._launcher_news = asyncio.Event()
         self.wiring_trouble = ""  # why names and ports do not show the present world, while that is so
         self.loops = Loops()
         self._telling = Telling(self.containers, self.events)
@@ -82,36 +79,15 @@ class Circle:
         self.taken_back: dict[tuple[str, int], str] = {}  # (stack, revision) → why it was
         self._turned = asyncio.Condition()
         self._listeners: list[list[Action]] = []
-        self._exec_endings: dict[str, asyncio.Future[Mapping[str, Any]]] = {}
-
-    def launcher_or_fail(self) -> LauncherClient:
-        """The connection to the launcher. Raises Unreachable while there is none."""
-        if self.launcher is None or self.launcher.closed.done():
-            raise Unreachable(
-                self._launcher_trouble or "cannot reach the launcher: it died; a new one is being started"
-            )
-        return self.launcher
-
-    async def launcher_again(self) -> LauncherClient:
-        """Waits for its successor where the launcher has died. Raises Unreachable where none can be started."""
-        while self._between_launchers:
-            await self._launcher_news.wait()
-        return self.launcher_or_fail()
-
-    @property
-    def _between_launchers(self) -> bool:
-        """One has died, and its successor is about to answer: what fails now for that is nobody's failure."""
-        away = self.launcher is None or self.launcher.closed.done()
-        return away and self._launcher_trouble is None
 
     # the loop
 
     async def run(self) -> None:
         """Recover, then turn until cancelled."""
-        await self._meet_launcher()
+        await self.launching.meet()
         await self._recover()
         async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(self._keep_launcher())
+            tasks.create_task(self.launching.keep())
             tasks.create_task(upkeep.keep_dns(self.root, self.events))
             tasks.create_task(upkeep.keep_watch(self.root, self.events, self.wiring, self.containers))
             tasks.create_task(self.trash.keep())
@@ -143,7 +119,7 @@ class Circle:
         if gone - self._gone:
             self.bell.ring()
         self._gone = gone
-        for action in () if self._between_launchers else (*self.plan.actions, *one_off.over(self)):
+        for action in () if self.launching.between else (*self.plan.actions, *one_off.over(self)):
             if action.subject not in self._busy:
                 for heard in self._listeners:
                     heard.append(action)
@@ -252,7 +228,7 @@ class Circle:
             else:
                 await self.hands.do(action, wish)
         except (OSError, OrchestratorError) as error:
-            if not isinstance(error, Unreachable) or self._launcher_trouble is not None:
+            if not isinstance(error, Unreachable) or self.launching.trouble is not None:
                 self._failed(action, str(error))
         else:
             self._failures.pop(action.subject, None)
@@ -382,93 +358,22 @@ class Circle:
             record.change(bounds_off=bounds.off(self.root, record, self.hands.memory_ceiling))
             self.prober.watch(record)
 
-    async def _meet_launcher(self) -> None:
-        """The one that runs, or a new one. Raises Unreachable where none comes up."""
-        for attempt in range(PATIENCE, -1, -1):
-            try:
-                self.launcher = await connect_launcher(self.root, self._heard)
-                await self.launcher.request("hello")
-            except (OSError, OrchestratorError):
-                # What a killed predecessor was just making may hold its lock, or its socket, for a moment more.
-                if not attempt:
-                    raise
-                await asyncio.sleep(0.05)
-            else:
-                return
-
-    async def _keep_launcher(self) -> None:
-        """A dead launcher hurts nobody: its successor adopts the containers, and we read what it found."""
-        while True:
-            assert self.launcher is not None
-            await asyncio.shield(self.launcher.closed)
-            self.events.note(
-                "die", "launcher", "the launcher ended; its successor adopts the containers", kind="daemon"
-            )
-            while True:
-                try:
-                    await self._meet_launcher()
-                except (OSError, OrchestratorError) as error:
-                    self._launcher_trouble = str(error)
-                    self._launcher_news.set()
-                    self.events.note("trouble", "launcher", str(error), kind="daemon")
-                    await asyncio.sleep(0.5)
-                else:
-                    break
-            self._launcher_trouble = None
-            self._launcher_news.set()
-            self._launcher_news = asyncio.Event()
-            self._look_again()
-            self.prober.adopt()
-            with contextlib.suppress(
-                OrchestratorError
-            ):  # it has just ended, or this launcher has: it will be asked again
-                await self.hands.share_terminals()
-            self.events.note("start", "launcher", "a new launcher adopted the containers", kind="daemon")
-
-    def _look_again(self) -> None:
-        """Ends that nobody told us of: they are in the bundles."""
+    async def _adopted(self) -> None:
+        """A new launcher looks after the containers. Ends that nobody told us of are in the bundles."""
         for record in list(self.containers):
             if record.phase == "running":
                 ended = read(self.root.bundle(record.id), "exit.json")
                 if ended is not None and ended["at"] >= (record.started or 0):
                     self._ended({**ended, "container": record.id})
-                self._fail_execs(record)
-
-    def _fail_execs(self, record: Record) -> None:
-        for future in self._exec_endings.values():
-            if not future.done():
-                future.set_result({"code": None, "signal": None})
-
-    # what the launcher says
-
-    def _heard(self, message: Mapping[str, Any]) -> None:
-        match message.get("event"):
-            case "exit":
-                self._ended(message)
-            case "exec-exit":
-                waiting = self._exec_endings.pop(message["exec"], None)
-                if waiting is not None and not waiting.done():
-                    waiting.set_result(message)
+        self.prober.adopt()
+        with contextlib.suppress(OrchestratorError):  # one has just ended: it will be asked again
+            await self.hands.share_terminals()
 
     def _ended(self, message: Mapping[str, Any]) -> None:
         record = self.containers.get(message["container"])
         if record is not None:
             self.prober.forget(record)
             self.hands.ended(message)
-
-    @contextlib.asynccontextmanager
-    async def exec(self, **request: Any) -> AsyncIterator[tuple[str, list[int], asyncio.Future[Mapping[str, Any]]]]:
-        """One command in a container: (exec id, its descriptors, its ending to come). Cancelled where left early."""
-        reply, descriptors = await self.launcher_or_fail().request_fds("exec", **request)
-        ending: asyncio.Future[Mapping[str, Any]] = asyncio.get_running_loop().create_future()
-        self._exec_endings[reply["exec"]] = ending
-        try:
-            yield reply["exec"], descriptors, ending
-        finally:
-            if not ending.done():
-                with contextlib.suppress(Unreachable):
-                    await self.launcher_or_fail().request("cancel", exec=reply["exec"])
-            self._exec_endings.pop(reply["exec"], None)
 
     async def drain(self) -> None:
         """Before the agent ends: deeds under way are finished, so that nothing is left half made."""
