@@ -85,6 +85,7 @@ class Virtual:
             frozenset(self.networks),
             frozenset(self.volumes),
             frozenset(self.deeds),
+            making=frozenset(name for name, (_, deed) in self.deeds.items() if isinstance(deed, Start)),
             volume_nodes={volume: node for volume, node in self.volumes.items() if node},
             homes=self.homes,
         )
