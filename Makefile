@@ -38,6 +38,7 @@ $(VENV)/installed: pyproject.toml | $(VENV)/bin/python
 
 $(VENV)/installed-dev: pyproject.toml | $(VENV)/bin/python
 	$(PIP) --editable '.[dev]'
+	$(VENV)/bin/python -m compileall -q orchestrator tests
 	@touch $@ $(VENV)/installed; $(give_back)
 
 # Under sudo the checkout stays its owner's.
