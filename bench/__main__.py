@@ -9,7 +9,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from bench import birth, common, engines, host, inside, launcher, logs, scheduler, sources
+from bench import birth, common, config, engines, host, inside, launcher, logs, scheduler, sources
 
 # Name of a figure in `common` → what it is, and its limit in seconds.
 SIDE_BY_SIDE = {
@@ -24,6 +24,8 @@ SIDE_BY_SIDE = {
 
 
 def main() -> None:
+    if sys.argv[1:] == ["config"]:
+        return config.main()
     if sys.argv[1:] == ["scheduler"]:  # needs neither root nor containers
         return scheduler.main()
     if os.geteuid() != 0:
@@ -41,6 +43,8 @@ def main() -> None:
     asyncio.run(launcher.main())
     print("\nLog lines of 100 bytes (at least 100 MB/s taken in, 500,000 lines/s read back)")
     asyncio.run(logs.main(200))
+    print()
+    config.main()
     print()
     scheduler.main()
 

@@ -38,17 +38,34 @@ def files(given: Given) -> list[str]:
     named = given.file or [file for file in os.environ.get("COMPOSE_FILE", "").split(separator) if file]
     if named:
         return [_existing(file) for file in named]
-    from orchestrator.stack.files import find
+    from orchestrator.stack.files import find_all
 
-    found = find(os.getcwd())
-    if found is None:
+    found = _of_dotenv() or find_all(os.getcwd())
+    if not found:
         from orchestrator.errors import Mistake
 
         raise Mistake(
             f"cannot find a stack file in {os.getcwd()} or above (stack.yaml, compose.yaml, docker-compose.yaml …): "
             "name one with -f FILE, or a running stack with -p NAME"
         )
-    return [found]
+    return found
+
+
+def _of_dotenv() -> list[str]:
+    """COMPOSE_FILE may stand in `.env`; only then is it worth reading here."""
+    try:
+        with open(".env", "rb") as file:
+            if b"COMPOSE_FILE" not in file.read(1 << 20):
+                return []
+    except OSError:
+        return []
+    from orchestrator.stack.loader import Loader, Options
+    from orchestrator.stack.places import Complaints
+    from orchestrator.stack.project import Asked, locate
+    from orchestrator.stack.reading import Reader
+
+    asked = Asked(os.getcwd(), dict(os.environ))
+    return [*locate(asked, Loader(Complaints(), Options(), asked.directory, Reader())).files]
 
 
 def take_file(given: Given, words: list[str]) -> None:
