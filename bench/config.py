@@ -56,8 +56,8 @@ def _chain() -> str:
     return f"services:\n  s0: {{image: x}}\n{links}"
 
 
-# Files that mean more than they say; each has to be refused. Made when they are written: what this process holds at that
-# moment, the kernel counts for its child.
+# Files that mean more than they say; each has to be refused. They are made when they are written: what this process
+# holds at that moment, the kernel counts for its child.
 EXPLODING: dict[str, Callable[[], str]] = {
     "aliases of aliases": _bomb,
     "10,000 levels deep": lambda: f"x-deep: {'[' * 10_000}{']' * 10_000}\n{SMALL}",
