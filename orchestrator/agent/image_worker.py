@@ -18,6 +18,7 @@ import time
 import traceback
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -119,7 +120,8 @@ class Work:
             digest = load.take(self.intake, written, None, time.time(), self._teller(written)).manifest.digest
         else:
             digest = digest_of(self.line, written)
-        self.say(type="image", image=written, state="resolved", digest=digest)
+        whole = written if source.files(written) else str(replace(references.parse(written), digest=digest))
+        self.say(type="image", image=written, state="resolved", digest=digest, name=whole)
 
     def _push(self, asked: dict[str, Any]) -> None:
         reference = references.parse(asked["reference"])

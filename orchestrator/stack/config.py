@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Literal
 
 from orchestrator.errors import Mistake
@@ -26,8 +26,10 @@ def text(
     services: Sequence[str],
     *,
     format: Literal["yaml", "json"],
+    pinned: Callable[[Sequence[str]], Mapping[str, str]] | None = None,
 ) -> str:
-    """`wanted`: (the list, its word), or ("", ""): everything. Raises Mistake with every complaint there is."""
+    """`wanted`: (the list, its word), or ("", ""): everything. `pinned`: names of images → the same with their digest.
+    Raises Mistake with every complaint there is."""
     if wanted[0] == "variables":
         found = model(asked, options, complaints)
         complaints.raise_if_any()
@@ -43,9 +45,19 @@ def text(
         _known(services, tree)
         tree["services"] = found.chosen.only(services)
     selection.without_unused(tree)
+    if pinned is not None:
+        _pin(tree, pinned)
     if wanted[0]:
         return _lines(_list(wanted, found))
     return dump(shape.shaped(tree, json=format == "json"), format)
+
+
+def _pin(tree: Map, pinned: Callable[[Sequence[str]], Mapping[str, str]]) -> None:
+    services = [one for one in (tree.get("services") or {}).values() if one.get("image") and "build" not in one]
+    named = [str(one["image"]) for one in services if not str(one["image"]).startswith(("host:", "dir:"))]
+    digests = pinned(list(dict.fromkeys(named)))
+    for one in services:
+        one["image"] = digests.get(str(one["image"]), one["image"])
 
 
 def _as_written(wanted: str, found: Effective, services: Sequence[str], format: Literal["yaml", "json"]) -> str:

@@ -373,6 +373,9 @@ def test_a_locked_stack_runs_what_the_tag_stood_for(pyorch: Pyorch, hub: Registr
     reference = hub.push(busybox_image(tmp_path / "1", [tar_of({"is": b"old"})]), "locked:1")
     pyorch.write(f"name: locked\nservices: {{a: {{image: '{reference}'}}}}\n")
     pyorch.ok("lock")
+    digest = next(line for line in (pyorch.directory / "stack.lock").read_text().splitlines() if "sha256" in line)
+    shown = pyorch.ok("config", "--resolve-image-digests")
+    assert f"image: {reference}@{digest.rpartition(' ')[2]}" in shown
     hub.push(busybox_image(tmp_path / "2", [tar_of({"is": b"new"})]), "locked:1")
     pyorch.ok("up", "-d", "--locked")
     assert pyorch.ok("exec", "-T", "a", "cat", "/is") == "old"
