@@ -42,6 +42,7 @@ CREATE TABLE IF NOT EXISTS nodes (name TEXT PRIMARY KEY, place INTEGER NOT NULL,
 CREATE TABLE IF NOT EXISTS volume_nodes (volume TEXT PRIMARY KEY, node TEXT NOT NULL);
 """  # see `nodes`
 RESERVED = 1 << 18  # bytes
+PAGE = 4096  # bytes of a page of SQLite, unless told otherwise
 EVENTS_KEPT = 20_000
 EVENTS_AGE_NS = 90 * 86_400 * 10**9
 REVISIONS_KEPT = 25
@@ -95,6 +96,7 @@ class Store:
             aside = _put_aside(path)
             self.damage = f"cannot read {path}: {error}; it was moved to {aside} and a new one begun"
             self._db, new = _open(path)
+        self._reserved = _reserve(self._db)
         if new and copy and (stacks := spare.restore(self._db, copy)):
             self.damage = f"{self.damage or f'{path} was gone'}; taken from {copy}: {', '.join(stacks)}"
 
@@ -105,6 +107,11 @@ class Store:
         except sqlite3.OperationalError as error:
             self._db.rollback()
             raise HostRefused(f"cannot write the agent's state: {error}; is the disk full?") from error
+        (free,) = self._db.execute("PRAGMA freelist_count").fetchone()
+        if free < RESERVED // PAGE // 2:  # used up by now
+            self._reserved = _reserve(self._db)
+        elif not self._reserved:  # the disk was full when we began
+            self._reserved = _begun_anew(self._db)
         if self._copy_is_old and self._copy:
             with contextlib.suppress(OSError):  # the next commit tries again; only a second fault would miss it
                 spare.keep(self._db, self._copy)
@@ -113,12 +120,9 @@ class Store:
     def make_room(self) -> bool:
         """On a full disk: whether the journal can be begun anew, in the space that it has already (see `_reserve`), for
         a `down` must be possible just then. What was not committed is lost."""
-        try:
+        with contextlib.suppress(sqlite3.OperationalError):
             self._db.rollback()
-            (blocked, _, _) = self._db.execute("PRAGMA wal_checkpoint(RESTART)").fetchone()
-        except sqlite3.OperationalError:
-            return False
-        return not blocked
+        return _begun_anew(self._db)
 
     def rollback(self) -> None:
         """Forget what was written since the last commit."""
@@ -279,16 +283,15 @@ def _open(path: str) -> tuple[sqlite3.Connection, bool]:
         db.executescript(NODES)
         if db.execute(UNREADABLE).fetchone()[0]:
             raise sqlite3.DatabaseError("a stack in it is no JSON")
-        _reserve(db)
     except BaseException:
         db.close()
         raise
     return db, found == 0
 
 
-def _reserve(db: sqlite3.Connection) -> None:
+def _reserve(db: sqlite3.Connection) -> bool:
     """Make file and journal larger than they need to be: room for some changes when the disk is full. Where it is full
-    already, nothing can be reserved, and nothing is lost by that."""
+    already, nothing can be reserved, and nothing is lost by that: False."""
     with contextlib.suppress(sqlite3.OperationalError):
         db.execute("CREATE TABLE IF NOT EXISTS reserve (bytes BLOB)")
         db.execute("INSERT INTO reserve VALUES (zeroblob(?))", (RESERVED,))
@@ -297,7 +300,16 @@ def _reserve(db: sqlite3.Connection) -> None:
         db.rollback()
         db.execute("DELETE FROM reserve")
         db.commit()
-        db.execute("PRAGMA wal_checkpoint(RESTART)")
+    return _begun_anew(db)
+
+
+def _begun_anew(db: sqlite3.Connection) -> bool:
+    """The file is as long as it says it is, and the journal begins again at its start (sqlite.org/pragma.html)."""
+    try:
+        (blocked, _, _) = db.execute("PRAGMA wal_checkpoint(RESTART)").fetchone()
+    except sqlite3.OperationalError:
+        return False
+    return not blocked
 
 
 def _is_damage(error: sqlite3.DatabaseError) -> bool:
