@@ -70,40 +70,40 @@ def test_an_empty_volume_takes_over_what_the_image_has_there(pyorch: Pyorch, ima
     up(
         pyorch,
         image,
-        "volumes: ['v:/seed', 'n:/empty', {type: volume, source: w, target: /seed2}]",
-        "volumes: {v: , n: , w: }\n",
+        "volumes: ['vol:/seed', 'non:/empty', {type: volume, source: wol, target: /seed2}]",
+        "volumes: {vol: , non: , wol: }\n",
     )
     assert inside(pyorch, "stat -c '%a %u %g %n' /seed /seed/file; cat /seed/file").splitlines() == [
         *("750 12 34 /seed", "4711 1000 1001 /seed/file", "from the image")
     ]
-    volume = data(pyorch, "shop_v")
+    volume = data(pyorch, "shop_vol")
     assert os.getxattr(volume / "file", "user.note") == b"kept"
     assert os.readlink(volume / "link") == "../nowhere"
     assert (volume / "file").stat().st_ino == (volume / "sub/twin").stat().st_ino
     assert (volume / "holes").stat().st_blocks * 512 < 1 << 20
     assert not [name for name in os.listdir(volume) if name.startswith(".pyorch")]
     inside(pyorch, "rm /seed/file && echo mine > /seed/own")
-    up(pyorch, image, "environment: {A: b}\nvolumes: ['v:/seed']", "volumes: {v: }\n")
+    up(pyorch, image, "environment: {A: b}\nvolumes: ['vol:/seed']", "volumes: {vol: }\n")
     assert sorted(os.listdir(volume)) == ["holes", "link", "own", "sub"], "a volume with something in it is left alone"
 
 
 def test_nocopy_leaves_a_volume_empty(pyorch: Pyorch, image: Path) -> None:
-    up(pyorch, image, "volumes: ['v:/seed:nocopy']", "volumes: {v: }\n")
+    up(pyorch, image, "volumes: ['vol:/seed:nocopy']", "volumes: {vol: }\n")
     assert inside(pyorch, "ls -A /seed") == ""
 
 
 def test_a_filling_that_was_cut_short_is_begun_anew_or_finished(pyorch: Pyorch, image: Path) -> None:
-    up(pyorch, image, "volumes: ['v:/seed:nocopy']", "volumes: {v: }\n")
+    up(pyorch, image, "volumes: ['vol:/seed:nocopy']", "volumes: {vol: }\n")
     pyorch.ok("down")
-    volume = data(pyorch, "shop_v")
+    volume = data(pyorch, "shop_vol")
     (volume / ".pyorch-filling").mkdir()
     (volume / ".pyorch-filling/half").write_text("of a file")
-    up(pyorch, image, "volumes: ['v:/seed']", "volumes: {v: }\n")
+    up(pyorch, image, "volumes: ['vol:/seed']", "volumes: {vol: }\n")
     assert inside(pyorch, "ls -A /seed").split() == ["file", "holes", "link", "sub"]
     pyorch.ok("down")
     (volume / ".pyorch-filled").mkdir()
     (volume / "file").rename(volume / ".pyorch-filled/file")
-    up(pyorch, image, "volumes: ['v:/seed']", "volumes: {v: }\n")
+    up(pyorch, image, "volumes: ['vol:/seed']", "volumes: {vol: }\n")
     assert inside(pyorch, "ls -A /seed").split() == ["file", "holes", "link", "sub"]
 
 
@@ -123,14 +123,14 @@ def test_an_anonymous_volume_waits_for_the_next_container_in_its_slot_and_goes_w
 
 
 def test_a_folder_of_a_volume_is_mounted_and_no_link_leads_out_of_it(pyorch: Pyorch, image: Path) -> None:
-    words = "volumes: ['v:/all', {type: volume, source: v, target: /part, volume: {subpath: %s}}]"
-    up(pyorch, image, "volumes: ['v:/all']", "volumes: {v: }\n")
+    words = "volumes: ['vol:/all', {type: volume, source: vol, target: /part, volume: {subpath: %s}}]"
+    up(pyorch, image, "volumes: ['vol:/all']", "volumes: {vol: }\n")
     inside(pyorch, "mkdir -p /all/a/b && echo deep > /all/a/b/file && ln -s /etc /all/out && ln -s a /all/in")
-    up(pyorch, image, words % "in/b", "volumes: {v: }\n")
+    up(pyorch, image, words % "in/b", "volumes: {vol: }\n")
     assert inside(pyorch, "cat /part/file") == "deep\n"
-    (pyorch.directory / "stack.yaml").write_text(stack(image, words % "out/ssl", "volumes: {v: }\n"))
+    (pyorch.directory / "stack.yaml").write_text(stack(image, words % "out/ssl", "volumes: {vol: }\n"))
     done = pyorch.run("up", "-d", "--wait", "--timeout", "5", "stack.yaml")
-    assert "cannot mount out/ssl of volume 'shop_v': there is no such directory in it" in done.stdout + done.stderr
+    assert "cannot mount out/ssl of volume 'shop_vol': there is no such directory in it" in done.stdout + done.stderr
 
 
 def test_a_tmpfs_is_dockers_unless_written_otherwise(pyorch: Pyorch, image: Path) -> None:
@@ -152,26 +152,26 @@ def test_driver_options_bind_a_directory_or_mount_a_file_system_for_all_who_use_
     (pyorch.directory / "there").mkdir()
     (pyorch.directory / "there/file").write_text("of the host")
     more = (
-        f"  other: {{image: 'dir:{image}', init: true, command: [sleep, '100000'], volumes: ['t:/t']}}\n"
+        f"  other: {{image: 'dir:{image}', init: true, command: [sleep, '100000'], volumes: ['tmp:/t']}}\n"
         "volumes:\n"
-        "  b: {driver_opts: {type: none, o: bind, device: ./there}}\n"
-        "  t: {driver: local, driver_opts: {type: tmpfs, device: tmpfs, o: 'size=1m,uid=7'}}\n"
+        "  bind: {driver_opts: {type: none, o: bind, device: ./there}}\n"
+        "  tmp: {driver: local, driver_opts: {type: tmpfs, device: tmpfs, o: 'size=1m,uid=7'}}\n"
     )
-    up(pyorch, image, "volumes: ['b:/b', 't:/t']", more)
+    up(pyorch, image, "volumes: ['bind:/b', 'tmp:/t']", more)
     assert inside(pyorch, "cat /b/file && stat -c %u /t && echo shared > /t/file") == "of the host7\n"
     assert inside(pyorch, "cat /t/file", "other") == "shared\n"
     pyorch.ok("down")
-    assert not os.path.ismount(data(pyorch, "shop_t"))
+    assert not os.path.ismount(data(pyorch, "shop_tmp"))
     pyorch.ok("up", "-d", "--wait")
     pyorch.ok("down", "-v")
     assert (pyorch.directory / "there/file").read_text() == "of the host", "what a volume stands for is not its own"
 
 
 def test_another_kind_of_volume_under_the_same_name_is_refused(pyorch: Pyorch, image: Path) -> None:
-    up(pyorch, image, "volumes: ['v:/seed']", "volumes: {v: }\n")
+    up(pyorch, image, "volumes: ['vol:/seed']", "volumes: {vol: }\n")
     pyorch.ok("down")
-    more = "volumes: {v: {driver_opts: {type: tmpfs, device: tmpfs}}}\n"
-    (pyorch.directory / "stack.yaml").write_text(stack(image, "volumes: ['v:/seed']", more))
+    more = "volumes: {vol: {driver_opts: {type: tmpfs, device: tmpfs}}}\n"
+    (pyorch.directory / "stack.yaml").write_text(stack(image, "volumes: ['vol:/seed']", more))
     done = pyorch.run("up", "-d", "--wait", "--timeout", "5", "stack.yaml")
     assert "it was made with other driver_opts" in done.stdout + done.stderr
 
@@ -181,9 +181,9 @@ def test_volumes_are_taken_from_a_service_and_from_a_container(pyorch: Pyorch, i
         f"  near: {{image: 'dir:{image}', init: true, command: [sleep, '100000'], volumes_from: ['web:ro']}}\n"
         f"  far: {{image: 'dir:{image}', init: true, command: [sleep, '100000'], depends_on: [web],"
         " volumes_from: ['container:shop-web-1']}\n"
-        "volumes: {v: }\n"
+        "volumes: {vol: }\n"
     )
-    up(pyorch, image, "volumes: ['v:/v', '/seed']", more)
+    up(pyorch, image, "volumes: ['vol:/v', '/seed']", more)
     inside(pyorch, "echo named > /v/file; echo anonymous > /seed/own")
     for service in ("near", "far"):
         assert inside(pyorch, "cat /v/file /seed/own", service) == "named\nanonymous\n"
@@ -218,10 +218,10 @@ def test_a_bind_without_its_submounts_is_read_only_all_the_way(pyorch: Pyorch, i
 
 
 def test_a_protected_volume_outlives_down_v(pyorch: Pyorch, image: Path) -> None:
-    up(pyorch, image, "volumes: ['v:/v', 'w:/w']", "volumes: {v: {x-pyorch: {protect: true}}, w: }\n")
+    up(pyorch, image, "volumes: ['vol:/v', 'wol:/w']", "volumes: {vol: {x-pyorch: {protect: true}}, wol: }\n")
     done = pyorch.run("down", "-v")
-    assert "volume shop_v is protected and stays" in done.stdout + done.stderr
-    assert os.listdir(pyorch.root.volumes) == ["shop_v"]
+    assert "volume shop_vol is protected and stays" in done.stdout + done.stderr
+    assert os.listdir(pyorch.root.volumes) == ["shop_vol"]
 
 
 def test_a_full_disk_leaves_a_volume_as_empty_as_it_was(tmp_path: Path, image: Path) -> None:
@@ -252,14 +252,14 @@ def _restore_too_much(small: Root, tmp_path: Path) -> None:
 def test_an_agent_killed_over_a_filling_is_followed_by_one_that_fills_all(pyorch: Pyorch, image: Path) -> None:
     for number in range(4000):
         (image / f"seed/{number:04}").write_text("x" * 100)
-    (pyorch.directory / "stack.yaml").write_text(stack(image, "volumes: ['v:/seed']", "volumes: {v: }\n"))
+    (pyorch.directory / "stack.yaml").write_text(stack(image, "volumes: ['vol:/seed']", "volumes: {vol: }\n"))
     pyorch.ok("agent", "start")
     agent = pyorch.status()["pid"]
     command = pyorch.command("up", "-d", "stack.yaml")
     asked = subprocess.Popen(command, env=pyorch.environment, cwd=pyorch.directory, stderr=subprocess.DEVNULL)
-    filling_now = data(pyorch, "shop_v") / ".pyorch-filling"
+    filling_now = data(pyorch, "shop_vol") / ".pyorch-filling"
     pyorch.until(lambda: filling_now.is_dir() and len(os.listdir(filling_now)) > 100)
     os.kill(agent, signal.SIGKILL)
     asked.wait()
     pyorch.ok("up", "-d", "--wait")
-    assert sorted(os.listdir(data(pyorch, "shop_v"))) == sorted(os.listdir(image / "seed"))
+    assert sorted(os.listdir(data(pyorch, "shop_vol"))) == sorted(os.listdir(image / "seed"))

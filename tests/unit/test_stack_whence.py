@@ -88,7 +88,7 @@ def test_origins_are_comments_and_change_nothing(asked: Asked) -> None:
     text = whence.origins(asked)
     lines = {line.partition("#")[0].strip(): line.partition("# ")[2] for line in text.split("\n")}
     assert lines["URL: http://db:5432"] == "compose.override.yaml:4, HOST: .env:3"
-    assert lines["FROM_FILE: 'yes'"] == "app.env:2"
+    assert lines['FROM_FILE: "yes"'] == "app.env:2"
     assert lines["restart: always"] == "compose.yaml:3"
     assert lines["name: shop"] == "compose.yaml:1"
     assert yaml.safe_load(text)["services"]["web"]["environment"]["URL"] == "http://db:5432"
