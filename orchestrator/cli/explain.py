@@ -47,16 +47,26 @@ def run(given: Given) -> int:
 def _found(key: str, known: dict[str, Entry]) -> list[Entry]:
     from orchestrator.errors import Mistake
     from orchestrator.stack.places import did_you_mean
-    from orchestrator.stack.reference import find, steps
+    from orchestrator.stack.reference import below, find, steps
 
     found = find(key, known)
-    if found:
-        return found
     end = steps(key)[-1:]
+    if found:
+        if found[0].path.endswith("*"):  # its last word was taken for a name, which may have been meant as a key
+            _doubt("".join(end), [entry.plain.rpartition(".")[2] for entry in below(found[0].path, known)])
+        return found
     paths = {entry.plain: None for entry in known.values()}
     ends = {entry.plain.rpartition(".")[2]: None for entry in known.values()}
     hint = did_you_mean(key, paths, most=len(paths)) or did_you_mean("".join(end), ends, most=len(ends))
     raise Mistake(f"no such key: {key}{hint}")
+
+
+def _doubt(word: str, keys: list[str]) -> None:
+    from orchestrator.cli.printing import say
+    from orchestrator.stack.places import did_you_mean
+
+    if hint := did_you_mean(word, keys):
+        say(f"'{word}' is taken for a name{hint}")
 
 
 def _text(entry: Entry, children: list[Entry]) -> str:

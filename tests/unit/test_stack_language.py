@@ -165,3 +165,8 @@ def test_explain_of_an_unknown_key_says_what_was_probably_meant(capsys: pytest.C
         "",
         "pyorch: no such key: services.web.helthcheck; did you mean 'services.healthcheck'?\n",
     )
+
+
+def test_explain_says_when_a_mistyped_key_was_taken_for_a_name(capsys: pytest.CaptureFixture[str]) -> None:
+    assert "'helthcheck' is taken for a name; did you mean 'healthcheck'?" in _explain(capsys, "services.helthcheck")[2]
+    assert _explain(capsys, "services.web")[2] == ""
