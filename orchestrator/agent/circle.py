@@ -213,10 +213,12 @@ class Circle:
             volume_nodes=self.nodes.volumes,
             homes=self.nodes.homes,
             moves=self.nodes.moves,
+            slept=clock.slept(),
         )
 
     def look_for_drift(self) -> list[Find]:
         """What others have changed since the last look."""
+        self.prober.look_for_gaps()
         found = self.drift.limits(self.containers, self.hands.memory_ceiling)
         return found + self.drift.files(self.wishes.all())
 

@@ -12,6 +12,7 @@ from orchestrator.agent import clock
 from orchestrator.agent.asking import Readers, ask
 from orchestrator.agent.containers import Containers, Record
 from orchestrator.agent.events import Events
+from orchestrator.agent.gaps import Gaps
 from orchestrator.agent.launcher_client import LauncherClient
 from orchestrator.errors import OrchestratorError, Unreachable
 from orchestrator.health.check import Check, Result, Verdict
@@ -40,6 +41,14 @@ class Prober:
         self._readers = Readers(containers.root)
         self._timers: dict[tuple[str, Role], asyncio.TimerHandle] = {}  # container id and probe → its next look
         self._asking: set[asyncio.Task[None]] = set()
+        self._gaps = Gaps(clock.now(), clock.slept())
+
+    def look_for_gaps(self) -> bool:
+        """Called every moment; after a time in which nothing ran here, what fails does not count for a while."""
+        told = self._gaps.look(clock.now(), clock.slept())
+        if told:
+            self._events.note("gap", "agent", told, kind="daemon")
+        return self._gaps.excuse(clock.now())
 
     def watch(self, record: Record) -> None:
         """The container has just started, or was found running: its first probes are due at once."""
@@ -135,7 +144,8 @@ class Prober:
         if record.phase != "running" or record.paused or role not in record.definition.roles:
             return
         check, before, started = record.definition.check(role), record.verdict, record.started or result.at
-        verdict = health.judge(check, record.verdicts.get(role), result, _begun(record, role))
+        excused = self.look_for_gaps()
+        verdict = health.judge(check, record.verdicts.get(role), result, _begun(record, role), excused=excused)
         record.change(verdicts={**record.verdicts, role: verdict})
         after = together(record.verdicts, record.definition.roles, started)
         record.change(verdict=after)

@@ -61,8 +61,8 @@ def _service(circle: Circle, wish: Wanted, service: str) -> dict[str, Any]:
 def _rest(wish: Wanted, service: str) -> str:
     for key in (service, "*"):
         until, why = wish.suspended.get(key, (0.0, ""))
-        if until > clock.now():
-            return f"for {until - clock.now():.0f} s more" + (f": {why}" if why else "")
+        if (left := until - clock.boottime()) > 0:
+            return f"for {left:.0f} s more" + (f": {why}" if why else "")
     return ""
 
 

@@ -17,9 +17,9 @@ ALL = "*"
 def suspend(circle: Circle, name: str, services: list[str], seconds: float, reason: str) -> dict[str, Any]:
     """Nothing is started, stopped or put right until then (no services named: in the whole stack)."""
     wish = _known(circle, name, services)
-    until = clock.now() + seconds
+    until = clock.boottime() + seconds
     added = dict.fromkeys(services or [ALL], (until, reason))
-    kept = {key: each for key, each in wish.suspended.items() if each[0] > clock.now()}
+    kept = {key: each for key, each in wish.suspended.items() if each[0] > clock.boottime()}
     circle.wishes.put(replace(wish, suspended={**kept, **added}))
     ends = datetime.fromtimestamp(clock.wall_ns() / 1e9 + seconds, UTC).isoformat(timespec="seconds")
     whom = ", ".join(services) or "the whole stack"

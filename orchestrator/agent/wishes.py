@@ -72,7 +72,7 @@ class Wishes:
             "proven": wish.proven,
             "taken_back": sorted(wish.taken_back),
             "promoted": dict(wish.promoted),
-            "suspended": {key: [_wall(until), why] for key, (until, why) in wish.suspended.items()},
+            "suspended": {key: [_wall(until), why, until] for key, (until, why) in wish.suspended.items()},
         }
         name = wish.stack.name
         present = self._wanted.get(name)
@@ -177,7 +177,10 @@ class Wishes:
             proven=wishes.get("proven", False),
             taken_back=frozenset(wishes.get("taken_back", ())),
             promoted=wishes.get("promoted", {}),
-            suspended={key: (_of_this_boot(wall), why) for key, (wall, why) in wishes.get("suspended", {}).items()},
+            suspended={
+                key: (until[0] if until and this_boot else _of_this_boot(wall), why)
+                for key, (wall, why, *until) in wishes.get("suspended", {}).items()
+            },
         )
 
     def definition(self, stack: str, revision: int, service: str) -> Service | None:
@@ -218,9 +221,9 @@ class Wishes:
 
 
 def _wall(until: float) -> int:
-    """A time to come, as nanoseconds since the epoch: it holds over a reboot."""
-    return clock.wall_ns() + int((until - clock.now()) * 1e9)
+    """The end of a suspension, as nanoseconds since the epoch: it holds over a reboot."""
+    return clock.wall_ns() + int((until - clock.boottime()) * 1e9)
 
 
 def _of_this_boot(wall_ns: int) -> float:
-    return clock.now() + (wall_ns - clock.wall_ns()) / 1e9
+    return clock.boottime() + (wall_ns - clock.wall_ns()) / 1e9

@@ -114,7 +114,7 @@ def _next_commit(policy: SyncPolicy, state: SyncState, now: float) -> Apply | Wa
     if not state.failure:
         return None
     at = (state.tried or 0.0) + min(policy.retry * 2 ** (state.tries - 1), policy.retry_max)
-    if now < at:
+    if (state.tried or 0.0) <= now < at:  # else the clock was set back since
         return Wait(at, f"attempt {state.tries + 1} of {policy.attempts} in {human_seconds(at - now)}: {state.failure}")
     return Apply(head, f"attempt {state.tries + 1} of {policy.attempts}")
 

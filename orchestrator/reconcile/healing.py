@@ -74,10 +74,11 @@ def _told(scene: Scene, kind: str, key: str) -> str:
 
 def suspension(scene: Scene, service: str) -> tuple[float, str] | None:
     """(until when, why) healing rests; None where it does not."""
+    turn = scene.turn
     for key in (service, "*"):
-        found = scene.wanted.suspended.get(key)
-        if found is not None and found[0] > scene.turn.now:
-            return found
+        end, why = scene.wanted.suspended.get(key, (0.0, ""))
+        if (until := end - turn.world.slept) > turn.now:
+            return until, why
     return None
 
 

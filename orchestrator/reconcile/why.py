@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from orchestrator.health.judge import symptom
+from orchestrator.health.judge import answer, symptom
 from orchestrator.policy.restart import describe
 from orchestrator.reconcile.needs import obstacle
 from orchestrator.reconcile.plan import Hold, Plan
@@ -104,8 +104,9 @@ def _own(slot: Slot) -> str:
     if container.verdict is not None and container.verdict.status != "healthy":
         if container.verdict.failing:
             return symptom(container.verdict)
+        said = answer(container.verdict)
         before = f" (before, it ended: {describe(container.exits[-1])})" if container.exits else ""
-        return f"no check of it has passed yet{before}"
+        return "no check of it has passed yet" + (f": {said}" if said else "") + before
     return describe(container.exits[-1]) if container.exits else "being started"
 
 

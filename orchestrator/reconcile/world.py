@@ -1,4 +1,5 @@
-"""What is the case, and what is wanted: the two values the decider compares. Times are CLOCK_MONOTONIC seconds."""
+"""What is the case, and what is wanted: the two values the decider compares. Times are CLOCK_MONOTONIC seconds, which
+stand still while the machine sleeps; only the end of a suspension is CLOCK_BOOTTIME."""
 
 from __future__ import annotations
 
@@ -63,7 +64,7 @@ class World:
     `making`: those of `busy` that are being started: they may be among no containers yet. `futile`: subject → why it
     is not put right any more (see `agent.loops`). `volume_nodes`: where each volume lies, as far as it is known.
     `homes`: where a replica lay last, and goes again if it fits. `moves`: replicas that somebody asked to move, and
-    where to.
+    where to. `slept`: seconds that the machine has slept, CLOCK_BOOTTIME less CLOCK_MONOTONIC.
     """
 
     nodes: tuple[Node, ...]
@@ -78,6 +79,7 @@ class World:
     volume_nodes: Mapping[str, str] = field(default_factory=dict)
     homes: Mapping[str, str] = field(default_factory=dict)
     moves: Mapping[str, str] = field(default_factory=dict)
+    slept: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +92,7 @@ class Wanted:
     earlier revision had and the file no longer has; they go on until `--remove-orphans`. `down`: take everything away
     (and its volumes where `volumes`). `recreate`: service → time; a container whose run began before it is replaced.
     `retries`: service → time; what failed before it is forgiven and tried again, what runs or completed is left alone.
+    `suspended`: service or "*" → (end, why); its end is CLOCK_BOOTTIME: it comes on time though the machine slept.
     `proven`: this revision has been ready as a whole. `taken_back`: services that go back to what they were, under
     their `rollback_config`. `promoted`: service → digest that may follow its canary.
     """

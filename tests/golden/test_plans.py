@@ -148,6 +148,7 @@ def world_from(told: Mapping[str, Any], wanted: list[Wanted]) -> World:
         done=frozenset(job_from(job, stacks) for job in told.get("done", ())),
         futile=told.get("futile", {}),
         making=frozenset(told.get("making", ())),
+        slept=told.get("slept", 0.0),
     )
 
 

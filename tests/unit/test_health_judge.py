@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from orchestrator.health.check import Check, Result, Verdict
-from orchestrator.health.judge import judge, next_probe, patience
+from orchestrator.health.judge import judge, next_probe, patience, symptom
 
 STARTED = 1000.0
 USUAL = Check(("CMD", "true"), interval=2.0, retries=3)
@@ -25,11 +25,12 @@ def after(check: Check, *results: tuple[float, int | None]) -> Verdict:
     ("check", "results", "status", "failing"),
     [
         (USUAL, [(0.01, 0)], "healthy", 0),
-        (USUAL, [(0.01, 1)], "starting", 1),
+        (USUAL, [(0.01, 1)], "starting", 0),
         # Three failures within a second: Docker would not even have looked. Nobody is condemned for our haste.
-        (USUAL, [(0.1, 1), (0.2, 1), (0.4, 1), (0.8, 1)], "starting", 4),
+        (USUAL, [(0.1, 1), (0.2, 1), (0.4, 1), (0.8, 1)], "starting", 0),
         (USUAL, [(2.0, 1), (4.0, 1), (6.0, 1)], "unhealthy", 3),
-        (USUAL, [(0.1, 1), (0.2, 1), (6.1, 1)], "unhealthy", 3),
+        (USUAL, [(0.1, 1), (2.0, 1), (2.2, 1), (4.0, 1), (6.1, 1)], "unhealthy", 3),
+        (USUAL, [(0.1, 1), (0.2, 1), (6.1, 1)], "starting", 1),
         (USUAL, [(5.0, 1), (6.1, 1)], "starting", 2),
         (USUAL, [(0.1, 1), (0.2, 1), (0.4, 0)], "healthy", 0),
         # A check that did not end in time has failed.
@@ -37,7 +38,7 @@ def after(check: Check, *results: tuple[float, int | None]) -> Verdict:
         # Failures before the end of the start period do not count, a success does.
         (SLOW, [(5.0, 1), (10.0, 1), (15.0, 1), (19.9, 1)], "starting", 0),
         (SLOW, [(5.0, 1), (6.0, 0)], "healthy", 0),
-        (SLOW, [(20.1, 1), (20.2, 1), (20.3, 1)], "starting", 3),
+        (SLOW, [(20.1, 1), (20.2, 1), (20.3, 1)], "starting", 1),
         (SLOW, [(20.1, 1), (22.1, 1), (24.1, 1)], "unhealthy", 3),
         # Once healthy, the start period is over, whatever the clock says.
         (SLOW, [(1.0, 0), (2.0, 1), (4.0, 1), (6.0, 1)], "unhealthy", 3),
@@ -47,13 +48,33 @@ def after(check: Check, *results: tuple[float, int | None]) -> Verdict:
         (USUAL, [(0.1, 0), (2.0, 1), (4.0, 1), (6.0, 1)], "unhealthy", 3),
         # One success is enough to come back.
         (USUAL, [(2.0, 1), (4.0, 1), (6.0, 1), (8.0, 0)], "healthy", 0),
-        (Check(("CMD", "x"), interval=30.0, retries=1), [(0.0, 1), (29.0, 1)], "starting", 2),
-        (Check(("CMD", "x"), interval=30.0, retries=1), [(0.0, 1), (30.0, 1)], "unhealthy", 2),
+        (Check(("CMD", "x"), interval=30.0, retries=1), [(0.0, 1), (29.0, 1)], "starting", 0),
+        (Check(("CMD", "x"), interval=30.0, retries=1), [(0.0, 1), (30.0, 1)], "unhealthy", 1),
     ],
 )
 def test_a_row_of_results(check: Check, results: list[tuple[float, int | None]], status: str, failing: int) -> None:
     verdict = after(check, *results)
     assert (verdict.status, verdict.failing, verdict.probes) == (status, failing, len(results))
+
+
+def test_a_condemned_container_has_failed_as_often_as_its_check_allows_and_no_more() -> None:
+    check = Check(("CMD", "x"), interval=1.0, retries=2)
+    verdict, at = None, 0.0
+    while verdict is None or verdict.status == "starting":
+        verdict = judge(check, verdict, Result(STARTED + at, 1, "no route"), STARTED)
+        at = next_probe(check, verdict, STARTED) - STARTED
+    assert symptom(verdict) == "2 checks failed in a row: no route"
+    assert verdict.probes > 4  # the first looks come at once, and do not count
+    assert verdict.since == STARTED + patience(check)
+
+
+def test_what_failed_while_everything_stood_still_says_nothing() -> None:
+    well = judge(USUAL, None, Result(STARTED + 1, 0), STARTED)
+    ill = well
+    for at in (7200, 7201, 7202, 7203):
+        ill = judge(USUAL, ill, Result(STARTED + at, None), STARTED, excused=True)
+    assert (ill.status, ill.failing) == ("healthy", 0)
+    assert judge(USUAL, ill, Result(STARTED + 7210, 1), STARTED).failing == 1
 
 
 def test_since_is_when_the_status_began_not_when_it_was_last_confirmed() -> None:

@@ -33,6 +33,11 @@ def test_a_clock_that_was_set_back_delays_no_look() -> None:
     assert next_step(POLICY, GOOD, 50, 0) == Fetch("interval")
 
 
+def test_a_clock_that_was_set_back_delays_no_attempt() -> None:
+    state = sync.failed(POLICY, sync.begun(replace(GOOD, head=B), B), 90_000, "web: exited")
+    assert next_step(POLICY, sync.looked(state, 50, B), 50, 0) == Apply(B, "attempt 2 of 3")
+
+
 def test_a_commit_that_fails_is_tried_again_ever_later_then_set_aside_for_the_last_good_one() -> None:
     state = sync.begun(replace(GOOD, head=B), B)
     state = sync.failed(POLICY, state, 101, "web: exited")
