@@ -445,7 +445,7 @@ def _borrowed(
 
 
 def _bind(source: str, destination: str, read_only: bool) -> dict[str, Any]:
-    options = ["rbind", "ro" if read_only else "rw", "rprivate"]
+    options = ["rbind", "rro" if read_only else "rw", "rprivate"]
     return {"destination": destination, "type": "bind", "source": source, "options": options}
 
 

@@ -172,7 +172,7 @@ class Hands:
             if lender is None and words.container:
                 raise Missing(f"cannot take the volumes of container '{words.source}': there is none of that name here")
             for mount in storage_mounts.of_bundle(self.root.bundle(lender.id)) if lender else ():
-                access = ["ro"] if words.read_only else []
+                access = ["rro"] if words.read_only else []
                 lent.append({**mount, "options": [*mount["options"], *access]})
         return lent
 

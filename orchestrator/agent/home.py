@@ -15,7 +15,7 @@ import struct
 from orchestrator.agent import clock, trash
 from orchestrator.agent.containers import scrap
 from orchestrator.errors import Conflict, HostRefused
-from orchestrator.kernel import mounts
+from orchestrator.kernel import mountinfo, mounts
 from orchestrator.root import Root
 from orchestrator.storage import prepared, volumes
 
@@ -52,7 +52,7 @@ def claim(root: Root) -> int:
 
 def into_memory(root: Root) -> None:
     """RUN lies on a tmpfs; `leave` undoes it. Raises HostRefused."""
-    if mounts.filesystem_of(root.run) == "tmpfs" and os.stat(root.run).st_dev != os.stat("/").st_dev:
+    if mountinfo.mount_of(root.run).filesystem == "tmpfs" and os.stat(root.run).st_dev != os.stat("/").st_dev:
         return  # a live system has even its "/" in memory: masks over it cannot lie inside it (see images.host)
     try:
         memory = mounts.make("tmpfs", ["mode=0711"], "pyorch", mounts.NOSUID | mounts.NODEV | mounts.NOEXEC)

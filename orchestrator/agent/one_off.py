@@ -106,8 +106,9 @@ def definition(wish: Wanted, asked: Run, name: str) -> Service:
 
 def _mount(context: Context, word: str) -> Mount:
     long = short.volume(word)
-    if strange := [*short.unknown_options(word), *filter(None, [(long.get("bind") or {}).get("propagation")])]:
-        raise ValueError(f"expected mount options ro, rw, z, Z or nocopy, but found {strange[0]!r}")
+    passed_on = (long.get("bind") or {}).get("propagation")
+    if strange := [*short.unknown_options(word), *([passed_on] if passed_on and long["type"] == "volume" else ())]:
+        raise ValueError(f"expected mount options ro, rw, z, Z, nocopy or a bind's propagation, but found {strange[0]!r}")
     return mounts.long(context, long, ())
 
 

@@ -6,6 +6,7 @@ man 2 open_tree, mount_setattr ("ID-mapped mounts"), user_namespaces(7).
 from __future__ import annotations
 
 import ctypes
+import errno
 import os
 import struct
 from collections.abc import Sequence
@@ -16,6 +17,7 @@ Ids = Sequence[tuple[int, int, int]]  # first id on the disk, first id shown, ho
 
 _CLONE, _RECURSIVE = 1, 0x8000
 _BOTH_EMPTY = 0x4 | 0x40
+_PRIVATE, _NO_FOLLOW = 1 << 18, 0x100
 _IDMAP, _NOEXEC = 0x0010_0000, 8
 _NEWUSER = 0x1000_0000
 _DETACH = 2
@@ -30,6 +32,22 @@ def take(path: str, directory: int = syscalls.AT_FDCWD, recursive: bool = True) 
     """What is at `path` ("" : at `directory` itself) as a mount of its own, attached nowhere yet."""
     flags = _CLONE | os.O_CLOEXEC | (_RECURSIVE if recursive else 0) | (0 if path else syscalls.AT_EMPTY_PATH)
     return syscalls.call(f"take {path!r} for a mount", "open_tree", directory, os.fsencode(path), flags)
+
+
+def keep_to_itself(mount: int) -> None:
+    """What is mounted there, and below, neither gives nor takes any more (MS_PRIVATE).
+
+    A copy of a tree that passes on would else unmount the original's mounts when it is unmounted.
+    """
+    _private(mount, b"", syscalls.AT_EMPTY_PATH, f"keep mount {mount} to itself")
+
+
+def _private(directory: int, path: bytes, flags: int, what: str, forgiven: Sequence[int] = ()) -> None:
+    attributes = struct.pack("=4Q", 0, 0, _PRIVATE, 0)
+    size = ctypes.c_long(len(attributes))
+    result = syscalls.attempt("mount_setattr", directory, path, flags | _RECURSIVE, attributes, size)
+    if result < 0 and -result not in forgiven:
+        raise syscalls.refused(what, -result)
 
 
 def allow_programs(mount: int) -> None:
@@ -97,9 +115,14 @@ def mount(source: str, target: str, fstype: str, options: Sequence[str]) -> None
 
 
 def detach(path: str) -> None:
-    """Everything mounted on `path`, one on the other, goes; content where nothing is. Never follows a link."""
-    no_follow = 8
-    while (result := syscalls.attempt("umount2", os.fsencode(path), _DETACH | no_follow)) == 0:
-        pass
-    if -result not in (2, 22):  # ENOENT; EINVAL: no mount point
-        raise syscalls.refused(f"unmount {path}", -result)
+    """Everything mounted on `path`, one on the other, goes; content where nothing is. Never follows a link.
+
+    Only here: what is mounted below it may be shown elsewhere too, and stays there (see `keep_to_itself`).
+    """
+    no_follow, nothing_there, what = 8, (errno.ENOENT, errno.EINVAL), f"unmount {path}"
+    while True:
+        _private(syscalls.AT_FDCWD, os.fsencode(path), _NO_FOLLOW, what, forgiven=nothing_there)
+        if (result := syscalls.attempt("umount2", os.fsencode(path), _DETACH | no_follow)) < 0:
+            break
+    if -result not in nothing_there:
+        raise syscalls.refused(what, -result)

@@ -13,7 +13,7 @@ import stat
 import struct
 
 from orchestrator.kernel import syscalls
-from orchestrator.kernel.mounts import NOATIME, PAGE, STRICTATIME, escape, how_in
+from orchestrator.kernel.mounts import NOATIME, PAGE, SLAVE, STRICTATIME, escape, how_in
 from orchestrator.kernel.tape import Mark, Register, Tape, text
 
 TYPE_CHECKING = False
@@ -106,6 +106,11 @@ def change(tape: Tape, what: What, mount: int, wanted: int, recursive: bool = Fa
     cleared = 0x70 if wanted & (NOATIME | STRICTATIME) else 0  # the access time is a choice: clear it to set it
     flags = syscalls.AT_EMPTY_PATH | (_RECURSIVE if recursive else 0)
     _setattr(tape, what, Register(mount), b"", flags, wanted, cleared, 0)
+
+
+def receive(tape: Tape, what: What, mount: int) -> None:
+    """A copy of a mount that passes on (shared) takes what comes from there, and gives nothing back (MS_SLAVE)."""
+    _setattr(tape, what, Register(mount), b"", syscalls.AT_EMPTY_PATH | _RECURSIVE, 0, 0, SLAVE)
 
 
 def attach(tape: Tape, what: What, mount: int, target: int) -> None:

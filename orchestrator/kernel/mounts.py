@@ -6,7 +6,6 @@ The mounts of a container are steps on a tape: `mounting.py`.
 from __future__ import annotations
 
 import ctypes
-import errno
 import os
 import struct
 
@@ -19,12 +18,15 @@ if TYPE_CHECKING:
 RDONLY, NOSUID, NODEV, NOEXEC = 0x1, 0x2, 0x4, 0x8
 NOATIME, STRICTATIME, NODIRATIME = 0x10, 0x20, 0x80
 ATTRIBUTES = {
-    "ro": RDONLY, "nosuid": NOSUID, "nodev": NODEV, "noexec": NOEXEC,
+    "ro": RDONLY, "rro": RDONLY, "nosuid": NOSUID, "nodev": NODEV, "noexec": NOEXEC,
     "noatime": NOATIME, "strictatime": STRICTATIME, "nodiratime": NODIRATIME,
 }  # fmt: skip
 # Options that say what is so anyway, or that the caller sees to itself.
 _PLAIN = {"rw", "suid", "dev", "exec", "relatime", "atime", "diratime", "bind", "rbind"}
-_PROPAGATIONS = {"private", "rprivate", "slave", "rslave", "shared", "rshared", "unbindable", "runbindable"}
+# Whether what is mounted below later passes on (mount_namespaces(7)); MS_UNBINDABLE … of linux/mount.h.
+_PROPAGATIONS = {"unbindable": 1 << 17, "private": 1 << 18, "slave": 1 << 19, "shared": 1 << 20}
+
+SLAVE, SHARED = _PROPAGATIONS["slave"], _PROPAGATIONS["shared"]
 
 _CLOEXEC = 1
 _SET_FLAG, _SET_STRING, _CREATE = 0, 1, 6
@@ -86,27 +88,21 @@ def detach(path: str) -> None:
     syscalls.call(f"unmount {path}", "umount2", path.encode(), 2)
 
 
-def filesystem_of(path: str) -> str:
-    """The type of the filesystem that `path` lies on, by /proc/self/mountinfo (proc(5)): "ext4", "tmpfs" …"""
-    real, found, longest = os.path.realpath(path), "", -1
-    with open("/proc/self/mountinfo", encoding="utf-8", errors="surrogateescape") as lines:
-        for line in lines:
-            fields, _, rest = line.partition(" - ")
-            point = fields.split(" ")[4].replace("\\040", " ").rstrip("/")
-            if (real == point or real.startswith(f"{point}/")) and len(point) >= longest:
-                found, longest = rest.split(" ")[0], len(point)
-    return found
-
-
 def sort(options: Iterable[str]) -> tuple[int, list[str]]:
-    """OCI mount options → (attributes of the mount, options of the filesystem). Raises OSError for a propagation."""
+    """OCI mount options → (attributes of the mount, options of the filesystem)."""
     attributes, rest = 0, []
     for option in options:
         if option in ATTRIBUTES:
             attributes |= ATTRIBUTES[option]
-        elif option in _PROPAGATIONS:
-            if "private" not in option:
-                raise OSError(errno.EINVAL, f"cannot mount with propagation {option!r}: only private mounts are made")
-        elif option not in _PLAIN:
+        elif option not in _PLAIN and option.removeprefix("r") not in _PROPAGATIONS:
             rest.append(option)
     return attributes, rest
+
+
+def propagation(options: Iterable[str]) -> int:
+    """The propagation that OCI mount options ask for, as mount_setattr(2) takes it; 0: what is private is not passed.
+
+    The forms with and without "r" are one here: what is mounted below a mount that passes on passes on, too.
+    """
+    asked = [_PROPAGATIONS[word] for option in options if (word := option.removeprefix("r")) in _PROPAGATIONS]
+    return asked[-1] if asked and asked[-1] in (SLAVE, SHARED) else 0

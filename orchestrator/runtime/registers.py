@@ -15,6 +15,9 @@ BELOW_REPORT, ABOVE_REPORT = range(29, 31)  # where the descriptors end and begi
 # Kept by the walk: descriptors.
 ROOT, PROC, DEV, MADE, TARGET, HOLDER, FILE = range(32, 39)
 
+# Binds that pass on what is mounted below them: from before the mounts become private until they are attached.
+FIRST_HELD, LAST_HELD = 64, 239
+
 # What each look for the program in PATH came to.
 FIRST_LOOK, LAST_LOOK = 64, 239
 

@@ -15,7 +15,9 @@ from orchestrator.kernel.tape import Mark, Register, Strip, Tape, text
 from orchestrator.runtime.registers import (
     DEV,
     FILE,
+    FIRST_HELD,
     HOLDER,
+    LAST_HELD,
     MADE,
     PROC,
     PROC_STAT,
@@ -45,6 +47,7 @@ _LINKS = (
 _KERNEL_FILESYSTEMS = {"proc", "sysfs", "mqueue", "devpts", "cgroup"}
 # Of procfs and sysfs: where is kept on which device they lie, so that nothing is laid over anything of theirs.
 _WATCHED = {"proc": (PROC_STAT, PROC_STAT_ADDRESS), "sysfs": (SYS_STAT, SYS_STAT_ADDRESS)}
+_NOT_THERE = "there is no such file or directory on the host"
 _AT_SYMLINK_NOFOLLOW = 0x100
 _DENTRY_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY
 
@@ -53,7 +56,10 @@ def build(bundle: str, spec: dict[str, Any], cgroup: dict[str, str]) -> list[Str
     """From the host's world into the container's root. `cgroup`: controller → directory, the container sees its own."""
     name, annotations = os.path.basename(bundle), spec["annotations"]
     target, layers = os.path.join(bundle, spec["root"]["path"]), tuple(annotations["org.pyorch.layers"].split(":"))
-    strips = [shared(name, _root, target, layers, annotations["org.pyorch.upper"], annotations["org.pyorch.work"])]
+    passing = _passing(spec.get("mounts", ()))
+    strips = [shared(name, _take, source, recursive, held) for source, recursive, held in passing.values()]
+    own = annotations["org.pyorch.upper"], annotations["org.pyorch.work"]
+    strips.append(shared(name, _root, target, layers, *own))
     watched: tuple[str, ...] = ()
     for mount in spec.get("mounts", ()):
         kind, source, destination = mount.get("type", "bind"), mount.get("source", ""), mount["destination"]
@@ -65,7 +71,8 @@ def build(bundle: str, spec: dict[str, Any], cgroup: dict[str, str]) -> list[Str
         elif kind == "cgroup":
             strips.append(shared(name, _show_cgroup, destination, options, tuple(cgroup.items())))
         else:
-            strips.append(shared(name, _mount, kind, source, destination, options, watched))
+            held = passing[destination][2] if destination in passing else None
+            strips.append(shared(name, _mount, kind, source, destination, options, watched, held))
         if kind in _WATCHED and kind not in watched:
             watched = (*watched, kind)
     linux = spec.get("linux", {})
@@ -98,6 +105,24 @@ def shared(name: str, write: Callable[..., Strip], *arguments: Any) -> Strip:
     return strip if first == name else strip.renamed(first, name)
 
 
+def _passing(wanted: list[dict[str, Any]]) -> dict[str, tuple[str, bool, int]]:
+    """Of the binds that pass on what is mounted below them: destination → (source, with what is below, register)."""
+    found: dict[str, tuple[str, bool, int]] = {}
+    for mount in wanted:
+        if mount.get("type", "bind") == "bind" and mounts.propagation(mount.get("options", ())):
+            if FIRST_HELD + len(found) > LAST_HELD:
+                raise OSError(errno.E2BIG, f"cannot mount {mount['source']}: too many mounts with propagation")
+            found[mount["destination"]] = mount["source"], "rbind" in mount["options"], FIRST_HELD + len(found)
+    return found
+
+
+def _take(source: str, recursive: bool, held: int) -> Strip:
+    """A copy that is still one of the host's (a peer of it): afterwards all mounts of this namespace are private."""
+    tape, what = Tape(), f"mount {source}"
+    mounting.clone(tape, explained(what, errno.ENOENT, _NOT_THERE), held, source, recursive)
+    return tape.cut()
+
+
 def _root(target: str, layers: tuple[str, ...], upper: str, work: str) -> Strip:
     """The overlay of the image's layers below the container's own, mounted on the bundle's root.path."""
     tape, what = Tape(), f"mount an overlay on {target}"
@@ -114,22 +139,22 @@ def _root(target: str, layers: tuple[str, ...], upper: str, work: str) -> Strip:
     return tape.cut()
 
 
-def _mount(kind: str, source: str, destination: str, options: tuple[str, ...], watched: tuple[str, ...]) -> Strip:
-    """`watched`: the kinds of those kernel filesystems mounted so far that nothing may be laid over."""
+def _mount(
+    kind: str, source: str, destination: str, options: tuple[str, ...], watched: tuple[str, ...], held: int | None
+) -> Strip:
+    """`watched`: the kinds of those kernel filesystems mounted so far that nothing may be laid over. `held`: the
+    register of what `_take` has taken."""
     tape, what = Tape(), f"mount {source or kind!r} on {destination!r}"
-    try:
-        attributes, rest = mounts.sort(options)
-    except OSError as error:
-        raise OSError(error.errno, f"cannot {what}: {error.strerror}") from error
+    attributes, rest = mounts.sort(options)
+    made = MADE if held is None else held
     if kind == "bind":
-        gone = explained(what, errno.ENOENT, "there is no such file or directory on the host")
         recursive = "rbind" in options
-        mounting.clone(tape, gone, MADE, source, recursive)
-        if attributes:
-            mounting.change(tape, what, MADE, attributes, recursive)
-        mounting.look(tape, what, MADE)
+        if held is None:
+            mounting.clone(tape, explained(what, errno.ENOENT, _NOT_THERE), made, source, recursive)
+        _dress(tape, what, made, attributes, options)
+        mounting.look(tape, what, made)
     else:
-        mounting.make(tape, what, MADE, kind, rest, source or kind, attributes)
+        mounting.make(tape, what, made, kind, rest, source or kind, attributes)
     strict = kind in _KERNEL_FILESYSTEMS or destination == "/dev"
     mounting.target_in(tape, what, TARGET, ROOT, destination, None if kind == "bind" else True, links=not strict)
     if watched:
@@ -138,9 +163,20 @@ def _mount(kind: str, source: str, destination: str, options: tuple[str, ...], w
     for filesystem in watched:
         mounting.unless_on(tape, taken, _WATCHED[filesystem][0], errno.EPERM)
     if kind in _WATCHED:
-        mounting.look(tape, what, MADE, _WATCHED[kind][1])
-    mounting.attach(tape, what, MADE, TARGET)
+        mounting.look(tape, what, made, _WATCHED[kind][1])
+    mounting.attach(tape, what, made, TARGET)
     return tape.cut()
+
+
+def _dress(tape: Tape, what: What, made: int, attributes: int, options: tuple[str, ...]) -> None:
+    """What a bind allows: of a read-only one ("ro") what is mounted below may be written to, unless it says "rro"."""
+    recursive = "rbind" in options
+    everywhere = attributes & ~mounts.RDONLY if "rro" not in options else attributes
+    for wanted, below in ((everywhere, recursive), (attributes & ~everywhere, False)):
+        if wanted:
+            mounting.change(tape, what, made, wanted, below)
+    if mounts.propagation(options) == mounts.SLAVE:
+        mounting.receive(tape, what, made)
 
 
 def explained(what: str, number: int, why: str) -> What:

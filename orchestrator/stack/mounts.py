@@ -55,15 +55,11 @@ def _volume(context: Context, item: Any, path: Path) -> Mount | None:
 
 
 def _passed_on(propagation: str) -> str:
-    """What is private is what is done anyway."""
+    """What is private is what is done anyway: ""."""
     if propagation and propagation not in _PROPAGATION:
         hint = did_you_mean(propagation, _PROPAGATION)
         raise ValueError(f"expected propagation {', '.join(sorted(_PROPAGATION))}, but found {propagation!r}{hint}")
-    if propagation not in ("", "private", "rprivate"):
-        raise ValueError(
-            f"mount option {propagation!r} is part of the Compose Specification but pyorch does not obey it yet"
-        )
-    return ""
+    return "" if propagation in ("private", "rprivate") else propagation
 
 
 def long(context: Context, item: dict[str, Any], path: Path) -> Mount:

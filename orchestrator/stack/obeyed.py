@@ -52,7 +52,6 @@ REFUSED: dict[str, str] = {
     "secrets.*.template_driver": "write the content as it is to be",
     "secrets.*.driver": "write file:, environment: or external: true",
     "secrets.*.driver_opts": "write file:, environment: or external: true",
-    "services.*.volumes[].bind.propagation": REMOVE,
     "services.*.volumes[].volume.labels": REMOVE,
     # words of pyorch: a service
     "services.*.x-pyorch.export": REMOVE,
@@ -73,7 +72,6 @@ ALLOWED: dict[str, tuple[object, ...]] = {
     "networks.*.enable_ipv4": (True,),
     "networks.*.ipam.driver": ("default",),
     # its files
-    "services.*.volumes[].bind.recursive": ("enabled", "disabled", "readonly"),
     "services.*.volumes[].type": ("bind", "volume", "tmpfs"),
     "volumes.*.driver": ("local",),
 }

@@ -159,6 +159,8 @@ SINCE: dict[str, str] = {
     "services.*.secrets": "0.2",
     "services.*.tmpfs": "0.1",
     "services.*.volumes": "0.1",
+    "services.*.volumes[].bind.propagation": "0.2",
+    "services.*.volumes[].bind.recursive": "0.2",
     "services.*.volumes[].volume.subpath": "0.2",
     "services.*.volumes_from": "0.2",
     "services.*.x-pyorch.idmap": "0.2",

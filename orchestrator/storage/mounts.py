@@ -13,7 +13,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from orchestrator.errors import HostRefused, Missing
+from orchestrator.errors import Conflict, HostRefused, Missing
+from orchestrator.kernel import mountinfo
 from orchestrator.root import Root
 from orchestrator.stack.model import Mount, Service, Stack
 from orchestrator.storage import filling, prepared, volumes
@@ -83,7 +84,8 @@ def oci(root: Root, place: Place, container: str, lent: Iterable[dict[str, Any]]
     """OCI mounts (runtime-spec config.md, "Mounts") of one container, after `ground`. `lent`: mounts of others that are
     taken over where it has nothing.
 
-    Raises Missing where a bind source or a folder of a volume is not there: the engine never makes one up.
+    Raises Missing where a bind source or a folder of a volume is not there: the engine never makes one up. Conflict
+    where a bind is to pass on what is mounted below it, and its source lies on a mount that does not.
     """
     made = [_oci(root, place, mount, name, container, number) for number, (mount, name) in enumerate(_all(place))]
     taken = {mount["destination"] for mount in made}
@@ -93,14 +95,29 @@ def oci(root: Root, place: Place, container: str, lent: Iterable[dict[str, Any]]
 def _oci(root: Root, place: Place, mount: Mount, name: str, container: str, number: int) -> dict[str, Any]:
     if mount.kind == "tmpfs":
         return _tmpfs(mount)
-    access = "ro" if mount.read_only or (name and volumes.read_only(root, name)) else "rw"
+    read_only = mount.read_only or (name and volumes.read_only(root, name))
+    access = "rw" if not read_only else "ro" if mount.recursive == "writable" else "rro"
     source = volumes.data(root, name) if name else _bind_source(mount, place.service.name)
+    if mount.propagation:
+        _must_pass_on(source, mount, place.service.name)
     if mount.subpath:
         source = prepared.prepare(root, container, number, prepared.folder(name, source, mount.subpath))
     elif mount.idmap:
         source = _with_owner(root, place.service, mount, source, container, number)
     options = ["bind" if mount.recursive == "disabled" else "rbind", access, mount.propagation or "rprivate"]
     return {"destination": mount.target, "type": "bind", "source": source, "options": options, "volume": name}
+
+
+def _must_pass_on(source: str, mount: Mount, service: str) -> None:
+    """Docker's rule: what lies on a private mount of the host neither gives nor takes any."""
+    found = mountinfo.mount_of(source)
+    shared, slave = (any(word.startswith(kind) for word in found.passes) for kind in ("shared:", "master:"))
+    if shared or (slave and "slave" in mount.propagation):
+        return
+    raise Conflict(
+        f"cannot mount {source} at {mount.target} of '{service}' with propagation {mount.propagation}: it lies on the "
+        f"mount {found.point}, which is not shared; 'mount --make-rshared {found.point}' makes it so"
+    )
 
 
 def _tmpfs(mount: Mount) -> dict[str, Any]:
@@ -121,7 +138,7 @@ def _with_owner(root: Root, service: Service, mount: Mount, source: str, contain
         raise Missing(f"cannot map the owner of {mount.source} for '{service.name}': write its `user` as numbers")
     shown = (int(words[0]), int(words[2] or 0))
     try:
-        made = prepared.with_owner(source, (uid, gid), shown)
+        made = prepared.with_owner(source, (uid, gid), shown, passes=mount.propagation)
         return prepared.prepare(root, container, number, made)
     except OSError as error:
         unknown = "its file system knows no mapped owners" if error.errno == 22 else error.strerror
@@ -162,10 +179,10 @@ def of_bundle(bundle: str) -> list[dict[str, Any]]:
     """Volumes and binds of a container, by its config.json; [] where it has none."""
     try:
         with open(os.path.join(bundle, "config.json"), encoding="utf-8") as file:
-            mounts: Sequence[dict[str, Any]] = json.load(file)["mounts"]
+            made: Sequence[dict[str, Any]] = json.load(file)["mounts"]
     except (FileNotFoundError, NotADirectoryError, json.JSONDecodeError):
         return []
-    return [mount for mount in mounts if "volume" in mount]
+    return [mount for mount in made if "volume" in mount]
 
 
 def users(root: Root, containers: Iterable[str]) -> dict[str, list[str]]:

@@ -75,12 +75,14 @@ def folder(volume: str, data: str, subpath: str) -> int:
                 f"cannot mount {subpath} of volume '{volume}': there is no such directory in it; make it first"
             ) from error
     try:
-        return binding.take("", found, recursive=True)
+        mount = binding.take("", found, recursive=True)
+        binding.keep_to_itself(mount)
+        return mount
     finally:
         os.close(found)
 
 
-def with_owner(source: str, owner: tuple[int, int], shown: tuple[int, int]) -> int:
+def with_owner(source: str, owner: tuple[int, int], shown: tuple[int, int], passes: str = "") -> int:
     """`source` as a mount attached nowhere, in which the files of `owner` (uid, gid) are those of `shown`.
 
     All others are shown as they are, but for the files of `shown` itself, who is nobody there: nothing that is written
@@ -88,6 +90,8 @@ def with_owner(source: str, owner: tuple[int, int], shown: tuple[int, int]) -> i
     """
     mount = binding.take(source)
     try:
+        if not passes:
+            binding.keep_to_itself(mount)
         if owner != shown:
             binding.show_owners(mount, ids(owner[0], shown[0]), ids(owner[1], shown[1]))
     except BaseException:

@@ -19,8 +19,21 @@ def test_options_are_sorted_into_attributes_and_the_filesystems_own() -> None:
         mounts.RDONLY | mounts.NOSUID,
         ["mode=755"],
     )
-    with pytest.raises(OSError, match="cannot mount with propagation 'rshared'"):
-        mounts.sort(["rshared"])
+    assert mounts.sort(["rbind", "rw", "rshared"]) == (0, [])
+
+
+@pytest.mark.parametrize(
+    ("options", "asked"),
+    [
+        (["rbind", "rro", "rprivate"], 0),
+        (["slave"], mounts.SLAVE),
+        (["rslave"], mounts.SLAVE),
+        (["rshared"], mounts.SHARED),
+        (["rshared", "rprivate"], 0),
+    ],
+)
+def test_the_last_word_on_propagation_counts_and_private_asks_for_none(options: list[str], asked: int) -> None:
+    assert mounts.propagation(options) == asked
 
 
 @pytest.fixture

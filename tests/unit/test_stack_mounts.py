@@ -56,7 +56,7 @@ def test_a_bind_may_leave_its_submounts_out_and_map_its_owner(given: Given, tmp_
     [
         (part("../x"), "expected a path inside of the volume, but found '../x'"),
         (part("/x"), "expected a path inside of the volume"),
-        ("volumes: ['vol:/d:rshared']", "a volume has no propagation|does not obey it yet"),
+        ("volumes: ['vol:/d:rshared']", "'bind' says nothing about a mount of type volume"),
         ("volumes_from: [nobody]", "depends on 'nobody', which is no service"),
         ("volumes_from: ['web:rw:x']", "expected SERVICE or container:NAME, with :ro or :rw"),
         ("volumes: [{type: npipe, source: x, target: /d}]", "'type: npipe' is part of the Compose Specification"),
