@@ -108,7 +108,9 @@ def _mount(context: Context, word: str) -> Mount:
     long = short.volume(word)
     passed_on = (long.get("bind") or {}).get("propagation")
     if strange := [*short.unknown_options(word), *([passed_on] if passed_on and long["type"] == "volume" else ())]:
-        raise ValueError(f"expected mount options ro, rw, z, Z, nocopy or a bind's propagation, but found {strange[0]!r}")
+        raise ValueError(
+            f"expected mount options ro, rw, z, Z, nocopy, or rslave … of a bind, but found {strange[0]!r}"
+        )
     return mounts.long(context, long, ())
 
 

@@ -109,9 +109,7 @@ def pyorch(request: pytest.FixtureRequest) -> Iterator[Pyorch]:
 
 
 @contextlib.contextmanager
-def agent_of_its_own(
-    report: Callable[[str, str], None], make: Callable[[Path], Pyorch] = Pyorch
-) -> Iterator[Pyorch]:
+def agent_of_its_own(report: Callable[[str, str], None], make: Callable[[Path], Pyorch] = Pyorch) -> Iterator[Pyorch]:
     """Everything is taken down afterwards; what is left of the containers then fails the test."""
     directory = Path(tempfile.mkdtemp(prefix="pyorch-"))  # short: the path of a Unix socket has 107 bytes
     mine = make(directory)
