@@ -24,6 +24,11 @@ from orchestrator.scheduler.node import Constraint, Node, Request
 from orchestrator.scheduler.packing import Load
 
 MIXED = [(16.0, 64 * GIB), (32.0, 64 * GIB), (64.0, 128 * GIB)]
+# The whole of the Azure trace asks for this much memory a core: 0.871 times what these nodes have, as the published
+# shares of stranded cpus and memory say of every policy alike. Its first third, which lies here, has 2.44, and on nodes
+# of which a third has 4 GiB a core no placement of it can use more than nine tenths of the memory.
+WHOLE_TRACE = 2.62
+SEEDS = (7, 8, 9)
 SMALL = [(4.0, 8 * GIB), (8.0, 16 * GIB), (8.0, 32 * GIB)]
 
 
@@ -44,20 +49,25 @@ def online(data: Path | None) -> None:
     """Replicas arrive, none moves: the share of the binding resource in use when the first one is refused."""
     print(f"\n{'in use at the first refusal':44} {'at least':>9} {'pyorch':>9}", *(f"{name:>9}" for name in POLICIES))
     mix = traces.compose_mix(2000, 1)
-    line("Compose mix, 100 mixed nodes", 0.99, traces.mixed(100, SMALL), mix)
+    line("Compose mix, 100 mixed nodes", "99%", traces.mixed(100, SMALL), mix)
     if data:
         azure = [job.request for job in traces.azure_jobs(data)]
-        line("openb pods on its nodes", 0.98, traces.openb_nodes(data), traces.openb_requests(data))
-        line("Azure, 200 equal nodes", 0.98, traces.equal(200, 28, 60 * GIB), azure)
+        line("openb pods on its nodes", "98%", traces.openb_nodes(data), traces.openb_requests(data))
+        line("Azure, 200 equal nodes", "98%", traces.equal(200, 28, 60 * GIB), azure)
         nodes = traces.mixed(200, MIXED)
-        line("Azure, 200 mixed nodes (see below)", 0.965, nodes, azure)
-        print(f"{'  the most that any placement could reach':44} {'':9} {reachable(nodes, azure):9.1%}")
+        for what, requests, limit in (
+            (f"Azure, 200 mixed nodes, {WHOLE_TRACE} GiB a core", traces.leaning(azure, WHOLE_TRACE), "96.5%"),
+            ("Azure, 200 mixed nodes, this part's 2.44", azure, ""),
+        ):
+            line(what, limit, nodes, requests)
+            print(f"{'  no placement could reach more than':44} {'':9} {min(reachable(nodes, requests), 1.0):9.1%}")
 
 
-def line(what: str, limit: float, nodes: Sequence[Node], requests: Sequence[Request]) -> None:
-    ours = [first_refusal(Fleet(nodes), nodes, requests, seed) for seed in (1, 2, 3)]
-    others = [first_refusal(Cluster(nodes, score), nodes, requests, 1) for score in POLICIES.values()]
-    print(f"{what:44} {limit:9.1%} {sum(ours) / 3:9.1%}", *(f"{share:9.1%}" for share in others), flush=True)
+def line(what: str, limit: str, nodes: Sequence[Node], requests: Sequence[Request]) -> None:
+    ours = [first_refusal(Fleet(nodes), nodes, requests, seed) for seed in SEEDS]
+    others = [first_refusal(Cluster(nodes, score), nodes, requests, SEEDS[0]) for score in POLICIES.values()]
+    shares = (sum(ours) / len(ours), *others)
+    print(f"{what:44} {limit:>9}", *(f"{share:9.1%}" for share in shares), flush=True)
 
 
 def first_refusal(cluster: Fleet | Cluster, nodes: Sequence[Node], requests: Sequence[Request], seed: int) -> float:

@@ -102,7 +102,8 @@ def score_table(circle: Circle, stack: str, service: str) -> list[dict[str, Any]
     wish = circle.wishes.get(stack)
     if wish is None or service not in wish.stack.services:
         raise Mistake(f"cannot score nodes: there is no service {service!r} in stack {stack!r} here")
-    rows = table(fleet_of(circle), asked(wish.stack.services[service], wish.stack))
+    fleet, request = fleet_of(circle), asked(wish.stack.services[service], wish.stack)
+    rows = table(fleet, request, fleet.pick(request))
     return [{name: getattr(row, name) for name in row.__slots__} for row in rows]
 
 

@@ -214,6 +214,7 @@ class Circle:
             homes=self.nodes.homes,
             moves=self.nodes.moves,
             slept=clock.slept(),
+            explained=True,
         )
 
     def look_for_drift(self) -> list[Find]:

@@ -30,7 +30,7 @@ from orchestrator.stack.store import fields_of, service_from
 EXITS_KEPT = 32
 IDENTITY = (
     *("id", "name", "stack", "service", "slot", "digest", "revision", "image", "command", "stop_signal"),
-    *("created_wall", "node", "addresses", "network_keys", "contents"),
+    *("created_wall", "node", "addresses", "network_keys", "contents", "placement"),
 )
 Ending = Literal["asked", "unhealthy", "moved"]
 
@@ -40,7 +40,8 @@ class Record:
     """One container. Times are CLOCK_MONOTONIC seconds, `*_wall` seconds since the epoch.
 
     `ending`: why we are taking it down just now, None while nobody does. `addresses` and `network_keys` (the key in
-    the stack file): by host-side network name, in the order of its interfaces.
+    the stack file): by host-side network name, in the order of its interfaces. `placement`: how its node was chosen,
+    see `placements`.
     """
 
     id: str
@@ -59,6 +60,7 @@ class Record:
     node: str
     addresses: dict[str, str] = field(default_factory=dict)
     network_keys: dict[str, str] = field(default_factory=dict)
+    placement: Mapping[str, Any] = field(default_factory=dict)
     phase: Phase = "created"
     pid: int | None = None
     started: float | None = None

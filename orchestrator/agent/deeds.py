@@ -13,7 +13,7 @@ from contextlib import AbstractAsyncContextManager
 from typing import Any, Protocol
 
 from orchestrator import images
-from orchestrator.agent import bounds, clock, hooks, joining, preparing, pulls
+from orchestrator.agent import bounds, clock, hooks, joining, placements, preparing, pulls
 from orchestrator.agent.containers import Containers, Record, exit_of, scrap
 from orchestrator.agent.draining import drain
 from orchestrator.agent.events import Events
@@ -139,7 +139,7 @@ class Hands:
         if record is None:
             try:
                 await self._ground(replica, wish)
-                record = preparing.prepare(self, replica, wish, action.node)
+                record = preparing.prepare(self, replica, wish, action.node, placements.kept(action.placed))
             finally:
                 self._tidy_images()  # where it failed and nobody else needs them
         try:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from orchestrator import images
@@ -22,7 +23,9 @@ if TYPE_CHECKING:
     from orchestrator.agent.deeds import Hands
 
 
-def prepare(hands: Hands, replica: Replica, wish: Wanted, node: str) -> Record:
+def prepare(
+    hands: Hands, replica: Replica, wish: Wanted, node: str, placement: Mapping[str, Any] | None = None
+) -> Record:
     """Everything of a new container that is files: identity first, so that a scan can name what it finds."""
     service = replica.definition
     _same_machine(service)
@@ -30,6 +33,7 @@ def prepare(hands: Hands, replica: Replica, wish: Wanted, node: str) -> Record:
     command = _command(service, image)
     stop_signal = service.stop_signal or image.stop_signal or "SIGTERM"
     record = hands.containers.add(replica, wish.revision, service.image, " ".join(command), stop_signal, node)
+    record.placement = placement or {}
     bundle = hands.root.bundle(record.id)
     try:
         for attached, key in _networks_of(service, wish.stack):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Any
 
-from orchestrator.agent import clock
+from orchestrator.agent import clock, placements
 from orchestrator.agent.cards import changed, last_words
 from orchestrator.agent.circle import Circle
 from orchestrator.agent.store import Event
@@ -49,6 +49,7 @@ def why(circle: Circle, name: str, service: str) -> dict[str, Any]:
         "cause": newest.cause if newest else "",
         "since": [_told(event) for event in _since_well(events, root.service, good)],
         "next": chain.next,
+        "placements": placements.of_service(circle, wish, service),
     }
 
 

@@ -11,20 +11,26 @@ if TYPE_CHECKING:
 
 HELP = """Say why a service is as it is.
 
-What one sees, what causes it, what all of it comes from, what had changed since it was last well, what happens next.
+What one sees, what causes it, what all of it comes from, what had changed since it was last well, what happens next;
+and how the nodes of its replicas were chosen.
 
 Exit code: 0 it is well, 1 it is not.
 """
 EXAMPLES = """
   pyorch why web                  in sentences
+  pyorch why web --index 2        with the score table by which the second replica got its node
   pyorch why web --format json    for programs
 """
-OPTIONS = (Option("--format", kind="text", choices=("text", "json"), default="text", help="How it is printed."),)
+OPTIONS = (
+    Option("--index", kind="integer", metavar="N", help="Whose placement is shown (else the latest)."),
+    Option("--format", kind="text", choices=("text", "json"), default="text", help="How it is printed."),
+)
 ARGUMENTS = (Argument("service", metavar="SERVICE", complete=True),)
 
 
 def run(given: Given) -> int:
     from orchestrator.cli.printing import printable
+    from orchestrator.cli.scores import scores, shown
     from orchestrator.cli.where import agent, deed_path, stack_name
 
     client = agent(given)
@@ -35,6 +41,7 @@ def run(given: Given) -> int:
         print(json.dumps(found, indent=2, ensure_ascii=False))
     else:
         print("\n".join(map(printable, _lines(found))))
+        print(scores(shown(found["placements"], given.index)), end="")
     return 0 if found["well"] else 1
 
 
@@ -60,3 +67,6 @@ def _lines(found: dict[str, Any]) -> Iterator[str]:
                 f": {event['why']}" if event["why"] else ""
             )
     yield f"next     {found['next']}"
+    for placement in found["placements"]:
+        where = f"on {placement['node']}: " if placement["node"] else ""
+        yield f"place    {placement['subject']} {where}{placement['why']}"

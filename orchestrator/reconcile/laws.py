@@ -184,7 +184,8 @@ def start(scene: Scene, slot: Slot, why: str) -> Iterator[Line]:
         place = turn.room.find(replica.stack, replica.definition, replica.name, stays=existing, leaves=existing)
         if isinstance(place, Placed):
             remark = f"; {needs.remark}" if needs.remark else ""
-            yield Start(replica.name, replica, place.node, why + remark, existing.id if existing else None)
+            id = existing.id if existing else None
+            yield Start(replica.name, replica, place.node, why + remark, id, place if place.scores else None)
         elif existing is None:
             yield from make_room(scene, replica.definition, replica.name, place.why)
         else:

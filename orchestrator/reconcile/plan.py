@@ -6,17 +6,20 @@ from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
 from orchestrator.reconcile.replica import Replica
+from orchestrator.scheduler.node import Placed
 
 
 @dataclass(frozen=True, slots=True)
 class Start:
-    """Make the replica run: created if it does not exist (`container` None), started again if it does."""
+    """Make the replica run: created if it does not exist (`container` None), started again if it does. `placed`: how
+    its node was chosen, where it was."""
 
     subject: str  # container name
     replica: Replica
     node: str
     why: str
     container: str | None = None  # id of the existing, exited container to run again
+    placed: Placed | None = None
 
     def __str__(self) -> str:
         return f"start {self.subject} on {self.node}: {self.why}"

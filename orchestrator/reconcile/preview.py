@@ -201,7 +201,19 @@ class _Space:
                 stack, service, f"{stack}-{service.name}-new"
             )  # for one more than there are, as long as the roll-out lasts
             return place.why + " (start-first needs one more for a while)" if isinstance(place, Refused) else "fits"
-        return "fits" if missing or renewed else ""
+        return "fits" if missing or renewed else self._stays(service)
+
+    def _stays(self, service: Service) -> str:
+        """What runs is not moved when it reserves more; said where it would find no place on its node any more."""
+        stack = self._scene.stack.name
+        for slot in self._scene.slots(service.name):
+            there = slot.container
+            if there is None or there.phase != "running":
+                continue
+            place = self._room.find(stack, service, there.name, stays=there, leaves=there)
+            if isinstance(place, Refused):
+                return f"{there.name} {place.why} (it goes on where it is, and would not come back)"
+        return ""
 
 
 def text(name: str, revision: tuple[int, int], previews: Sequence[Preview], ground: Sequence[str]) -> str:

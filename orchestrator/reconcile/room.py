@@ -8,6 +8,7 @@ from orchestrator.reconcile.world import Container, Wanted, World
 from orchestrator.scheduler.fleet import Fleet
 from orchestrator.scheduler.neighbours import NOWHERE
 from orchestrator.scheduler.node import Placed, Refused, Request
+from orchestrator.scheduler.place import decided, table
 from orchestrator.scheduler.refusal import refuse
 from orchestrator.stack.model import Service, Stack
 from orchestrator.stack.placement import asked
@@ -48,21 +49,25 @@ class Room:
             if stays is not None:
                 fits = fleet.fits(request, fleet.names[stays.node])
                 return Placed(stays.node, "where it is") if fits else refuse(fleet, request, name, stays.node)
-            number = self._preferred(fleet, request, name)
+            number, why = self._preferred(fleet, request, name)
             if number is None:
                 number = fleet.pick(request)
-            return Placed(fleet.nodes[number].name, "") if number is not None else refuse(fleet, request, name)
+            if number is None:
+                return refuse(fleet, request, name)
+            rows = table(fleet, request, number) if self._world.explained else ()
+            return Placed(fleet.nodes[number].name, why or (decided(rows) if rows else ""), rows)
         finally:
             if left is not None and leaves is not None:
                 fleet.put(left[0], fleet.nodes[left[1]].name, leaves.name)
 
-    def _preferred(self, fleet: Fleet, request: Request, name: str) -> int | None:
-        """Where it was told to go, or lay last: things move as little as possible."""
-        for wish in (self._world.moves.get(name), self._world.homes.get(name)):
-            number = fleet.names.get(wish) if wish is not None else None
+    def _preferred(self, fleet: Fleet, request: Request, name: str) -> tuple[int | None, str]:
+        """Where it was told to go, or lay last, and which of the two: things move as little as possible."""
+        wishes = ((self._world.moves, "it was told to go there"), (self._world.homes, "it lay there before"))
+        for wish, why in wishes:
+            number = fleet.names.get(wish.get(name, ""))
             if number is not None and fleet.fits(request, number):
-                return number
-        return None
+                return number, why
+        return None, ""
 
     def reserved(self, stack: str) -> Request:
         """The cpus and memory that all replicas of a stack have reserved."""

@@ -64,7 +64,8 @@ class World:
     `making`: those of `busy` that are being started: they may be among no containers yet. `futile`: subject → why it
     is not put right any more (see `agent.loops`). `volume_nodes`: where each volume lies, as far as it is known.
     `homes`: where a replica lay last, and goes again if it fits. `moves`: replicas that somebody asked to move, and
-    where to. `slept`: seconds that the machine has slept, CLOCK_BOOTTIME less CLOCK_MONOTONIC.
+    where to. `slept`: seconds that the machine has slept, CLOCK_BOOTTIME less CLOCK_MONOTONIC. `explained`: placements
+    are to carry their score tables.
     """
 
     nodes: tuple[Node, ...]
@@ -80,6 +81,7 @@ class World:
     homes: Mapping[str, str] = field(default_factory=dict)
     moves: Mapping[str, str] = field(default_factory=dict)
     slept: float = 0.0
+    explained: bool = False
 
 
 @dataclass(frozen=True, slots=True)

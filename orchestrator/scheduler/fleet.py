@@ -273,7 +273,7 @@ class Fleet:
         self._sum_cpu += request.cpus
         self._sum_memory += request.memory
         if self._seen >= self._look_at:
-            self._look_at *= 2
+            self._look_at += 1 + self._seen // 5
             now = mix(self._sum_cpu * CORE, self._sum_memory, self._largest)
             if now.skew(self.mix) > SKEW:
                 self.mix = now

@@ -117,11 +117,34 @@ class Node:
 
 
 @dataclass(frozen=True, slots=True)
+class Row:
+    """One node in the score table of a placement: `fault` where it was ruled out, else how good it is.
+
+    `preference`: what spread and affinities have against it, less is better and counts first. `score`: the lowest among
+    equal preferences is chosen; it is the sum of `stranded`, the share of a largest node that can no longer be used
+    with the request there, and of `left`, what stays free as a small share. `reserved`: the mean share of its cpus and
+    memory that is reserved with the request. Free cores and bytes are those before it.
+    """
+
+    node: str
+    fault: str | None
+    preference: float = 0.0
+    score: float = 0.0
+    stranded: float = 0.0
+    left: float = 0.0
+    reserved: float = 0.0
+    free_cpus: float = 0.0
+    free_memory: int = 0
+    chosen: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Placed:
-    """The replica goes to `node`; `why` says what decided it."""
+    """The replica goes to `node`; `why` says what decided it. `scores`: how every node did, where that is kept."""
 
     node: str
     why: str
+    scores: tuple[Row, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

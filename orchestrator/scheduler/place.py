@@ -6,33 +6,12 @@ For many requests ask a `Fleet`, which keeps its index.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 
 from orchestrator.scheduler.faults import faults, free
 from orchestrator.scheduler.fleet import Fleet
 from orchestrator.scheduler.load import Occupant
-from orchestrator.scheduler.node import Node, Placed, Refused, Request
+from orchestrator.scheduler.node import Node, Placed, Refused, Request, Row
 from orchestrator.scheduler.refusal import refuse
-
-
-@dataclass(frozen=True, slots=True)
-class Row:
-    """One node in the score table of a placement: `fault` where it was ruled out, else how good it is.
-
-    `reserved`: the mean share of its cpus and memory that is reserved with the request. `stranded`: by how much the
-    share of a largest node grows that can no longer be used (see `score`). `preference`: spread and affinities, less is
-    better and counts first. The lowest `score` among equal preferences is chosen.
-    """
-
-    node: str
-    fault: str | None
-    preference: float = 0.0
-    score: float = 0.0
-    stranded: float = 0.0
-    reserved: float = 0.0
-    free_cpus: float = 0.0
-    free_memory: int = 0
-    chosen: bool = False
 
 
 def place(request: Request, nodes: Sequence[Node], occupants: Iterable[Occupant] = ()) -> Placed | Refused:
@@ -44,25 +23,18 @@ def answer(fleet: Fleet, request: Request, subject: str = "") -> Placed | Refuse
     number = fleet.pick(request)
     if number is None:
         return refuse(fleet, request, subject)
-    return Placed(fleet.nodes[number].name, why(fleet, request, number))
-
-
-def why(fleet: Fleet, request: Request, number: int) -> str:
-    """What decided for this node."""
-    if len(fleet.nodes) == 1:
-        return "the only node"
-    others = any(fleet.fits(request, other) for other in range(len(fleet.nodes)) if other != number)
-    return f"best fit: {_reserved(fleet, request, number):.0%} reserved with it" if others else "the only one that can"
+    rows = table(fleet, request, number)
+    return Placed(fleet.nodes[number].name, decided(rows), rows)
 
 
 def explain(request: Request, nodes: Sequence[Node], occupants: Iterable[Occupant] = ()) -> tuple[Row, ...]:
     """The score table, the chosen node first, then the better before the worse, then those ruled out."""
-    return table(fleet_of(nodes, occupants, [request]), request)
+    fleet = fleet_of(nodes, occupants, [request])
+    return table(fleet, request, fleet.pick(request))
 
 
-def table(fleet: Fleet, request: Request) -> tuple[Row, ...]:
-    """As `explain`, of a fleet that is there."""
-    chosen = fleet.pick(request)
+def table(fleet: Fleet, request: Request, chosen: int | None) -> tuple[Row, ...]:
+    """As `explain`, of a fleet that is there and a node that was chosen there."""
     rows = []
     for fault in faults(fleet, request):
         name, (cpus, memory) = fleet.nodes[fault.node].name, free(fleet, fault.node)
@@ -72,8 +44,26 @@ def table(fleet: Fleet, request: Request) -> tuple[Row, ...]:
         preference, score = fleet.rank(request, fault.node)
         stranded = fleet.strands(request, fault.node)
         reserved = _reserved(fleet, request, fault.node)
-        rows.append(Row(name, None, preference, score, stranded, reserved, cpus, memory, chosen=fault.node == chosen))
+        mine = fault.node == chosen
+        left = score - stranded
+        rows.append(Row(name, None, preference, score, stranded, left, reserved, cpus, memory, chosen=mine))
     return tuple(sorted(rows, key=lambda row: (row.fault is not None, not row.chosen, row.preference, row.score)))
+
+
+def decided(rows: Sequence[Row]) -> str:
+    """What decided for the first of these rows, the chosen one, in words."""
+    best, *others = [row for row in rows if row.fault is None]
+    if len(rows) == 1:
+        return "the only node"
+    if not others:
+        return f"the only one of {len(rows)} nodes that can take it"
+    which = f"of {len(others) + 1} nodes that can take it"
+    if all(best.preference < other.preference for other in others):
+        return f"spread and affinities are for it, {which}"
+    rivals = [other for other in others if other.preference == best.preference]
+    if all(best.stranded < other.stranded - 1e-9 for other in rivals):
+        return f"strands the least room, {which}"
+    return f"best fit: {best.reserved:.0%} reserved with it, {which}"
 
 
 def fleet_of(nodes: Sequence[Node], occupants: Iterable[Occupant], asked: Iterable[Request] = ()) -> Fleet:

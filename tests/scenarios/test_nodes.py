@@ -67,6 +67,13 @@ def test_replicas_are_placed_moved_and_held_and_nodes_outlive_the_agent(pyorch: 
     assert pyorch.pid("shop-db-1") == pid
     pyorch.ok("uncordon", home)
 
+    placed = json.loads(pyorch.ok("why", "db", "--format", "json"))["placements"]
+    assert [(one["subject"], one["node"], one["nodes"]) for one in placed] == [("shop-db-1", home, 3)]
+    table = {row["node"]: row for row in placed[0]["rows"]}
+    assert table[home]["chosen"]
+    assert table["n3"]["fault"] == "short of memory"
+    assert "the nodes for shop-db-1, 2 of 3 could take it:" in pyorch.ok("why", "db")
+
     proposed = json.loads(pyorch.ok("rebalance", "--plan", "--format", "json"))["proposals"]
     made = json.loads(pyorch.ok("rebalance", "--now", "--format", "json"))["proposals"]
     assert made == proposed

@@ -92,3 +92,14 @@ def test_a_service_gone_from_the_file_is_named() -> None:
     old = shop()
     new = replace(old, services={"db": old.services["db"]})
     assert said(old, new)[1:] == ["- web: remove (no longer in the file)"]
+
+
+def test_a_reservation_that_no_longer_fits_where_its_replica_runs_is_said() -> None:
+    old = shop(reservations=Request(1.0, 256 << 20))
+    lines = said(old, shop(reservations=Request(3.0, 256 << 20)))
+    assert any(
+        line.startswith("    room: shop-web-1 needs 3 cpus and 256 MiB; n1 has 2 cpus and 1 GiB free of 2 and 1 GiB")
+        and line.endswith("(it goes on where it is, and would not come back)")
+        for line in lines
+    )
+    assert not any("room:" in line for line in said(old, shop(reservations=Request(2.0, 256 << 20))))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from orchestrator.scheduler import Node, Occupant, Placed, Refused, Request, explain, place
@@ -150,6 +152,25 @@ def test_at_most_so_many_on_a_node() -> None:
     assert isinstance(answer, Refused)
     assert [reason.text for reason in answer.reasons] == ["with 1 of it already"]
     assert any(way.kind == "per_node" for way in answer.fixes)
+
+
+def test_what_decided_is_told() -> None:
+    def why(request: Request, nodes: list[Node], *there: Occupant) -> str:
+        answer = place(request, nodes, there)
+        assert isinstance(answer, Placed)
+        return answer.why
+
+    thin, fat = Node("thin", 4, 4 * GIB), Node("fat", 4, 16 * GIB)
+    assert why(Request(1, GIB), [thin]) == "the only node"
+    assert why(Request(1, 8 * GIB), [thin, fat]) == "the only one of 2 nodes that can take it"
+    assert why(Request(1, GIB), [thin, replace(thin, name="n2")]).startswith(
+        "best fit: 25% reserved with it, of 2 nodes"
+    )
+    lean = Occupant("x", "gone", Request(10, 10 * GIB))  # what else asks: the mean request
+    assert why(Request(1, 4 * GIB), [thin, fat], lean).startswith("strands the least room")
+    apart = Affinity(-10, "shop/cache")
+    cache = Occupant("cache-1", "thin", Request(1, GIB, service="shop/cache"))
+    assert why(Request(1, GIB, affinities=(apart,)), [thin, fat], cache).startswith("spread and affinities are for it")
 
 
 def test_the_score_table_shows_every_node() -> None:
