@@ -13,7 +13,7 @@ from contextlib import AbstractAsyncContextManager
 from typing import Any, Protocol
 
 from orchestrator import images
-from orchestrator.agent import bounds, clock, hooks, joining, placements, preparing, pulls
+from orchestrator.agent import bounds, clock, hooks, joining, leftovers, placements, preparing, pulls
 from orchestrator.agent.containers import Containers, Record, exit_of, scrap
 from orchestrator.agent.draining import drain
 from orchestrator.agent.events import Events
@@ -36,7 +36,7 @@ from orchestrator.reconcile.plan import (
     Start,
     Stop,
 )
-from orchestrator.reconcile.replica import Replica, contents, count, named
+from orchestrator.reconcile.replica import Replica, contents, named
 from orchestrator.reconcile.world import Wanted
 from orchestrator.root import Root
 from orchestrator.stack.model import Service, Stack, Volume
@@ -79,18 +79,19 @@ class Hands:
         self.launcher = launcher
         self.launcher_again = launcher_again
         self.ends: dict[str, asyncio.Future[None]] = {}  # container id → somebody waits for its end
-        self._images: dict[str, images.Image] = {}
+        self.images: dict[str, images.Image] = {}
+        self.looked_at: list[tuple[str, ...]] = []  # layers that volumes are just being filled from
         self._inputs: dict[str, int] = {}  # container id → its terminal, or its stdin, as long as that is open for us
 
     def new_turn(self) -> None:
         """An image is looked at once a turn, however many replicas start from it."""
-        self._images.clear()
+        self.images.clear()
 
     def image(self, service: Service) -> images.Image:
         key = f"{service.image} {service.image_digest}"
-        if key not in self._images:
-            self._images[key] = images.prepare(service.image, self.root, service.image_digest)
-        return self._images[key]
+        if key not in self.images:
+            self.images[key] = images.prepare(service.image, self.root, service.image_digest)
+        return self.images[key]
 
     async def do(self, action: Action, wish: Wanted | None) -> None:
         """Carry out one action. `wish` is the stack it belongs to, None where nobody wants that any more."""
@@ -141,7 +142,8 @@ class Hands:
                 await self._ground(replica, wish)
                 record = preparing.prepare(self, replica, wish, action.node, placements.kept(action.placed))
             finally:
-                self._tidy_images()  # where it failed and nobody else needs them
+                if not len(self.containers):
+                    leftovers.layers(self)  # it failed and nobody else needs them
         try:
             await self._run(record)
             await hooks.after_start(self._around.exec, record)
@@ -156,7 +158,11 @@ class Hands:
         """Its volumes are there and filled. In a thread: what an image has for a volume may be large."""
         place = self.place_of(replica, wish)
         if storage_mounts.has_volumes(place):
-            await asyncio.to_thread(storage_mounts.ground, self.root, place)
+            self.looked_at.append(place.layers)
+            try:
+                await asyncio.to_thread(storage_mounts.ground, self.root, place)
+            finally:
+                self.looked_at.remove(place.layers)
 
     def place_of(self, replica: Replica, wish: Wanted) -> storage_mounts.Place:
         image = self.image(replica.definition)
@@ -266,7 +272,7 @@ class Hands:
         if forget:
             prepared.release(self.root, record.id)
             scrap(directories)
-            self._tidy_images()
+            leftovers.layers(self)
         elif record.phase != "exited":
             record.change(phase="exited", pid=None)
 
@@ -365,26 +371,9 @@ class Hands:
         directories = self.containers.forget(record)
         prepared.release(self.root, record.id)
         await self._trash.take(directories)
-        self._leave_volumes(record, had, wish)
-        self._tidy_images()
+        leftovers.volumes_of(self, record, had, wish)
+        leftovers.layers(self)
         self.note("destroy", record.name, action.why, "container", record.stack, service=record.service)
-
-    def _leave_volumes(self, record: Record, had: list[dict[str, Any]], wish: Wanted | None) -> None:
-        """Anonymous ones wait for the next container in the slot where one is wanted. After a plain `down` they are
-        nobody's and stay, as with Compose; in all other cases they go with the container."""
-        service = wish.stack.services.get(record.service) if wish is not None and not wish.down else None
-        if wish is None or service is None or record.service not in wish.active or record.slot > count(wish, service):
-            drop = wish is None or not wish.down or wish.remove_volumes
-            storage_mounts.leave(self.root, (record.stack, record.service, record.slot), had, drop=drop)
-        if any(mount["volume"] for mount in had):
-            used = storage_mounts.users(self.root, [other.id for other in self.containers])
-            volumes.unmount_unused(self.root, used)
-
-    def _tidy_images(self) -> None:
-        """Without any container, only what the next one would use is kept of what images have made."""
-        if not len(self.containers):
-            self._images.clear()
-            images.collect(self.root)
 
     def note(
         self,

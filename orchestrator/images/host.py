@@ -14,7 +14,7 @@ import os
 import re
 import shutil
 import stat
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from fnmatch import translate
 from typing import Any
 
@@ -77,14 +77,14 @@ def prepare(root: Root) -> Image:
     return Image("host:/", f"sha256:{digest}", (layer, "/"), mounts=tuple(_program_mounts(_mount_points())))
 
 
-def collect(root: Root) -> None:
-    """Remove the masks of the machine as it was before. For when no container exists: each needs the one it has."""
+def collect(root: Root, in_use: Callable[[str], bool]) -> None:
+    """Remove the masks of the machine as it was before: a container needs the one it has (`in_use`, by its path)."""
     home = os.path.join(root.run, "masks")
     try:
         with open(os.path.join(home, "host.json"), encoding="utf-8") as file:
             newest = f"host-{json.load(file)['digest'][:16]}"
         for entry in list(os.scandir(home)):
-            if entry.is_dir(follow_symlinks=False) and entry.name != newest:
+            if entry.is_dir(follow_symlinks=False) and entry.name != newest and not in_use(entry.path):
                 shutil.rmtree(entry.path)
     except FileNotFoundError:
         return  # no mask was ever made

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import os
+from collections.abc import Callable
 
 from orchestrator.errors import Missing
 from orchestrator.images import config as configs
@@ -103,6 +104,6 @@ def _signal(word: str) -> str | None:
     return (word if word.startswith("SIG") else f"SIG{word}").upper() if word else None
 
 
-def collect(root: Root) -> None:
-    """Remove what was made for earlier states of the machine; only while no container exists."""
-    host.collect(root)
+def collect(root: Root, in_use: Callable[[str], bool]) -> None:
+    """Remove what was made for earlier states of the machine, but for the layers that are `in_use`."""
+    host.collect(root, in_use)

@@ -68,6 +68,24 @@ def test_old_masks_go_with_the_last_container_and_the_newest_waits_for_the_next(
     assert not Path(pyorch.root.run).exists()
 
 
+def test_an_old_mask_goes_with_the_last_container_that_has_it_though_others_live(pyorch: Pyorch) -> None:
+    pyorch.up(SLEEPER)
+    masks = Path(pyorch.root.run, "masks")
+    (old,) = masks.glob("host-*")
+    changed = Path("/etc") / f"changed-{pyorch.root.instance}"
+    changed.write_text("the machine is another one")
+    try:
+        pyorch.up(SLEEPER.replace("name: ", "name: other-"))
+        (new,) = set(masks.glob("host-*")) - {old}
+        pyorch.write(SLEEPER)
+        pyorch.ok("restart", "-t", "0")
+        assert old.is_dir(), "a restarted container is the same one"
+        pyorch.ok("down", "-t", "0")
+        pyorch.until(lambda: list(masks.glob("host-*")) == [new])
+    finally:
+        changed.unlink()
+
+
 def test_an_agent_in_a_chroot_has_containers_that_see_nothing_above_it(pyorch: Pyorch) -> None:
     """pivot_root(2) from a chroot leaves what lies above it in reach of whoever enters the mount namespace: an exec."""
     pyorch.write(SLEEPER)
