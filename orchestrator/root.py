@@ -22,6 +22,7 @@ class Root:
         self.run = os.path.join(self.directory, "run") if self.directory != DEFAULT_STATE else DEFAULT_RUN
         self.api_socket = os.path.join(self.run, "api.sock")
         self.launcher_socket = os.path.join(self.run, "launcher.sock")
+        self.dns_socket = os.path.join(self.run, "dns.sock")
         self.bundles = os.path.join(self.run, "bundles")
         self.zones = os.path.join(self.run, "zones")
         self.containers = os.path.join(self.state, "containers")  # <id>/upper, <id>/work, <id>/log

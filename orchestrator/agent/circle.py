@@ -88,7 +88,7 @@ class Circle:
         await self._recover()
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self.launching.keep())
-            tasks.create_task(upkeep.keep_dns(self.root, self.events))
+            tasks.create_task(upkeep.keep_dns(self.root, self.events, self.wiring))
             tasks.create_task(upkeep.keep_watch(self.root, self.events, self.wiring, self.containers))
             tasks.create_task(self.trash.keep())
             tasks.create_task(upkeep.keep_looking(self.events, self.drift.descriptor, self.look_for_drift))

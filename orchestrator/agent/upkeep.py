@@ -17,11 +17,12 @@ LOOK = 1.0  # seconds between two looks
 LOOK_FOR_DRIFT = 0.5
 
 
-async def keep_dns(root: Root, events: Events) -> None:
+async def keep_dns(root: Root, events: Events, wiring: Wiring) -> None:
     """Names are answered by a process of its own; where it is missing it is started again."""
     while True:
         try:
             await daemon.ensure("orchestrator.dns.main", root, "dns.lock")
+            wiring.introduce_all()
             await daemon.ended(root, "dns.lock")
             events.note("die", "dns", "the name server ended", kind="daemon")
         except (OSError, OrchestratorError) as error:
@@ -38,7 +39,11 @@ async def keep_watch(root: Root, events: Events, wiring: Wiring, containers: Con
             events.note("drift", bridge, "the bridge was removed; made again, with what hung on it", kind="network")
         if wiring.rules_vanished():
             events.note("drift", root.table, "the firewall's rules were flushed; written again", kind="network")
-        troubles = {("dns", names_trouble(root)), ("agent", events.trouble), ("agent", containers.trouble)}
+        wiring.introduce_all()
+        troubles = {
+            *(("dns", names_trouble(root)), ("dns", wiring.introductions.trouble)),
+            *(("agent", events.trouble), ("agent", containers.trouble)),
+        }
         for subject, trouble in troubles:
             if trouble and trouble not in said:
                 events.note("trouble", subject, trouble, kind="daemon")

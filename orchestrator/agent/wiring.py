@@ -7,17 +7,17 @@ wanted stacks and the living containers: `settle` computes it each turn and touc
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import os
 import socket
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
-from orchestrator.agent import one_off
 from orchestrator.agent.containers import Containers, Record
+from orchestrator.agent.introductions import Introductions
 from orchestrator.agent.store import NetworkLease, Store
+from orchestrator.agent.zone_files import ZoneFiles, member
 from orchestrator.errors import Conflict, Missing
-from orchestrator.network import attach, bridges, firewall, pool, pool6, ports, zones
+from orchestrator.network import attach, bridges, firewall, pool, pool6, ports
 from orchestrator.reconcile.world import Wanted
 from orchestrator.root import Root
 from orchestrator.stack.model import Attachment, Network, Port, Service
@@ -39,9 +39,9 @@ class Wiring:
         self._latest: dict[str, str] = {}  # network → address leased last: freed ones are not reused at once
         self._bridges = bridges.listing(f"po{root.instance}b")
         self._holders: dict[Held, socket.socket] = {}
+        self.introductions = Introductions(root)
         self._rules: firewall.Ruleset | None = None
-        self._zones: dict[str, str] = {}
-        os.makedirs(root.zones, mode=0o700, exist_ok=True)
+        self._zones = ZoneFiles(root)
         self._drop_strangers()
 
     def _drop_strangers(self) -> None:
@@ -54,9 +54,7 @@ class Wiring:
             if not os.listdir(f"/sys/class/net/{name}/brif"):
                 bridges.drop(name)
                 del self._bridges[name]
-        for file in os.listdir(self._root.zones):
-            if file.removesuffix(".json") not in known:
-                os.unlink(os.path.join(self._root.zones, file))
+        self._zones.drop_strangers(known)
 
     @property
     def existing(self) -> frozenset[str]:
@@ -176,6 +174,20 @@ class Wiring:
                 mtu=bridges.mtu(bridge),
                 six=self._six(record, name, lease.gateway6 if name == outward else None),
             )
+        for bridge, address in self._standing(record):
+            self.introductions.introduce(record, bridge, address, fresh=True)
+
+    def introduce_all(self) -> None:
+        """dns answers on 127.0.0.11 in every container that runs; cheap where it does already."""
+        running = [record for record in self._containers if record.phase == "running" and record.pid]
+        self.introductions.introduce_all((r, *place) for r in running for place in self._standing(r))
+
+    def _standing(self, record: Record) -> list[tuple[str, str]]:
+        """Bridge and address that tell dns who a container is; none where it has no network of its own."""
+        return [(bridge, record.addresses[name]) for name, bridge in self._bridges_of(record).items()][:1]
+
+    def _bridges_of(self, record: Record) -> dict[str, str]:
+        return {name: self._root.bridge(self.leases[name].number) for name in record.addresses if name in self.leases}
 
     def six(self, record: Record, network: str) -> str | None:
         """The IPv6 address of a container in a network that has any."""
@@ -264,7 +276,9 @@ class Wiring:
                 firewall.remove(self._root.table)
             self._forget_flows(self._rules, rules)
             self._rules = rules
-        self._write_zones(wanted, running)
+        here = {self._root.bridge(lease.number): lease for lease in self.leases.values()}
+        present = {bridge: lease for bridge, lease in here.items() if bridge in self._bridges}
+        self._zones.show(present, wanted, [member(record, self._bridges_of(record), self.six) for record in running])
 
     def _forget_flows(self, before: firewall.Ruleset | None, after: firewall.Ruleset) -> None:
         """A UDP client that goes on sending would keep its flow to a target that is gone."""
@@ -324,48 +338,6 @@ class Wiring:
         for held in [held for held in self._holders if held not in published and held not in wanted]:
             self._holders.pop(held).close()
 
-    def _write_zones(self, wanted: Sequence[Wanted], running: list[Record]) -> None:
-        present = {
-            self._root.bridge(lease.number): lease
-            for lease in self.leases.values()
-            if self._root.bridge(lease.number) in self._bridges
-        }
-        rendered = zones.render(
-            [
-                zones.Zone(lease.name, bridge, lease.subnet, lease.gateway, lease.internal, _names(wanted, lease))
-                for bridge, lease in present.items()
-            ],
-            [self._member(record) for record in running],
-        )
-        for bridge, text in rendered.items():
-            if self._zones.get(bridge) != text:
-                _replace(self._zone_file(bridge), text)
-        for bridge in set(self._zones) - set(rendered):
-            with contextlib.suppress(FileNotFoundError):
-                os.unlink(self._zone_file(bridge))
-        self._zones = rendered
-
-    def _zone_file(self, bridge: str) -> str:
-        return os.path.join(self._root.zones, f"{bridge}.json")
-
-    def _member(self, record: Record) -> zones.Member:
-        bridges_of = {
-            name: self._root.bridge(self.leases[name].number) for name in record.addresses if name in self.leases
-        }
-        lookup = record.definition.lookup
-        return zones.Member(
-            container=record.id,
-            name=record.name,
-            service="" if record.one_off and not one_off.has_names(record) else record.service,
-            hostname=record.definition.hostname or record.id,
-            addresses={bridge: record.addresses[name] for name, bridge in bridges_of.items()},
-            aliases={bridge: _aliases(record, name) for name, bridge in bridges_of.items()},
-            ready=record.answers,
-            addresses6={b: six for name, b in bridges_of.items() if (six := self.six(record, name))},
-            links={**lookup.links, **lookup.external_links},
-            resolvers=lookup.dns,
-        )
-
 
 def _udp_targets(rules: firewall.Ruleset) -> set[str]:
     return {address for p in rules.publications if p.protocol == "udp" for address, _ in p.targets}
@@ -389,25 +361,3 @@ def _services(wanted: Iterable[Wanted]) -> dict[tuple[str, str], Service]:
                 if name in wish.active or name in wish.orphans:
                     found[wish.stack.name, name] = service
     return found
-
-
-def _aliases(record: Record, network: str) -> tuple[str, ...]:
-    attached = record.definition.networks.get(record.network_keys[network])
-    return attached.aliases if attached else ()
-
-
-def _names(wanted: Iterable[Wanted], lease: NetworkLease) -> tuple[str, ...]:
-    """Services that stand in the network: known by name also while none of their replicas runs."""
-    found = []
-    for wish in wanted:
-        keys = [key for key, network in wish.stack.networks.items() if network.name == lease.name]
-        for name, service in wish.stack.services.items():
-            if name in wish.active and any(key in service.networks for key in keys):
-                found.append(name)
-    return tuple(sorted(found))
-
-
-def _replace(path: str, text: str) -> None:
-    with open(f"{path}.new", "w", encoding="utf-8") as file:
-        file.write(text)
-    os.replace(f"{path}.new", path)

@@ -15,6 +15,7 @@ import signal
 import sys
 from collections.abc import Sequence
 
+from orchestrator.dns.listeners import Door
 from orchestrator.dns.loop import READ
 from orchestrator.dns.server import Server
 from orchestrator.root import Root
@@ -37,6 +38,7 @@ def main(arguments: Sequence[str]) -> int:
     os.ftruncate(lock, 0)
     os.write(lock, f"{os.getpid()}\n".encode())
     server = Server(root.zones, os.path.join(root.run, "dns.status"))
+    Door(server, root.dns_socket)
     signals = Signals(root.zones, server)
     server.reload()
     if ready:
@@ -110,7 +112,7 @@ def _leave_the_caller(log: str) -> None:
         os.dup2(file.fileno(), 1)
         os.dup2(file.fileno(), 2)
     _soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))  # two for each network, one for each question under way
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))  # two a network, three a container, one a question
     try:
         with open("/proc/self/oom_score_adj", "w") as file:
             file.write(OOM_SCORE)

@@ -267,9 +267,16 @@ def routes(netlink: Netlink) -> Iterator[Route]:
 @contextlib.contextmanager
 def namespace_of(pid: int) -> Iterator[None]:
     """This thread stands in the network namespace of `pid` for a moment: sockets opened here belong there for ever."""
-    with open("/proc/thread-self/ns/net") as home, open(f"/proc/{pid}/ns/net") as there:
-        namespaces.join(there.fileno(), namespaces.NEWNET, f"process {pid}")
+    home = os.open("/proc/thread-self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        there = os.open(f"/proc/{pid}/ns/net", os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            namespaces.join(there, namespaces.NEWNET, f"process {pid}")
+        finally:
+            os.close(there)
         try:
             yield
         finally:
-            namespaces.join(home.fileno(), namespaces.NEWNET, "this process")
+            namespaces.join(home, namespaces.NEWNET, "this process")
+    finally:
+        os.close(home)

@@ -133,6 +133,18 @@ def port(protocol: str, number: int) -> Expression:
 
 
 @_remembered
+def not_icmp() -> Expression:
+    """`meta l4proto != icmp`: what follows the IP header begins with two ports."""
+    return _load_meta(16) + _compare(bytes([PROTOCOLS["icmp"]]), _UNEQUAL)
+
+
+@_remembered
+def any_port(number: int, *, source: bool = False) -> Expression:
+    """`th dport`, `th sport`: the port of whatever protocol has ports (`not_icmp`)."""
+    return _load_payload(_TRANSPORT_HEADER, 0 if source else 2, 2) + _compare(struct.pack(">H", number))
+
+
+@_remembered
 def local_destination() -> Expression:
     """`fib daddr type local`: one of this host's own addresses."""
     load = _expression("fib", _number(1, _REGISTER), _number(2, 3), _number(3, 2))
@@ -211,6 +223,13 @@ def translate_destination(address: str, number: int) -> Expression:
 @_remembered
 def masquerade() -> Expression:
     return _expression("masq")
+
+
+@_remembered
+def write_port(number: int, *, source: bool = False) -> Expression:
+    """`@th,16,16 set NUMBER`: for packets of the loopback interface, whose checksum nobody computes."""
+    written = _number(2, _TRANSPORT_HEADER) + _number(3, 0 if source else 2) + _number(4, 2) + _number(5, _REGISTER)
+    return _immediate(_REGISTER, attribute(1, struct.pack(">H", number))) + _expression("payload", written)
 
 
 # Objects of a batch: each is one message
