@@ -16,11 +16,13 @@ from orchestrator.agent import image_jobs
 from orchestrator.agent.circle import Circle
 from orchestrator.errors import HostRefused, Missing, Mistake, OrchestratorError
 from orchestrator.images import lookup
+from orchestrator.images.source import IMAGE
 from orchestrator.network import pool
 from orchestrator.root import Root
 from orchestrator.stack.model import Network, Service, Stack
 
 SLOTS = 4  # steps that run at a time with a network of their own
+SERVICE = "service:"  # a named context that is another service's image
 NETWORK = Network("build", image_jobs.BUILD_NETWORK)
 
 Messages = AsyncIterator[dict[str, Any]]
@@ -35,7 +37,7 @@ async def build(
     options: Mapping[str, Any] | None = None,
 ) -> Messages:
     """What the worker says, the failures among it. `options`: "no_cache", "pull", "arguments" for all of them."""
-    orders = [_order(stack, service, options or {}) for service in services if service.build]
+    orders = [_order(stack, service, options or {}) for service in _with_bases(stack, services) if service.build]
     if not orders:
         return
     images = [{"reference": order["name"], "order": order} for order in orders]
@@ -85,13 +87,34 @@ def fetched(stack: Stack, service: Service) -> bool:
     return service.image != f"{stack.name}-{service.name}" and service.pull_policy.kind in ("always", "every")
 
 
+def _with_bases(stack: Stack, services: Iterable[Service]) -> list[Service]:
+    """The services, each after those whose images it is built from, which are built with it."""
+    found: dict[str, Service] = {}
+
+    def add(service: Service, above: tuple[str, ...]) -> None:
+        if service.name in above:
+            raise Mistake(f"cannot build '{service.name}': it is made from itself, by {' and '.join(above)}")
+        for where in service.build.contexts.values() if service.build else ():
+            if where.startswith(SERVICE):
+                add(stack.services[where.removeprefix(SERVICE)], (*above, service.name))
+        found.setdefault(service.name, service)
+
+    for service in services:
+        add(service, ())
+    return list(found.values())
+
+
 def _order(stack: Stack, service: Service, options: Mapping[str, Any]) -> dict[str, Any]:
     build = service.build
     assert build is not None
     value = asdict(build)
     contents = {id: _secret(stack, service, key) for id, key in value.pop("secrets").items()}
+    bases = {name: where.removeprefix(SERVICE) for name, where in build.contexts.items() if where.startswith(SERVICE)}
+    images = {name: f"{IMAGE}{lookup.complete(stack.services[other].image)}" for name, other in bases.items()}
     return {
         **value,
+        "contexts": {**build.contexts, **images},
+        "after": sorted({*bases.values()}),
         "name": service.name,
         "tags": [lookup.complete(name) for name in (service.image, *build.tags)],
         "arguments": {**build.arguments, **(options.get("arguments") or {})},

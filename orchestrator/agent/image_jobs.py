@@ -47,7 +47,7 @@ async def work(
         process = await asyncio.create_subprocess_exec(
             sys.executable, "-I", "-c", code,
             stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, stderr=log, limit=LONGEST,
-            env={**os.environ, **_certificates(request)}, start_new_session=True,
+            env={**os.environ, **_ways_out(request)}, start_new_session=True,
         )  # fmt: skip
     finally:
         os.close(log)
@@ -91,7 +91,8 @@ def sweep(root: Root, name: str = "build-") -> None:
             group.remove()
 
 
-def _certificates(request: dict[str, Any]) -> dict[str, str]:
-    """OpenSSL reads these from the process's own environment."""
+def _ways_out(request: dict[str, Any]) -> dict[str, str]:
+    """What OpenSSL and the programs of a build's fetches read from the process's own environment."""
     given = request.get("environment") or {}
-    return {name: given[name] for name in ("SSL_CERT_FILE", "SSL_CERT_DIR") if name in given}
+    wanted = {"SSL_CERT_FILE", "SSL_CERT_DIR"}
+    return {name: value for name, value in given.items() if name in wanted or name.lower() in _PROXIES}

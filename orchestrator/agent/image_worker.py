@@ -19,12 +19,11 @@ import traceback
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from datetime import UTC, datetime
 from typing import Any
 
 from orchestrator.agent import image_jobs
-from orchestrator.errors import HostRefused, Missing, OrchestratorError
-from orchestrator.images import load, lookup, manifest, source
+from orchestrator.errors import Missing, OrchestratorError
+from orchestrator.images import load, source
 from orchestrator.images import reference as references
 from orchestrator.images import settings as image_settings
 from orchestrator.images.http import Caller, Line
@@ -34,6 +33,10 @@ from orchestrator.images.push import push
 from orchestrator.images.store import Entry, Store
 from orchestrator.kernel import syscalls
 from orchestrator.root import Root
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from orchestrator.agent.build_work import BuildWork
 
 OFTEN = 0.1  # seconds between two reports of how far an image is
 
@@ -54,14 +57,22 @@ class Work:
 
             deeds = build_runner.deeds(self.root)
         self.intake = Intake(self.store, self.settings, deeds)
-        self.slots: queue.SimpleQueue[dict[str, Any]] = queue.SimpleQueue()
-        self._asked = threading.Lock()
-        self._places: list[dict[str, Any]] | None = None  # in the network of builds, once one was asked for
         self.answers: queue.SimpleQueue[dict[str, Any]] = queue.SimpleQueue()
         never = threading.Event()
         self.line = Line(self.settings, Caller(request.get("environment") or {}, never.wait, time.monotonic))
         self._out = threading.Lock()
         self._told: dict[str, tuple[str, float]] = {}
+        self.builds = self._builds() if request["deed"] == "build" else None
+
+    def _builds(self) -> BuildWork:
+        from orchestrator.agent.build_work import BuildWork
+
+        def pulled(name: str, entry: Entry, fresh: bool) -> None:
+            self._done(name, "pulled", entry, fresh=fresh)
+
+        work = BuildWork(self.root, self.intake, self.line, self.ask, self.tell, pulled)
+        work.expect([asked["order"]["name"] for asked in self.request["images"]])
+        return work
 
     def say(self, **message: Any) -> None:
         with self._out:
@@ -146,62 +157,20 @@ class Work:
         self._done(path, "imported", load.import_tar(self.intake, path, *words, time.time()))
 
     def _build(self, asked: dict[str, Any]) -> None:
-        from orchestrator.images.build.builder import Builder, Order
+        from orchestrator.images.build.order import Order
 
+        assert self.builds is not None
         order = Order(**asked["order"])
-        moment = datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
 
         def say(**message: Any) -> None:
             self.say(type="build", image=order.name, **message)
 
-        entry = Builder(self.intake, self, self._base, order, say, time.time(), moment).run()
-        self._done(order.name, "built", entry)
+        self._done(order.name, "built", self.builds.build(order, say))
 
-    def do(self, task: dict[str, Any], hear: Callable[[str], None]) -> dict[str, Any]:
-        """The builder's hands: a step with a network first gets a place in it, and gives it back."""
-        if task["deed"] != "run" or task["network"] != "default":
-            return self.intake.hands.do(task, hear)
-        self._enter_network()
-        slot = self.slots.get()
-        try:
-            return self.intake.hands.do({**task, "attach": slot}, hear)
-        finally:
-            self.slots.put(slot)
-
-    def stop(self, home: str) -> None:
-        image_jobs.sweep(self.root, image_jobs.step_name(home))
-
-    def _enter_network(self) -> None:
-        """The agent makes the network once a step needs it: a build from the cache never does."""
-        with self._asked:
-            if self._places is None:
-                self.say(type="ask", what="network")
-                answer = self.answers.get()
-                self._places = answer["slots"]
-                for slot in answer["slots"]:
-                    self.slots.put(slot)
-                if not answer["slots"]:
-                    raise HostRefused(f"steps have no network: {answer.get('why')}")
-
-    def _base(self, name: str, platform: str, again: bool) -> Entry:
-        """The image after FROM: from the store, else from its registry."""
-        tell = self._teller(name)
-        if source.files(name):
-            entry = load.take(self.intake, name, platform or None, time.time(), tell)
-            self._done(name, "pulled", entry, fresh=False)
-            return entry
-        if not again:
-            wanted = manifest.platform(platform) if platform else None
-            here = self.store.find(lookup.complete(name), wanted)
-            if here is not None:
-                try:
-                    lookup.prepare(name, self.root, here.manifest.digest)
-                    return here
-                except lookup.Absent:
-                    pass  # not whole: it is fetched again
-        entry = pull(self.intake, self.line, Want(name, platform or None), time.time(), tell)
-        self._done(name, "pulled", entry, fresh=True)
-        return entry
+    def ask(self, what: str) -> dict[str, Any]:
+        """Of the agent."""
+        self.say(type="ask", what=what)
+        return self.answers.get()
 
     def _entry(self, digest: str) -> Entry:
         entry = self.store.by_digest(digest)

@@ -201,7 +201,7 @@ class Line:
         return any(mirror and base == url for url, mirror in self.settings.endpoints(registry))
 
     def _pool(self, url: str, registry: str) -> urllib3.PoolManager:
-        proxy = _proxy(url, self.caller.environment)
+        proxy = proxy_of(url, self.caller.environment)
         key = (proxy, self.settings.ca(registry))
         with self._lock:
             pool = self._pools.get(key)
@@ -300,7 +300,7 @@ def _check_redirect(source: str, target: str) -> None:
         raise Refusal(f"{old.netloc} redirects to {new.netloc}, which is not followed")
 
 
-def _proxy(url: str, environment: Mapping[str, str]) -> str | None:
+def proxy_of(url: str, environment: Mapping[str, str]) -> str | None:
     """HTTPS_PROXY, HTTP_PROXY, NO_PROXY, as curl(1) reads them."""
     parts = urlsplit(url)
     lower = {name.lower(): value for name, value in environment.items() if name.lower().endswith("_proxy")}

@@ -111,14 +111,14 @@ def import_tar(intake: Intake, path: str, name: str, changes: Sequence[str], com
         raise HostRefused(f"cannot import {path}: {error.strerror}") from error
 
 
-def _changed(instructions: Sequence[str]) -> dict[str, Any]:
+def _changed(changes: Sequence[str]) -> dict[str, Any]:
     """The configuration that instructions make of an empty one. Raises ValueError."""
-    from orchestrator.images.build import dockerfile, state
+    from orchestrator.images.build import dockerfile, instructions, state
 
     known = state.State()
-    for text in instructions:
+    for text in changes:
         (one,) = dockerfile.parse(f"FROM scratch\n{text}").instructions[1:]
-        known, step = state.apply(one, known, state.Given())
+        known, step = instructions.apply(one, known, state.Given())
         if step is not None and one.keyword != "WORKDIR":
             raise ValueError(f"{one.keyword} cannot be a change: it is about files")
     return {key: value for key, value in known.config.items() if value is not None}

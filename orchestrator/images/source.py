@@ -7,6 +7,8 @@ from typing import Literal, get_args
 
 Kind = Literal["oci", "oci-archive", "docker-archive"]
 
+IMAGE = "docker-image://"  # how a named context of a build says that it is one
+
 
 @dataclass(frozen=True, slots=True)
 class Files:

@@ -229,8 +229,9 @@ class Hook:
 
 @dataclass(frozen=True, slots=True)
 class Build:
-    """How an image is made. `secrets`: id in the Dockerfile → key of a secret of the stack. `contexts`: name →
-    directory, or "docker-image://…"."""
+    """How an image is made. `context`: a directory, or a repository's address. `secrets`: id in the Dockerfile → key
+    of a secret of the stack. `contexts`: name → directory, repository, "docker-image://…" or "service:…".
+    `cache_from`: references; `cache_to`: ("inline" | "registry" | "local", where, of all stages?)."""
 
     context: str
     dockerfile: str = ""
@@ -244,11 +245,14 @@ class Build:
     no_cache_stages: tuple[str, ...] = ()
     pull: bool = False
     network: str = ""
+    host_network: bool = False
     shm_size: int | None = None
     extra_hosts: Mapping[str, str] = field(default_factory=dict)
     ulimits: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
     secrets: Mapping[str, str] = field(default_factory=dict)
     contexts: Mapping[str, str] = field(default_factory=dict)
+    cache_from: tuple[str, ...] = ()
+    cache_to: tuple[tuple[str, str, bool], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

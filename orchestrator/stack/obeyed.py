@@ -21,12 +21,6 @@ REMOVE = "remove it"
 REFUSED: dict[str, str] = {
     # images
     "services.*.build.ssh": "no agent or key is handed into a step; give what it needs as a build secret",
-    "services.*.build.cache_to": REMOVE,
-    "services.*.build.entitlements": REMOVE,
-    "services.*.build.isolation": REMOVE,
-    "services.*.build.privileged": "steps run confined as services do",
-    "services.*.build.provenance": REMOVE,
-    "services.*.build.sbom": REMOVE,
     "services.*.pull_refresh_after": REMOVE,
     "services.*.volumes[].image": REMOVE,
     # its life
@@ -62,6 +56,8 @@ REFUSED: dict[str, str] = {
 
 # key → the only values that are obeyed, or that change nothing here; any other is refused
 ALLOWED: dict[str, tuple[object, ...]] = {
+    # images
+    "services.*.build.privileged": (False,),  # steps run confined as services do
     # its life
     # its sandbox
     "services.*.use_api_socket": (False,),
@@ -79,6 +75,7 @@ ALLOWED: dict[str, tuple[object, ...]] = {
 # key → why nothing has to be done for it: checked, carried along, never refused
 WITHOUT_EFFECT: dict[str, str] = {
     "version": "the number of an old format; obsolete",
+    "services.*.build.isolation": "only Windows containers have it",
     "services.*.cpu_count": "only Windows containers have it",
     "services.*.cpu_percent": "only Windows containers have it",
     "services.*.credential_spec": "only Windows containers have it",

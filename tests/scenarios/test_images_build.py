@@ -279,7 +279,7 @@ def test_up_builds_what_is_missing_and_with_build_what_has_changed(build: Builds
         ("FROM base\nCOPY none /\n", "", "Dockerfile:2:1: COPY: there is no 'none'"),
         ("FROM base\nCOPY ../../etc/passwd /x\n", "", "there is no '../../etc/passwd'"),
         ("FROM base\nCOPY link /x\n", "", "there is no 'link'"),
-        ("FROM base\nRUN true\nEXPOSE x\n", "", "Dockerfile:3:1: EXPOSE: expected a port"),
+        ("FROM base\nRUN true\nEXPOSE x\n", "", "Dockerfile:3:8: EXPOSE: expected a port"),
         ("FROM base\nCOPY a b /one\n", "", "several files cannot become the one file"),
         ("FROM base\nCOPY --chown=nobody-here a /\n", "", "there is no user 'nobody-here'"),
         ("FROM base\nRUN no-such-program\n", "", "exit code 127"),

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from orchestrator.images.build import ignore, plan, state
+from orchestrator.images.build import ignore, modes, plan
 from orchestrator.images.build.dockerfile import Wrong, parse
-from orchestrator.images.build.state import Copy, Given, Make, Run, State
+from orchestrator.images.build.instructions import apply, triggers
+from orchestrator.images.build.state import Copy, Given, Make, Run, State, Step
 from orchestrator.images.build.words import expand, split
 
 EVERYTHING = r"""# syntax=docker/dockerfile:1
@@ -54,8 +55,10 @@ def test_every_form_of_an_instruction_is_read() -> None:
         ("FROM a\n  RUNN x\n", 2, 3, "unknown instruction 'RUNN'; did you mean RUN?"),
         ("RUN x\nFROM a\n", 1, 1, "only ARG may stand before the first FROM, and not RUN"),
         ("# nothing\n", 2, 1, "it has no FROM"),
-        ("FROM a\nCOPY --frm=b c d\n", 2, 1, "COPY has no flag --frm"),
-        ("FROM a\nRUN <<E\nx\n", 2, 1, "the here-document 'E' has no end"),
+        ("FROM a\nCOPY --frm=b c d\n", 2, 6, "COPY has no flag --frm; did you mean --from?"),
+        ("FROM a\nCOPY --link \\\n  --zzz c d\n", 3, 3, "COPY has no flag --zzz; it has --chmod, --chown"),
+        ("FROM a\nRUN <<E\nx\n", 2, 5, "the here-document 'E' has no end"),
+        ("FROM a\nRUN a && \\\n# aside\n  cat <<E\nx\n", 4, 7, "the here-document 'E' has no end"),
         ("# escape=x\nFROM a\n", 1, 10, "the escape character must be"),
         ("FROM a\nENV\n", 2, 1, "ENV says nothing"),
     ],
@@ -78,12 +81,17 @@ def test_a_mistake_has_its_place(text: str, line: int, column: int, why: str) ->
         ('"$a"', "1"),
         ("${none:-${a}}", "1"),
         ("${path#*/}|${path##*/}|${path%/*}|${path%%/*}", "b/c|c|a/b|a"),
-        ("${path/b/x}|${path//[ac]/-}", "a/x/c|-/b/-"),
+        ("${path/b/x}|${path//?/-}", "a/x/c|-----"),
+        (r"${star#\*}|${star//\*/+}|${path//[ac]/-}", "x*|+x+|a/b/c"),
+        (r"a\\", "a\\"),
+        ("a\\", "a"),
+        (r"${none:-\${a}z}", "${az}"),
+        ("$999|$?|${-:-x}", "||x"),
         ("$", "$"),
     ],
 )
 def test_variables_are_filled_in(text: str, result: str) -> None:
-    assert expand(text, {"a": "1", "empty": "", "path": "a/b/c"}) == result
+    assert expand(text, {"a": "1", "empty": "", "path": "a/b/c", "star": "*x*"}) == result
 
 
 @pytest.mark.parametrize(
@@ -93,6 +101,8 @@ def test_variables_are_filled_in(text: str, result: str) -> None:
         ("${}", "followed by a name"),
         ("${none:?must be set}", "none: must be set"),
         ("${a^x}", "unknown modifier"),
+        ("a'b", "a quote ' is not closed"),
+        ('"a', 'a quote " is not closed'),
     ],
 )
 def test_what_is_no_variable_is_said(text: str, why: str) -> None:
@@ -110,10 +120,10 @@ NOTHING = Given()
 EMPTY = State()
 
 
-def applied(text: str, given: Given = NOTHING, begin: State = EMPTY) -> tuple[State, list[state.Step]]:
-    steps: list[state.Step] = []
+def applied(text: str, given: Given = NOTHING, begin: State = EMPTY) -> tuple[State, list[Step]]:
+    steps: list[Step] = []
     for one in parse(f"FROM x\n{text}").instructions[1:]:
-        begin, step = state.apply(one, begin, given)
+        begin, step = apply(one, begin, given)
         if step is not None:
             steps.append(step)
     return begin, steps
@@ -158,12 +168,15 @@ def test_files_of_here_documents_are_filled_in_unless_quoted() -> None:
     ("text", "why"),
     [
         ("RUN --mount=type=ssh x", "type=ssh is refused: no agent or key"),
-        ("RUN --mount=type=bind x", "needs a target"),
         ("RUN --mount=type=cache,target=/c,sharing=some x", "sharing must be"),
         ("RUN --security=insecure x", "is refused"),
         ("RUN --network=host x", "--network"),
         ("ADD https://x/y /z", "only where --checksum=sha256:"),
-        ("ADD git@github.com:a/b.git /z", "repositories are not fetched"),
+        ("ADD --checksum=sha256:0 a b", "for one source that is fetched"),
+        ("ADD --keep-git-dir=true https://x/y.git /z", "--keep-git-dir is refused"),
+        ("ADD https://x/y.git#main:../../etc /z", "leads out of the repository"),
+        ("COPY --chmod=u~x a b", "must be octal digits such as 0644, or symbols"),
+        ("COPY --parents=maybe a b", "--parents is true or false"),
         ("EXPOSE 99999", "no range of ports"),
         ("STOPSIGNAL SIGNOTHING", "unknown signal"),
         ("HEALTHCHECK x", "expected CMD"),
@@ -178,6 +191,74 @@ def test_what_an_instruction_cannot_mean_is_said(text: str, why: str) -> None:
         applied(text)
 
 
+@pytest.mark.parametrize(
+    ("text", "line", "column"),
+    [
+        ("EXPOSE 80 x", 2, 11),
+        ("ENV A=1 \\\n    B", 3, 5),
+        ("COPY --chmod=9 a b", 2, 14),
+        ("RUN --mount=type=cache,target=/c,sharing=some x", 2, 13),
+        ("HEALTHCHECK --interval=soon CMD x", 2, 24),
+        ("\tLABEL a=$" + "{b", 2, 10),
+        ("ADD https://x/y /z", 2, 5),
+    ],
+)
+def test_a_mistake_is_shown_at_its_word(text: str, line: int, column: int) -> None:
+    with pytest.raises(Wrong) as caught:
+        applied(text)
+    assert (caught.value.line, caught.value.column) == (line, column)
+
+
+def test_forms_that_are_less_known() -> None:
+    made, steps = applied(
+        "ENV\tTABBED\tby tabs\nEXPOSE 127.0.0.1:8080:80 9000-9001/UDP\nWORKDIR /w\n"
+        "RUN --mount=from=tools cat x\nRUN --mount=type=bind,target=/t,ro=false,z x\n"
+        "ADD https://example.org/a.git#v1:sub git@host:b /src/\nADD --unpack=false a.tar /\n"
+        "HEALTHCHECK --interval=3s\tCMD\tprobe it\nRUN echo $((1<<x)) && cat 3<<E\ntext\nE\n"
+    )
+    assert made.config["Env"] == ["TABBED=by tabs"]
+    assert set(made.config["ExposedPorts"]) == {"80/tcp", "9000/udp", "9001/udp"}
+    assert made.config["Healthcheck"]["Test"] == ["CMD-SHELL", "probe it"]
+    _, tools, written, added, whole, shifted = steps
+    assert isinstance(tools, Run) and isinstance(written, Run) and isinstance(shifted, Run)
+    assert (tools.mounts[0].target, tools.mounts[0].read_only) == ("/w", True), "the working directory"
+    assert not written.mounts[0].read_only
+    assert isinstance(added, Copy) and isinstance(whole, Copy)
+    assert added.repositories == ("https://example.org/a.git#v1:sub", "git@host:b")
+    assert not whole.unpacks
+    assert shifted.arguments[-1] == "echo $((1<<x)) && cat 3<<E\ntext\nE\n"
+
+
+def test_two_escapes_at_the_end_of_a_line_are_one_of_them() -> None:
+    made, _ = applied("ENV A=a\\\\\nENV B=b\n")
+    assert made.config["Env"] == ["A=a\\", "B=b"]
+
+
+def test_a_step_asks_for_the_network_of_the_host_only_where_the_stack_allows_it() -> None:
+    _, (step,) = applied("RUN --network=host x", Given(host_network=True))
+    assert isinstance(step, Run) and step.network == "host"
+    with pytest.raises(Wrong, match="entitlements"):
+        applied("RUN --network=host x")
+
+
+@pytest.mark.parametrize(
+    ("mode", "file", "directory"),
+    [
+        ("0640", 0o640, 0o640),
+        ("u+x,go-rwx", 0o700, 0o700),
+        ("a=rX", 0o444, 0o555),
+        ("g=u,+t", 0o1664, 0o1775),
+        ("u+s,o=", 0o4640, 0o4750),
+        ("=rw", 0o666, 0o666),
+    ],
+)
+def test_modes_are_digits_or_symbols(mode: str, file: int, directory: int) -> None:
+    change = modes.parse(mode)
+    assert change is not None
+    assert oct(change(0o644, False)) == oct(file)
+    assert oct(change(0o755, True)) == oct(directory)
+
+
 def test_stages_know_what_they_need_and_what_is_asked_for() -> None:
     text = "ARG B=base\nFROM $B AS one\nFROM one AS two\nFROM scratch\nCOPY --from=two /a /\nCOPY --from=0 /b /\n"
     stages, _ = plan.stages(parse(text).instructions, Given())
@@ -190,7 +271,7 @@ def test_stages_know_what_they_need_and_what_is_asked_for() -> None:
 
 def test_triggers_of_a_base_image_are_instructions_of_ours() -> None:
     base, _ = applied("ONBUILD RUN make\nONBUILD COPY . /src")
-    assert [one.keyword for one in state.triggers(base.config, 1)] == ["RUN", "COPY"]
+    assert [one.keyword for one in triggers(base.config, 1)] == ["RUN", "COPY"]
 
 
 @pytest.mark.parametrize(

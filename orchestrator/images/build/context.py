@@ -28,8 +28,11 @@ class Found:
     known: os.stat_result
 
 
-def sources(root: str, patterns: Sequence[str], hidden: tuple[Rule, ...]) -> list[str]:
-    """The paths below `root` that the patterns mean, in their order. Raises ValueError where one means nothing."""
+def sources(root: str, patterns: Sequence[str], hidden: tuple[Rule, ...], deep: bool = False) -> list[str]:
+    """The paths below `root` that the patterns mean, in their order. Raises ValueError where one means nothing.
+
+    `deep`: `**` means any number of directories, as in COPY --parents; else it is no more than `*`, as in Docker.
+    """
     found: list[str] = []
     for pattern in patterns:
         clean = os.path.normpath("/" + pattern).lstrip("/")
@@ -39,7 +42,7 @@ def sources(root: str, patterns: Sequence[str], hidden: tuple[Rule, ...]) -> lis
                 raise ValueError(f"there is no {pattern!r}{why}")
             found.append(clean)
             continue
-        matched = sorted(path for path in _candidates(root, clean) if not _invisible(root, path, hidden))
+        matched = sorted(path for path in _candidates(root, clean, deep) if not _invisible(root, path, hidden))
         if not matched:
             raise ValueError(f"nothing fits {pattern!r}")
         found += matched
@@ -56,11 +59,18 @@ def walk(root: str, source: str, hidden: tuple[Rule, ...], excluded: tuple[Rule,
         os.close(held)
 
 
-def digest(root: str, patterns: Sequence[str], hidden: tuple[Rule, ...], excluded: tuple[Rule, ...] = ()) -> str:
+def digest(
+    root: str,
+    patterns: Sequence[str],
+    hidden: tuple[Rule, ...],
+    excluded: tuple[Rule, ...] = (),
+    parents: bool = False,
+) -> str:
     """Changes when what the patterns mean has another content. Raises ValueError as `sources`, OSError."""
     whole = hashlib.sha256()
-    for source in sources(root, patterns, hidden):
-        whole.update(f"source {os.path.basename(source)}\0".encode("utf-8", "surrogateescape"))
+    for source in sources(root, patterns, hidden, parents):
+        name = source if parents else os.path.basename(source)
+        whole.update(f"source {name}\0".encode("utf-8", "surrogateescape"))
         for one in walk(root, source, hidden, excluded):
             whole.update(_meaning(one).encode("utf-8", "surrogateescape"))
             if stat.S_ISREG(one.known.st_mode):
@@ -113,10 +123,13 @@ def _invisible(root: str, path: str, hidden: tuple[Rule, ...]) -> bool:
     return ignore.ignored(path, hidden) and not (os.path.isdir(os.path.join(root, path)) and ignore.may_hold(hidden))
 
 
-def _candidates(root: str, pattern: str) -> list[str]:
+def _candidates(root: str, pattern: str, deep: bool) -> list[str]:
     """Paths that fit a pattern, found part by part, so that only the directories in question are read."""
     found = [""]
     for part in pattern.split("/"):
+        if deep and part == "**":
+            found = [below for directory in found for below in _directories(root, directory)]
+            continue
         following: list[str] = []
         for directory in found:
             where = os.path.join(root, directory)
@@ -128,3 +141,12 @@ def _candidates(root: str, pattern: str) -> list[str]:
                 following += [f"{directory}/{name}".lstrip("/") for name in names]
         found = following
     return found
+
+
+def _directories(root: str, directory: str) -> Iterator[str]:
+    """A directory, and all below it."""
+    yield directory
+    where = os.path.join(root, directory)
+    for name in sorted(os.listdir(where)) if os.path.isdir(where) else ():
+        if os.path.isdir(os.path.join(where, name)) and not os.path.islink(os.path.join(where, name)):
+            yield from _directories(root, f"{directory}/{name}".lstrip("/"))

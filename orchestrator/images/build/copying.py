@@ -14,12 +14,13 @@ import secrets
 import shutil
 import stat
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import IO
 
 from orchestrator.images import stream
 from orchestrator.images.build import context
 from orchestrator.images.build.ignore import Rule
+from orchestrator.images.build.modes import Change
 from orchestrator.images.unpack import unpack
 from orchestrator.kernel import mounts
 
@@ -29,7 +30,8 @@ _KEPT = ("security.capability", "system.posix_acl_access")
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """`owner` None: as the files have it; `mode` None: likewise. `archives`: those of the context are unpacked."""
+    """`owner` None: as the files have it; `mode` None: likewise. `archives`: those of the context are unpacked.
+    `parents`: what is copied keeps the directories it lies in, from the top or from a `/./` in its pattern on."""
 
     target: str
     cwd: str
@@ -38,8 +40,9 @@ class Task:
     hidden: tuple[Rule, ...]
     excluded: tuple[Rule, ...]
     owner: Owner | None
-    mode: int | None
+    mode: Change | None
     archives: bool
+    parents: bool = False
 
 
 def copy(source: str, root: int, task: Task, scratch: str) -> None:
@@ -47,17 +50,46 @@ def copy(source: str, root: int, task: Task, scratch: str) -> None:
 
     Raises ValueError with the reason for what the Dockerfile's author can mend, OSError.
     """
-    found = context.sources(source, task.patterns, task.hidden)
+    found = [
+        (path, _kept(pattern, path) if task.parents else "")
+        for pattern in task.patterns
+        for path in context.sources(source, [pattern], task.hidden, task.parents)
+    ]
     whole = os.path.join(task.cwd, task.target)
     several = len(found) + len(task.texts) > 1
-    if several and not (task.target.endswith("/") or task.target in (".", "..") or _is_directory(root, whole)):
+    into = task.target.endswith("/") or task.target in (".", "..") or _is_directory(root, whole)
+    if several and not into:
         raise ValueError(f"several files cannot become the one file {task.target!r}: end it with a '/'")
-    into = task.target.endswith("/") or task.target in (".", "..") or several or _is_directory(root, whole)
-    for path in found:
-        _one(source, path, root, whole, into, task, scratch)
+    for path, kept in found:
+        if task.parents:
+            _parents(source, path, kept, root, whole, task)
+            _one(source, path, root, os.path.join(whole, os.path.dirname(kept)), True, task, scratch)
+        else:
+            _one(source, path, root, whole, into, task, scratch)
     for name, content in task.texts:
         place = f"{whole.rstrip('/')}/{name}" if into else whole
         _text(root, place, content, task)
+
+
+def _kept(pattern: str, path: str) -> str:
+    """The part of a path that COPY --parents keeps: what comes after the `/./` of its pattern, else all of it."""
+    before, pivot, _ = pattern.removeprefix("./").partition("/./")
+    cut = len([part for part in before.split("/") if part not in ("", ".")]) if pivot else 0
+    return "/".join(path.split("/")[cut:])
+
+
+def _parents(source: str, path: str, kept: str, root: int, whole: str, task: Task) -> None:
+    """The directories between, as they are in the source."""
+    above = path.removesuffix(kept)
+    for depth in range(1, len(kept.split("/"))):
+        part = "/".join(kept.split("/")[:depth])
+        place = os.path.join(whole, part)
+        if _is_directory(root, place):
+            continue
+        with _holding(source, above + part) as start:
+            directory = directories(root, place, task.owner)
+            _dress(directory, start, os.stat(start), replace(task, mode=None))
+            os.close(directory)
 
 
 def _one(source: str, path: str, root: int, whole: str, into: bool, task: Task, scratch: str) -> None:
@@ -67,7 +99,7 @@ def _one(source: str, path: str, root: int, whole: str, into: bool, task: Task, 
     with _holding(source, path) as start:
         known = os.stat(start)
         if stat.S_ISDIR(known.st_mode):
-            _tree(start, things, root, whole, task)
+            _tree(start, things, root, os.path.join(whole, os.path.basename(path)) if task.parents else whole, task)
         elif task.archives and stat.S_ISREG(known.st_mode) and (reader := _archive(start)):
             _unpacked(reader, start, root, whole, task, scratch)
         else:
@@ -146,7 +178,7 @@ def _text(root: int, place: str, content: bytes, task: Task) -> None:
             while view:
                 view = view[os.write(target, view) :]
             os.fchown(target, *(task.owner or (0, 0)))
-            os.fchmod(target, 0o644 if task.mode is None else task.mode)
+            os.fchmod(target, task.mode(0o644, False) if task.mode else 0o644)
             os.utime(target, (0, 0))
         finally:
             os.close(target)
@@ -217,8 +249,8 @@ def _is_directory(root: int, path: str) -> bool:
 
 def _dress(target: int, origin: str, known: os.stat_result, task: Task) -> None:
     os.fchown(target, *(task.owner or (known.st_uid, known.st_gid)))
-    directory = stat.S_ISDIR(known.st_mode)
-    os.fchmod(target, stat.S_IMODE(known.st_mode) if task.mode is None else task.mode | (0o111 if directory else 0))
+    directory, mode = stat.S_ISDIR(known.st_mode), stat.S_IMODE(known.st_mode)
+    os.fchmod(target, task.mode(mode, directory) if task.mode else mode)
     for name in os.listxattr(origin) if not directory else ():
         if name in _KEPT or name.startswith("user."):
             os.setxattr(target, name, os.getxattr(origin, name))

@@ -1,20 +1,23 @@
 """A Dockerfile's text → its instructions. Pure; every mistake has line and column.
 
-https://docs.docker.com/reference/dockerfile/ ("Format", "Parser directives", "Here-Documents", "Shell and exec form").
+https://docs.docker.com/reference/dockerfile/ ("Format", "Parser directives", "Shell and exec form").
 """
 
 from __future__ import annotations
 
+import difflib
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+
+from orchestrator.images.build.lines import Heredoc, Source, Wrong, heredocs, joined
 
 FLAGGED = {
     "FROM": {"platform"},
     "RUN": {"mount", "network", "security"},
-    "COPY": {"from", "chown", "chmod", "link", "exclude"},
-    "ADD": {"chown", "chmod", "link", "exclude", "checksum"},
+    "COPY": {"from", "chown", "chmod", "link", "exclude", "parents"},
+    "ADD": {"chown", "chmod", "link", "exclude", "checksum", "keep-git-dir", "unpack"},
     "HEALTHCHECK": {"interval", "timeout", "start-period", "start-interval", "retries"},
 }
 KEYWORDS = frozenset(
@@ -24,26 +27,8 @@ KEYWORDS = frozenset(
     )
 )
 _HEREDOC = {"RUN", "COPY", "ADD"}
-_MARK = re.compile(r"<<(-?)(['\"]?)([A-Za-z_][A-Za-z0-9_.]*)\2")
 _DIRECTIVE = re.compile(r"#\s*([A-Za-z][A-Za-z0-9]*)\s*=\s*(.+?)\s*")
 _FLAG = re.compile(r"--([a-z][a-z-]*)(?:=(.*))?", re.DOTALL)
-
-
-class Wrong(ValueError):
-    """A mistake in a Dockerfile, at a line and column counted from 1."""
-
-    def __init__(self, line: int, column: int, why: str) -> None:
-        super().__init__(why)
-        self.line, self.column, self.why = line, column, why
-
-
-@dataclass(frozen=True, slots=True)
-class Heredoc:
-    """`expand`: $VARIABLES in it are filled in (its mark was not quoted)."""
-
-    name: str
-    content: str
-    expand: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,16 +41,20 @@ class Instruction:
     rest: str
     exec: tuple[str, ...] | None
     heredocs: tuple[Heredoc, ...]
-    line: int
-    column: int
     text: str
+    source: Source
+
+    @property
+    def line(self) -> int:
+        return self.source.at(0)[0]
 
     def flag(self, name: str) -> str | None:
         """The last value given; "" for a flag without one."""
         return next((value for key, value in reversed(self.flags) if key == name), None)
 
-    def wrong(self, why: str) -> Wrong:
-        return Wrong(self.line, self.column, why)
+    def wrong(self, why: str, word: str = "") -> Wrong:
+        """A mistake in it: at the `word` that is at fault, where it can be found, else at its beginning."""
+        return Wrong(*_place(self.source, word), why)
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,10 +76,10 @@ def parse(text: str) -> Dockerfile:
             continue
         instruction, number = _instruction(lines, number, escape)
         made.append(instruction)
-    if not any(one.keyword == "FROM" for one in made):
+    first_stage = next((at for at, one in enumerate(made) if one.keyword == "FROM"), None)
+    if first_stage is None:
         raise Wrong(max(len(lines), 1), 1, "it has no FROM")
-    before = [one for one in made[: next(i for i, one in enumerate(made) if one.keyword == "FROM")]]
-    for one in before:
+    for one in made[:first_stage]:
         if one.keyword != "ARG":
             raise one.wrong(f"only ARG may stand before the first FROM, and not {one.keyword}")
     return Dockerfile(tuple(made), escape, tuple(lines))
@@ -116,51 +105,26 @@ def _directives(lines: list[str]) -> tuple[str, int]:
     return escape, len(lines)
 
 
-def _instruction(lines: list[str], start: int, escape: str) -> tuple[Instruction, int]:
+def _instruction(lines: Sequence[str], start: int, escape: str) -> tuple[Instruction, int]:
     """One instruction with its continued lines and here-documents, and the number of the line after it."""
-    joined, number = _joined(lines, start, escape)
-    column = len(lines[start]) - len(lines[start].lstrip()) + 1
-    words = joined.strip().split(None, 1)
+    source, number = joined(lines, start, escape)
+    words = source.text.strip().split(None, 1)
     keyword, rest = words[0].upper(), words[1] if len(words) > 1 else ""
     if keyword not in KEYWORDS:
-        import difflib
-
-        near = difflib.get_close_matches(keyword, KEYWORDS, n=1)
-        raise Wrong(
-            start + 1, column, f"unknown instruction {words[0]!r}" + (f"; did you mean {near[0]}?" if near else "")
-        )
-    flags, rest = _flags(keyword, rest, start + 1, column)
-    heredocs: list[Heredoc] = []
-    if keyword in _HEREDOC or (
-        keyword == "ONBUILD" and rest.split(None, 1)[:1] and rest.split(None, 1)[0].upper() in _HEREDOC
-    ):
-        for mark in list(_marks(rest)):
-            content, number = _heredoc(lines, number, mark, start + 1, column)
-            heredocs.append(Heredoc(mark[3], content, not mark[2]))
-    text = "\n".join(lines[start:number]).strip()
+        raise Wrong(*_place(source, ""), f"unknown instruction {words[0]!r}{_near(keyword, KEYWORDS)}")
+    flags, rest = _flags(keyword, rest, source)
+    documents: list[Heredoc] = []
+    inner = rest.split(None, 1)[0].upper() if keyword == "ONBUILD" and rest.strip() else keyword
+    if inner in _HEREDOC:
+        documents, number = heredocs(lines, number, source, source.text.rfind(rest) if rest else len(source.text))
     if not rest.strip() and keyword not in ("ENTRYPOINT", "CMD"):
-        raise Wrong(start + 1, column, f"{keyword} says nothing")
-    return Instruction(keyword, tuple(flags), rest, _exec(rest), tuple(heredocs), start + 1, column, text), number
+        raise Wrong(*_place(source, ""), f"{keyword} says nothing")
+    text = "\n".join(lines[start:number]).strip()
+    made = Instruction(keyword, tuple(flags), rest, json_form(rest), tuple(documents), text, source)
+    return made, number
 
 
-def _joined(lines: list[str], start: int, escape: str) -> tuple[str, int]:
-    """Continued lines as one; comments and empty lines between them are left out, as Docker does."""
-    parts, number = [], start
-    while number < len(lines):
-        line = lines[number]
-        number += 1
-        if number - 1 > start and (line.lstrip().startswith("#") or not line.strip()):
-            continue
-        stripped = line.rstrip(" \t")
-        if stripped.endswith(escape):
-            parts.append(stripped[:-1])
-            continue
-        parts.append(line)
-        break
-    return "".join(parts), number
-
-
-def _flags(keyword: str, rest: str, line: int, column: int) -> tuple[list[tuple[str, str]], str]:
+def _flags(keyword: str, rest: str, source: Source) -> tuple[list[tuple[str, str]], str]:
     known = FLAGGED.get(keyword, set())
     found: list[tuple[str, str]] = []
     while rest.startswith("--"):
@@ -171,8 +135,9 @@ def _flags(keyword: str, rest: str, line: int, column: int) -> tuple[list[tuple[
         if matched is None or matched[1] not in known:
             if not known:
                 return found, rest
-            name = matched[1] if matched else word
-            raise Wrong(line, column, f"{keyword} has no flag --{name.lstrip('-')}; it has {_list(known)}")
+            name = matched[1] if matched else word.partition("=")[0].lstrip("-")
+            near = _near(name, known, "--") or f"; it has {', '.join(f'--{one}' for one in sorted(known))}"
+            raise Wrong(*_place(source, word), f"{keyword} has no flag --{name}{near}")
         found.append((matched[1], matched[2] if matched[2] is not None else ""))
         rest = after
     return found, rest
@@ -191,41 +156,8 @@ def _first_word(text: str) -> tuple[str, str]:
     return text, ""
 
 
-def _marks(rest: str) -> Iterator[re.Match[str]]:
-    """`<<EOF` where a word begins: not `<<<`, and not inside quotes."""
-    quote, at = "", 0
-    while at < len(rest):
-        letter = rest[at]
-        if quote:
-            quote = "" if letter == quote else quote
-        elif letter in "'\"":
-            quote = letter
-        elif (
-            rest.startswith("<<", at)
-            and (at == 0 or rest[at - 1] in " \t0123456789;&|(")
-            and not rest.startswith("<<<", at)
-        ):
-            found = _MARK.match(rest, at)
-            if found:
-                yield found
-                at = found.end()
-                continue
-        at += 1
-
-
-def _heredoc(lines: list[str], number: int, mark: re.Match[str], line: int, column: int) -> tuple[str, int]:
-    content: list[str] = []
-    strip = bool(mark[1])
-    for at in range(number, len(lines)):
-        one = lines[at].lstrip("\t") if strip else lines[at]
-        if one == mark[3]:
-            return "".join(f"{part}\n" for part in content), at + 1
-        content.append(one)
-    raise Wrong(line, column, f"the here-document {mark[3]!r} has no end: a line {mark[3]!r} is missing")
-
-
-def _exec(rest: str) -> tuple[str, ...] | None:
-    """The JSON form; what only looks like it is the shell form, as in Docker."""
+def json_form(rest: str) -> tuple[str, ...] | None:
+    """The words of the JSON form; what only looks like it is the shell form, as in Docker."""
     if not rest.lstrip().startswith("["):
         return None
     try:
@@ -237,5 +169,16 @@ def _exec(rest: str) -> tuple[str, ...] | None:
     return tuple(value)
 
 
-def _list(names: set[str]) -> str:
-    return ", ".join(f"--{name}" for name in sorted(names))
+def _place(source: Source, word: str) -> tuple[int, int]:
+    """Line and column of a word after the instruction's own; of the instruction, where it is not there as such."""
+    begin = len(source.text) - len(source.text.lstrip())
+    at = source.text.find(word, begin + len(source.text.split(None, 1)[0])) if word else -1
+    return source.at(at if at >= 0 else begin)
+
+
+def _near(word: str, known: Collection[str], before: str = "") -> str:
+    near = difflib.get_close_matches(word, known, n=1)
+    return f"; did you mean {before}{near[0]}?" if near else ""
+
+
+__all__ = ["Dockerfile", "Heredoc", "Instruction", "Wrong", "json_form", "parse"]

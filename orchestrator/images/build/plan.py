@@ -7,7 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from orchestrator.images.build.dockerfile import Instruction, Wrong
-from orchestrator.images.build.state import Given, global_arguments
+from orchestrator.images.build.instructions import global_arguments, misread
+from orchestrator.images.build.state import Given
 from orchestrator.images.build.words import expand, split
 
 _NAME = re.compile(r"[a-z][a-z0-9._-]*")
@@ -54,7 +55,7 @@ def target(known: Sequence[Stage], wanted: str | None) -> Stage:
 
 
 def find(known: Sequence[Stage], name: str, before: int) -> Stage | None:
-    """An earlier stage by name (in any case) or number."""
+    """An earlier stage by name (in any case; the last of that name) or number."""
     for stage in reversed(known[:before]):
         if stage.name and stage.name == name.lower():
             return stage
@@ -73,26 +74,33 @@ def foreseen(known: Sequence[Stage], stage: Stage) -> list[Stage]:
     return list({one.index: one for one in found if one is not None}.values())
 
 
+def below(known: Sequence[Stage], stage: Stage) -> set[int]:
+    """The numbers of a stage and of those it begins from."""
+    found = {stage.index}
+    while (earlier := find(known, stage.base, stage.index)) is not None:
+        stage = earlier
+        found.add(stage.index)
+    return found
+
+
 def _stage(one: Instruction, before: Sequence[Stage], scope: Mapping[str, str], escape: str) -> Stage:
     try:
         words = split(one.rest, escape)
         base = expand(words[0], scope, escape) if words else ""
         platform = expand(one.flag("platform") or "", scope, escape)
     except ValueError as error:
-        raise one.wrong(f"FROM: {error}") from None
+        raise misread(one, error) from None
     if not base:
         empty = f": {words[0]} is empty; an ARG before FROM may give it a value" if words else ""
-        raise one.wrong(f"FROM names no image{empty}")
+        raise one.wrong(f"FROM names no image{empty}", words[0] if words else "")
     name = ""
     if len(words) > 1:
         if len(words) != 3 or words[1].upper() != "AS":
-            raise one.wrong(f"FROM: expected IMAGE, or IMAGE AS NAME, but found {one.rest.strip()!r}")
+            raise one.wrong(f"FROM: expected IMAGE, or IMAGE AS NAME, but found {one.rest.strip()!r}", words[1])
         name = words[2].lower()
         if not _NAME.fullmatch(name):
-            raise one.wrong(f"FROM: {words[2]!r} is no stage's name")
-        if any(stage.name == name for stage in before):
-            raise one.wrong(f"FROM: there is a stage {words[2]!r} already")
+            raise one.wrong(f"FROM: {words[2]!r} is no stage's name", words[2])
     return Stage(len(before), name, base, platform, (), one)
 
 
-__all__ = ["Stage", "Wrong", "find", "foreseen", "stages", "target"]
+__all__ = ["Stage", "Wrong", "below", "find", "foreseen", "stages", "target"]

@@ -6,26 +6,34 @@ ${x+word}, ${x:?why}, ${x#pattern}, ${x##pattern}, ${x%pattern}, ${x%%pattern}, 
 
 from __future__ import annotations
 
-import fnmatch
 import re
 from collections.abc import Mapping
 
-_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*|[0-9]|[@*#]")
+_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*|[0-9]+|[@*#?$!-]")
 _DEEPEST = 32
+BLANKS = " \t"
+
+
+class WrongWord(ValueError):
+    """`word`: the text at fault, as it stands in its instruction."""
+
+    def __init__(self, why: str, word: str) -> None:
+        super().__init__(why)
+        self.word = word
 
 
 def expand(text: str, known: Mapping[str, str], escape: str = "\\", quotes: bool = True) -> str:
     """The text with variables filled in. `quotes`: quotes are taken away, and inside '…' nothing is filled in.
 
-    Raises ValueError with the reason.
+    Raises WrongWord with the reason.
     """
     return _Reader(text, known, escape, quotes).whole()
 
 
 def split(text: str, escape: str = "\\") -> list[str]:
-    """Words at blanks outside quotes; quotes and escapes stay in them for `expand`. Raises ValueError."""
+    """Words at blanks outside quotes; quotes and escapes stay in them for `expand`. Raises WrongWord."""
     words: list[str] = []
-    word, quote, at = "", "", 0
+    word, quote, at, opened = "", "", 0, 0
     while at < len(text):
         letter = text[at]
         if letter == escape and quote != "'" and at + 1 < len(text):
@@ -35,8 +43,8 @@ def split(text: str, escape: str = "\\") -> list[str]:
         if quote:
             quote = "" if letter == quote else quote
         elif letter in "'\"":
-            quote = letter
-        elif letter in " \t":
+            quote, opened = letter, at
+        elif letter in BLANKS:
             if word:
                 words.append(word)
             word = ""
@@ -45,41 +53,51 @@ def split(text: str, escape: str = "\\") -> list[str]:
         word += letter
         at += 1
     if quote:
-        raise ValueError(f"a quote {quote} is not closed")
+        raise WrongWord(f"a quote {quote} is not closed", text[opened:])
     return [*words, word] if word else words
 
 
 class _Reader:
-    def __init__(self, text: str, known: Mapping[str, str], escape: str, quotes: bool, depth: int = 0) -> None:
+    """`raw`: escapes stay in the text, for a pattern to read them."""
+
+    def __init__(
+        self, text: str, known: Mapping[str, str], escape: str, quotes: bool, depth: int = 0, raw: bool = False
+    ) -> None:
         self._text, self._known, self._escape, self._quotes, self._depth = text, known, escape, quotes, depth
-        self._at = 0
+        self._raw, self._at = raw, 0
         if depth > _DEEPEST:
-            raise ValueError("variables lie in one another too deeply")
+            raise WrongWord("variables lie in one another too deeply", text)
 
     def whole(self) -> str:
-        made, quote = [], ""
+        made, quote, opened = [], "", 0
         while self._at < len(self._text):
             letter = self._text[self._at]
             if self._quotes and letter == quote:
                 quote = ""
                 self._at += 1
             elif self._quotes and not quote and letter in "'\"":
-                quote = letter
+                quote, opened = letter, self._at
                 self._at += 1
-            elif letter == self._escape and quote != "'" and self._at + 1 < len(self._text):
+            elif letter == self._escape and quote != "'":
                 made.append(self._escaped(quote))
             elif letter == "$" and quote != "'":
                 made.append(self._variable())
             else:
                 made.append(letter)
                 self._at += 1
+        if quote:
+            raise WrongWord(f"a quote {quote} is not closed", self._text[opened:])
         return "".join(made)
 
     def _escaped(self, quote: str) -> str:
-        after = self._text[self._at + 1]
+        after = self._text[self._at + 1 : self._at + 2]
         self._at += 2
+        if not after:
+            return "" if self._quotes else self._escape  # the last letter of a word escapes nothing
         if not self._quotes:
             return after if after == "$" else self._escape + after
+        if self._raw:
+            return self._escape + after
         return after if not quote or after in f'$"{self._escape}' else self._escape + after
 
     def _variable(self) -> str:
@@ -96,29 +114,31 @@ class _Reader:
         start = self._at + 1
         found = _NAME.match(self._text, start)
         if not found:
-            raise ValueError(f"${{ must be followed by a name: {self._text[self._at - 1 :][:40]!r}")
+            whole = self._text[self._at - 1 :]
+            raise WrongWord(f"${{ must be followed by a name: {whole[:40]!r}", whole)
         name, end = found[0], self._end(found.end())
         rest = self._text[found.end() : end]
+        whole = self._text[self._at - 1 : end + 1]
         self._at = end + 1
-        value = self._known.get(name)
-        return self._modified(name, value, rest)
+        return self._modified(name, self._known.get(name), rest, whole)
 
     def _end(self, at: int) -> int:
-        depth = 1
+        depth, opened = 1, self._at - 1
         while at < len(self._text):
             letter = self._text[at]
             if letter == self._escape:
                 at += 1
-            elif letter == "{" and self._text[at - 1] == "$":
+            elif self._text.startswith("${", at):
                 depth += 1
+                at += 1
             elif letter == "}":
                 depth -= 1
                 if not depth:
                     return at
             at += 1
-        raise ValueError("a ${ is not closed")
+        raise WrongWord("a ${ is not closed", self._text[opened:])
 
-    def _modified(self, name: str, value: str | None, rest: str) -> str:
+    def _modified(self, name: str, value: str | None, rest: str, whole: str) -> str:
         if not rest:
             return value or ""
         sign = rest[:2] if rest[:2] in (":-", ":+", ":?", "##", "%%", "//") else rest[:1]
@@ -131,25 +151,37 @@ class _Reader:
                 return self._word(word) if filled else ""
             case ":?" | "?":
                 if not filled:
-                    raise ValueError(f"{name}: {self._word(word) or 'it is not set'}")
+                    raise WrongWord(f"{name}: {self._word(word) or 'it is not set'}", whole)
                 return value or ""
             case "#" | "##" | "%" | "%%":
-                return _trimmed(value or "", self._word(word), sign)
+                return _trimmed(value or "", self._pattern(word), sign)
             case "/" | "//":
                 pattern, _, instead = word.partition("/")
-                regular = fnmatch.translate(self._word(pattern)).removesuffix(r"\Z").removesuffix(r"\z")
-                return re.sub(regular, lambda _: self._word(instead), value or "", count=0 if sign == "//" else 1)
-        raise ValueError(f"unknown modifier in ${{{name}{rest}}}")
+                count = 0 if sign == "//" else 1
+                return re.sub(self._pattern(pattern), lambda _: self._word(instead), value or "", count=count)
+        raise WrongWord(f"unknown modifier in {whole}", whole)
 
-    def _word(self, text: str) -> str:
-        return _Reader(text, self._known, self._escape, self._quotes, self._depth + 1).whole()
+    def _word(self, text: str, raw: bool = False) -> str:
+        return _Reader(text, self._known, self._escape, self._quotes, self._depth + 1, raw).whole()
+
+    def _pattern(self, text: str) -> str:
+        """A regular expression: * and ? have a meaning, every other letter, and what is escaped, stands for itself."""
+        made, letters = "(?s:", iter(self._word(text, raw=True))
+        for letter in letters:
+            if letter == self._escape:
+                letter = next(letters, letter)
+                made += re.escape(letter)
+            else:
+                made += {"*": ".*", "?": "."}.get(letter, re.escape(letter))
+        return made + ")"
 
 
 def _trimmed(value: str, pattern: str, sign: str) -> str:
     """The shortest (#, %) or longest (##, %%) beginning or end that fits, taken away."""
     lengths = range(len(value) + 1)
+    fits = re.compile(pattern)
     for length in lengths if len(sign) == 1 else reversed(lengths):
         piece = value[:length] if sign[0] == "#" else value[len(value) - length :]
-        if fnmatch.fnmatchcase(piece, pattern):
+        if fits.fullmatch(piece):
             return value[length:] if sign[0] == "#" else value[: len(value) - length]
     return value
