@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -76,7 +77,7 @@ def _remote(word: str) -> bool:
     if separator:
         known = ("git", "ssh", "file", "git+ssh", "git+https", "git+file")
         return scheme in known or (scheme in ("http", "https") and rest.rstrip("/").endswith(".git"))
-    return address.startswith(("github.com/", "gitlab.com/", "bitbucket.org/", "git@"))
+    return bool(re.match(r"(github\.com|gitlab\.com|bitbucket\.org)/|[\w.-]+@[\w.-]+:", address))
 
 
 def _caches_taken(context: Context, words: dict[str, Any], path: Path) -> Iterator[str]:
@@ -106,7 +107,7 @@ def _caches_given(context: Context, words: dict[str, Any], path: Path) -> Iterat
             yield kind, context.host_path(options["dest"]), of_all
         else:
             known = "type=inline, type=registry,ref=IMAGE or type=local,dest=DIRECTORY"
-            context.complain((*path, "cache_to", number), f"{word!r} is refused: write an image, {known}")
+            context.complain((*path, "cache_to", number), f"{word!r} is refused: write {known}")
 
 
 def _cache(word: str) -> tuple[str, dict[str, str]]:

@@ -177,7 +177,8 @@ class Builder:
                 said = f"{taken} steps" if taken else "nothing new in it"
             except OrchestratorError as error:
                 said = str(error)
-            self._say(step=f"{title}: {said}", state="done", key=title)
+            self._say(step=title, state="output", line=said, key=title)
+            self._say(step=title, state="done", key=title)
 
     def _finish(self, made: Made, stage: Stage) -> Entry:
         order = self._order
