@@ -148,12 +148,13 @@ class Requests:
             self.circle.wishes.put(wish, _cause(body))
             self.circle.obey(wish)
             self.circle.events.note("apply", stack.name, f"revision {wish.revision}", kind="stack", stack=stack.name)
-        if body.goal == "none":
-            yield [accepted(wish, warnings), done(began, [])]
-            return
         goal, told = body.goal, set(body.services)
         if body.only_needs:
-            goal, told = _patience(stack, body.services), set()
+            needed = set() if body.no_deps else set(_with_dependencies(frozenset(told), stack)) - told
+            goal, told = _patience(stack, body.services) if needed else "none", needed
+        if goal == "none":
+            yield [accepted(wish, warnings), done(began, [])]
+            return
         async for lines in watch(self.circle, wish, goal, began, body.timeout, told, warnings):
             yield lines
 

@@ -184,7 +184,7 @@ class Import:
         Option("-m", "--message", kind="text", metavar="TEXT", default="", help="A comment for the history."),
         Option("-q", "--quiet", help="Say nothing while it goes on."),
     )
-    ARGUMENTS = (Argument("file", metavar="FILE|-"), Argument("name", required=False, metavar="[REPOSITORY[:TAG]]"))
+    ARGUMENTS = (Argument("archive", metavar="FILE|-"), Argument("name", required=False, metavar="[REPOSITORY[:TAG]]"))
 
     @staticmethod
     def run(given: Given) -> int:
@@ -192,7 +192,7 @@ class Import:
 
         from orchestrator.cli.image_work import work
 
-        with _spooled(None if given.file == "-" else given.file) as path:
+        with _spooled(None if given.archive == "-" else given.archive) as path:
             asked = {"name": given.name or "", "changes": list(given.change), "comment": given.message}
             code, made = work(given, "import", [{"reference": os.path.abspath(path), **asked}])
         for message in made:

@@ -73,6 +73,8 @@ def _rules(table: str, networks: Sequence[Network], publications: Sequence[Publi
         yield rule("guard", nft.entering(net.bridge), nft.source(net.subnet6, unless=True), nft.drop())
 
     yield rule("prerouting", nft.local_destination(), nft.jump("published"))
+    # What comes from ::1 leaves by no other interface. So it is answered here: refused, not lost.
+    yield rule("output", nft.destination("::1"), nft.accept())
     yield rule("output", nft.local_destination(), nft.jump("published"))
     yield rule("input", nft.connection_state(nft.NEW), nft.local_destination(), nft.jump("held"))
     open_networks = [IPv6Network(net.subnet6) for net in networks if not net.internal]

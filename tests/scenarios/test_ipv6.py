@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import subprocess
 
 import pytest
@@ -43,6 +44,8 @@ def test_a_network_with_ipv6_gives_addresses_names_a_way_out_and_published_ports
         ["python3", "-c", ask.format("fd99:7::1", 18333)], capture_output=True, text=True, check=True
     )
     assert by_the_host.stdout == "200\n", "the bridge's own address is one of the host's"
+    with pytest.raises(ConnectionRefusedError):  # at once: so who tries ::1 first goes on to 127.0.0.1
+        socket.create_connection(("::1", 18333), timeout=10)
     apart = pyorch.ok("exec", "-T", "apart", "cat", "/proc/net/if_inet6")
     assert any(line.startswith("fd") for line in apart.splitlines()), "an own prefix where none is written"
     assert pyorch.ok("exec", "-T", "older", "cat", "/proc/net/if_inet6") == "", "elsewhere there is no IPv6"

@@ -178,3 +178,17 @@ def test_runs_go_with_their_stack(pyorch: Pyorch) -> None:
     pyorch.ok("down", "-t", "1")
     assert pyorch.lines("ls", "--all", "--format", "json") in ([], [[]])
     assert not list(Path(pyorch.root.bundles).glob("*/container.json"))
+
+
+def test_what_the_service_does_not_need_does_not_stand_in_the_way(pyorch: Pyorch) -> None:
+    pyorch.write("""
+        name: need
+        services:
+          free: {image: "host:/", command: ["true"]}
+          broken: {image: "host:/", command: ["false"]}
+          held: {image: "host:/", command: ["true"], depends_on: {broken: {condition: service_completed_successfully}}}
+        """)
+    pyorch.run("up", "-d")
+    assert pyorch.ok("run", "--rm", "-T", "free", "echo", "hi") == "hi\n"
+    assert pyorch.run("run", "--rm", "-T", "held", "echo", "hi").returncode != 0
+    assert pyorch.ok("run", "--rm", "-T", "--no-deps", "held", "echo", "hi") == "hi\n"
