@@ -19,9 +19,13 @@ def volumes_of(hands: Hands, record: Record, had: list[dict[str, Any]], wish: Wa
     """Anonymous ones wait for the next container in the slot where one is wanted. After a plain `down` they are
     nobody's and stay, as with Compose; in all other cases they go with the container."""
     service = wish.stack.services.get(record.service) if wish is not None and not wish.down else None
+    slot = (record.stack, record.service, record.slot)
     if wish is None or service is None or record.service not in wish.active or record.slot > count(wish, service):
         drop = wish is None or not wish.down or wish.remove_volumes
-        mounts.leave(hands.root, (record.stack, record.service, record.slot), had, drop=drop)
+        mounts.leave(hands.root, slot, had, drop=drop)
+    elif record.created_wall < wish.renewed.get(record.service, 0.0):
+        others = mounts.users(hands.root, [other.id for other in hands.containers])  # a successor may be there already
+        mounts.leave(hands.root, slot, [mount for mount in had if mount["volume"] not in others], drop=True)
     if any(mount["volume"] for mount in had):
         volumes.unmount_unused(hands.root, mounts.users(hands.root, [other.id for other in hands.containers]))
 

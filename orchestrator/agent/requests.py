@@ -39,6 +39,7 @@ class Up:
     remove_orphans: bool = False
     force_recreate: bool = False
     no_recreate: bool = False
+    renew_volumes: bool = False  # those that nobody named, of containers that are replaced
     no_deps: bool = False
     scale: Mapping[str, int] = field(default_factory=dict)
     grace: float | None = None
@@ -113,6 +114,9 @@ class Requests:
             stopped=wish.stopped - chosen,
             retries={**wish.retries, **dict.fromkeys(chosen, now)},
             recreate={**wish.recreate, **dict.fromkeys(chosen, now)} if body.force_recreate else wish.recreate,
+            renewed={**wish.renewed, **dict.fromkeys(chosen, clock.wall_ns() / 1e9)}
+            if body.renew_volumes
+            else {name: at for name, at in wish.renewed.items() if name not in chosen},
             scale={**{n: c for n, c in wish.scale.items() if n in stack.services and n not in chosen}, **body.scale},
             orphans={} if body.remove_orphans else orphans,
             grace=body.grace,

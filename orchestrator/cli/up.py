@@ -32,6 +32,7 @@ OPTIONS = (
     Option("--remove-orphans", help="Take away services that the file no longer names."),
     Option("--force-recreate", help="Replace containers even if nothing changed."),
     Option("--no-recreate", help="Leave existing containers even if something changed."),
+    Option("-V", "--renew-anon-volumes", help="Containers that are replaced begin with new anonymous volumes."),
     Option(
         "--pull",
         kind="text",
@@ -73,6 +74,7 @@ def run(given: Given) -> int:
         "pull": given.pull,
         "build": True if given.build else False if given.no_build else None,
         "watch": given.watch,
+        "renew_volumes": given.renew_anon_volumes,
     }
     if given.locked:
         from orchestrator.cli.lock import locked

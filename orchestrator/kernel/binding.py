@@ -23,9 +23,19 @@ _NEWUSER = 0x1000_0000
 _DETACH = 2
 _FLAGS = {
     "ro": 1, "nosuid": 2, "nodev": 4, "noexec": 8, "sync": 16, "dirsync": 128, "noatime": 1024, "nodiratime": 2048,
-    "relatime": 1 << 21, "strictatime": 1 << 24,
+    "relatime": 1 << 21, "strictatime": 1 << 24, "lazytime": 1 << 25, "mand": 64, "nosymfollow": 256, "silent": 1 << 15,
 }  # fmt: skip
-_NOTHING = {"rw", "suid", "dev", "exec", "async", "defaults", "auto", "noauto", "user", "nouser", "nofail", "_netdev"}
+_OPPOSITES = {
+    "rw": "ro", "suid": "nosuid", "dev": "nodev", "exec": "noexec", "async": "sync", "atime": "noatime",
+    "diratime": "nodiratime", "norelatime": "relatime", "nostrictatime": "strictatime", "nolazytime": "lazytime",
+    "nomand": "mand", "symfollow": "nosymfollow", "loud": "silent",
+}  # fmt: skip
+# fstab(5): what is said to mount(8) and other programs, and what lets every user mount.
+_NOTHING = {"defaults", "auto", "noauto", "nouser", "nousers", "nogroup", "noowner", "nofail", "_netdev", "bg", "fg"}
+_IMPLIED = {
+    "user": ("noexec", "nosuid", "nodev"), "users": ("noexec", "nosuid", "nodev"),
+    "owner": ("nosuid", "nodev"), "group": ("nosuid", "nodev"),
+}  # fmt: skip
 
 
 def take(path: str, directory: int = syscalls.AT_FDCWD, recursive: bool = True) -> int:
@@ -108,10 +118,23 @@ def put(mount: int, target: str) -> None:
 
 def mount(source: str, target: str, fstype: str, options: Sequence[str]) -> None:
     """mount(2) with the words of fstab(5): those that are flags, and what the file system itself understands."""
-    flags = sum(_FLAGS[option] for option in dict.fromkeys(options) if option in _FLAGS)
-    rest = ",".join(option for option in options if option not in _FLAGS and option not in _NOTHING)
+    flags, rest = sorted_options(options)
     words = (os.fsencode(source), os.fsencode(target), fstype.encode())
-    syscalls.call(f"mount {source} as {fstype}", "mount", *words, syscalls.unsigned(flags), rest.encode())
+    syscalls.call(f"mount {source} as {fstype}", "mount", *words, syscalls.unsigned(flags), ",".join(rest).encode())
+
+
+def sorted_options(options: Sequence[str]) -> tuple[int, list[str]]:
+    """(flags of mount(2), what the file system itself understands); of two that disagree the later one counts."""
+    flags, rest = 0, []
+    for option in options:
+        for word in _IMPLIED.get(option, (option,)):
+            if word in _FLAGS:
+                flags |= _FLAGS[word]
+            elif word in _OPPOSITES:
+                flags &= ~_FLAGS[_OPPOSITES[word]]
+            elif word not in _NOTHING and not word.startswith(("x-", "X-", "comment=")):
+                rest.append(word)
+    return flags, rest
 
 
 def detach(path: str) -> None:

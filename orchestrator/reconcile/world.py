@@ -93,6 +93,7 @@ class Wanted:
     follow it, unless it is among the `unfollowed`. `orphans`: services that an
     earlier revision had and the file no longer has; they go on until `--remove-orphans`. `down`: take everything away
     (and its volumes where `volumes`). `recreate`: service → time; a container whose run began before it is replaced.
+    `renewed`: service → seconds of the wall clock; the volumes that nobody named go with a container made before that.
     `retries`: service → time; what failed before it is forgiven and tried again, what runs or completed is left alone.
     `suspended`: service or "*" → (end, why); its end is CLOCK_BOOTTIME: it comes on time though the machine slept.
     `proven`: this revision has been ready as a whole. `taken_back`: services that go back to what they were, under
@@ -106,6 +107,7 @@ class Wanted:
     restarts: Mapping[str, float] = field(default_factory=dict)
     unfollowed: frozenset[str] = frozenset()
     recreate: Mapping[str, float] = field(default_factory=dict)
+    renewed: Mapping[str, float] = field(default_factory=dict)
     retries: Mapping[str, float] = field(default_factory=dict)
     orphans: Mapping[str, Service] = field(default_factory=dict)
     scale: Mapping[str, int] = field(default_factory=dict)

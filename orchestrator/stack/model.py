@@ -62,7 +62,7 @@ class Mount:
 
     `recursive`: what becomes of mounts below a bind's source ("": they come along, and are as read-only as it is).
     `idmap`: "uid:gid", whose the files are on the host that belong to the service's user inside. `service`: whose
-    anonymous volume it is, where not the service's own (`volumes_from`).
+    anonymous volume it is, where not the service's own (`volumes_from`). `labels`: of an anonymous volume.
     """
 
     kind: Literal["bind", "volume", "tmpfs"]
@@ -78,6 +78,7 @@ class Mount:
     subpath: str = ""
     idmap: str = ""
     service: str = ""
+    labels: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

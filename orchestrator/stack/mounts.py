@@ -75,7 +75,15 @@ def long(context: Context, item: dict[str, Any], path: Path) -> Mount:
         volume = item.get("volume") or {}
         options = ("nocopy",) if volume.get("nocopy") else ()
         subpath = context.read(volume, (*path, "volume"), "subpath", _subpath, "")
-        return Mount("volume", target, source or None, read_only, options=options, subpath=subpath)
+        labels = volume.get("labels") or {}
+        if labels and source:
+            context.complaints.warn(
+                context.marks,
+                (*path, "volume", "labels"),
+                f"only a volume without a source is labelled here; write those of '{source}' under volumes.{source}",
+            )
+        named = tuple((str(key), str(value)) for key, value in labels.items())
+        return Mount("volume", target, source or None, read_only, options=options, subpath=subpath, labels=named)
     if source:
         context.complain((*path, "source"), "a tmpfs has no source", key=True)
     tmpfs = item.get("tmpfs", {})

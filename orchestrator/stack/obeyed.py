@@ -46,7 +46,6 @@ REFUSED: dict[str, str] = {
     "secrets.*.template_driver": "write the content as it is to be",
     "secrets.*.driver": "write file:, environment: or external: true",
     "secrets.*.driver_opts": "write file:, environment: or external: true",
-    "services.*.volumes[].volume.labels": REMOVE,
     # words of pyorch: a service
     "services.*.x-pyorch.export": REMOVE,
     "services.*.x-pyorch.idle": REMOVE,

@@ -161,6 +161,7 @@ SINCE: dict[str, str] = {
     "services.*.volumes": "0.1",
     "services.*.volumes[].bind.propagation": "0.2",
     "services.*.volumes[].bind.recursive": "0.2",
+    "services.*.volumes[].volume.labels": "0.2",
     "services.*.volumes[].volume.subpath": "0.2",
     "services.*.volumes_from": "0.2",
     "services.*.x-pyorch.idmap": "0.2",

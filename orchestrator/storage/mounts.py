@@ -66,7 +66,7 @@ def ground(root: Root, place: Place) -> None:
             continue
         with _FILLING:
             if mount.source is None:
-                labels = {volumes.ANONYMOUS: "", "com.docker.compose.project": place.stack.name}
+                labels = {volumes.ANONYMOUS: "", "com.docker.compose.project": place.stack.name, **dict(mount.labels)}
                 volumes.make(root, name, labels)
             elif not (wanted := place.stack.volumes[mount.source]).external:
                 volumes.same(volumes.listing(root).get(name, {"name": name}), wanted.options)
@@ -104,7 +104,11 @@ def _oci(root: Root, place: Place, mount: Mount, name: str, container: str, numb
         source = prepared.prepare(root, container, number, prepared.folder(name, source, mount.subpath))
     elif mount.idmap:
         source = _with_owner(root, place.service, mount, source, container, number)
-    options = ["bind" if mount.recursive == "disabled" else "rbind", access, mount.propagation or "rprivate"]
+    by = volumes.described(root, name) if name else None
+    alone = mount.recursive == "disabled" or (by is not None and by.bind == "bind")
+    options = ["bind" if alone else "rbind", access, mount.propagation or "rprivate"]
+    if by is not None and by.bind:
+        options += by.attributes
     return {"destination": mount.target, "type": "bind", "source": source, "options": options, "volume": name}
 
 

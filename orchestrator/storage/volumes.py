@@ -9,6 +9,7 @@ containers use it.
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import json
 import os
@@ -20,6 +21,7 @@ from typing import Any
 from orchestrator.errors import Conflict, HostRefused, Missing, Mistake
 from orchestrator.kernel import binding
 from orchestrator.root import Root
+from orchestrator.storage import driver
 
 # Docker's own rule for volume names; without '/' and a leading '.', no name can point out of the directory.
 _NAME = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]{0,253}")
@@ -46,6 +48,8 @@ def make(
     """
     place = home(root, name)
     data = os.path.join(place, "_data")
+    if options:
+        driver.understood(name, options)
     try:
         os.makedirs(root.volumes, mode=0o700, exist_ok=True)
         with contextlib.suppress(FileExistsError):
@@ -162,27 +166,36 @@ def data(root: Root, name: str) -> str:
         if not os.path.isdir(path(root, name)) and os.path.isdir(old):
             os.rename(old, path(root, name))
         return path(root, name)
-    device, words = options.get("device", ""), [word for word in options.get("o", "").split(",") if word]
-    if {"bind", "rbind"} & {*words}:
-        if not os.path.isdir(device):
-            raise Missing(f"cannot use volume '{name}': its device {device} is no directory; make it first")
-        return device
+    described = driver.understood(name, options)
+    if described.bind:
+        if not os.path.isdir(described.device):
+            raise Missing(f"cannot use volume '{name}': its device {described.device} is no directory; make it first")
+        return described.device
     if not os.path.ismount(path(root, name)):
-        _mount(name, options["type"], device, words, path(root, name))
+        _mount(name, described, path(root, name))
     return path(root, name)
 
 
-def _mount(name: str, kind: str, device: str, options: list[str], target: str) -> None:
+def _mount(name: str, described: driver.Driver, target: str) -> None:
+    source, words = driver.call(name, described, driver.looked_up(name))
     try:
-        binding.mount(device or kind, target, kind, options)
+        binding.mount(source, target, described.kind, words)
     except OSError as error:
-        unknown = f"this kernel knows no file system '{kind}'" if error.errno == 19 else os.strerror(error.errno or 0)
-        raise HostRefused(f"cannot mount {device or kind} for volume '{name}': {unknown}") from error
+        unknown = f"this kernel knows no file system '{described.kind}'"
+        why = unknown if error.errno == errno.ENODEV else os.strerror(error.errno or 0)
+        raise HostRefused(f"cannot mount {source} for volume '{name}': {why}") from error
+
+
+def described(root: Root, name: str) -> driver.Driver | None:
+    """What its driver options say; None where it has none."""
+    options = (listing(root).get(name) or {}).get("options")
+    return driver.understood(name, options) if options else None
 
 
 def read_only(root: Root, name: str) -> bool:
     """Whether its driver options say so."""
-    return "ro" in (listing(root).get(name) or {}).get("options", {}).get("o", "").split(",")
+    found = described(root, name)
+    return found is not None and found.read_only
 
 
 def unmount_unused(root: Root, used: Collection[str]) -> None:

@@ -122,6 +122,21 @@ def test_an_anonymous_volume_waits_for_the_next_container_in_its_slot_and_goes_w
     assert len(os.listdir(pyorch.root.volumes)) == 1, "and that of the former time is for `volume prune`"
 
 
+def test_with_renew_anon_volumes_a_container_that_is_replaced_begins_anew(pyorch: Pyorch, image: Path) -> None:
+    words = "volumes: [{type: volume, target: /seed, volume: {labels: {for: trying}}}, 'vol:/v']"
+    up(pyorch, image, words, "volumes: {vol: }\n")
+    (made,) = [row for row in pyorch.lines("volume", "ls", "--format", "json") if "for=trying" in row["Labels"]]
+    assert "com.docker.volume.anonymous" in made["Labels"]
+    inside(pyorch, "echo kept > /seed/own; echo kept > /v/own")
+    pyorch.ok("up", "-d", "--wait", "-V")
+    assert inside(pyorch, "cat /seed/own") == "kept\n", "what is not replaced keeps its own"
+    pyorch.ok("up", "-d", "--wait", "-V", "--force-recreate")
+    assert inside(pyorch, "ls /seed /v").split() == ["/seed:", "file", "holes", "link", "sub", "/v:", "own"]
+    inside(pyorch, "echo kept > /seed/own")
+    pyorch.ok("up", "-d", "--wait", "--force-recreate")
+    assert inside(pyorch, "cat /seed/own") == "kept\n", "-V counts for the up it was given to"
+
+
 def test_a_folder_of_a_volume_is_mounted_and_no_link_leads_out_of_it(pyorch: Pyorch, image: Path) -> None:
     words = "volumes: ['vol:/all', {type: volume, source: vol, target: /part, volume: {subpath: %s}}]"
     up(pyorch, image, "volumes: ['vol:/all']", "volumes: {vol: }\n")

@@ -76,7 +76,7 @@ class Sources:
 
     async def _again(self, body: Mapping[str, Any]) -> tuple[str, ...]:
         """`up` of a stack whose files changed; the files it is read from now. What fails later is told as events."""
-        wanted = replace(Up(**body), goal="none", force_recreate=False, cause="a file changed")
+        wanted = replace(Up(**body), goal="none", force_recreate=False, renew_volumes=False, cause="a file changed")
         name = ""
         async for lines in self._requests.up(wanted):
             name = next((line["stack"] for line in lines if line["type"] == "accepted"), name)
