@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Literal
 
 from orchestrator.errors import Mistake
 from orchestrator.stack import selection, shape
-from orchestrator.stack.dump import dump
+from orchestrator.stack.dump import as_json, dump
 from orchestrator.stack.effective import Effective, effective, model
 from orchestrator.stack.emit import natural
 from orchestrator.stack.interpolation import variables_of
@@ -124,10 +123,7 @@ def _digest(service: dict[str, Any]) -> str:
         meant["deploy"] = {key: value for key, value in deploy.items() if key != "replicas"}
     import hashlib  # only --hash needs it
 
-    line = json.dumps(meant, separators=(",", ":"), ensure_ascii=False)
-    for letter in "&<>\u2028\u2029":
-        line = line.replace(letter, f"\\u{ord(letter):04x}")
-    return hashlib.sha256(line.encode()).hexdigest()
+    return hashlib.sha256(as_json(meant).encode()).hexdigest()
 
 
 def _variables(tree: Map) -> str:

@@ -19,7 +19,9 @@ from orchestrator.stack.scalars import typed, words
 _OLD_BOOLEANS = frozenset("y Y yes Yes YES on On ON n N no No NO off Off OFF".split())
 _PLAIN = r"[A-Za-z0-9_/.$(<~][A-Za-z0-9_/.$()<>~+=@^;|&*!%'\"`,\[\]{}?-]*"  # certainly needs no quotes, if it is text
 _SEXAGESIMAL = r"[-+]?[0-9][0-9_]*(?::[0-5]?[0-9])+(?:\.[0-9_]*)?"
-_SPECIAL = r"[^\t\n\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufefe\uff00-\ufffd\U00010000-\U0010ffff]"
+_SPECIAL = r"[^\t\n\x20-\x7e\xa0-\u2027\u202a-\ud7ff\ue000-\ufefe\uff00-\ufffd]"
+_SHORT = dict(zip('"\\\0\a\b\t\n\v\f\r\x1b\x85\u2028\u2029', '"\\0abtnvfreNLP', strict=True))  # YAML 1.2, 5.7
+_NOT_FINITE = {"+Inf": ".inf", "-Inf": "-.inf", "NaN": ".nan"}
 _INDICATORS = frozenset("#,[]{}&*!|>'\"%@`")
 
 
@@ -98,7 +100,7 @@ def scalar(value: Any, indent: str) -> str:
     if value is None:
         return "null"
     if not isinstance(value, str):
-        return words(value)
+        return _NOT_FINITE.get(text := words(value), text)
     if value in _OLD_BOOLEANS or value == "<<" or not isinstance(typed(value), str | datetime):
         return f'"{value}"'
     if "\n" in value and " \n" not in value and not re.search(_SPECIAL, value):
@@ -111,12 +113,14 @@ def scalar(value: Any, indent: str) -> str:
 
 
 def _is_plain(text: str) -> bool:
+    if text.startswith(("---", "...")):
+        return False
     if re.fullmatch(_PLAIN, text):
         return True
     first, second = text[0], text[1:2]
     if first in _INDICATORS or (first in "?:-" and second in ("", " ", "\t")):
         return False
-    if text.startswith(("---", "...")) or text[0] in " \t" or text[-1] in " \t":
+    if text[0] in " \t" or text[-1] in " \t":
         return False
     return ": " not in text and ":\t" not in text and " #" not in text and "\t#" not in text and text[-1] != ":"
 
@@ -133,4 +137,14 @@ def _block(text: str, indent: str) -> str:
 
 
 def _escaped(text: str) -> str:
-    return re.sub(r"\\u00([0-9a-f]{2})", lambda m: f"\\x{m[1].upper()}", json.dumps(text, ensure_ascii=False))
+    """In double quotes; behind a byte order mark yaml.v3 takes no letter for printable."""
+    special = "." if text[0] == "\ufeff" else rf'["\\\\\n\t]|{_SPECIAL}'
+    return '"' + re.sub(special, _escape, text, flags=re.DOTALL) + '"'
+
+
+def _escape(found: re.Match[str]) -> str:
+    letter = found[0]
+    number = ord(letter)
+    if letter in _SHORT:
+        return f"\\{_SHORT[letter]}"
+    return f"\\x{number:02X}" if number < 0x100 else f"\\u{number:04X}" if number < 0x10000 else f"\\U{number:08X}"

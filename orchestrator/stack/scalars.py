@@ -18,6 +18,8 @@ _DATE = re.compile(  # with a T there must be a zone, with a space there is none
 )
 CONSTANTS: dict[str, object] = {"": None, "~": None, "null": None, "Null": None, "NULL": None}
 CONSTANTS |= dict.fromkeys(("true", "True", "TRUE"), True) | dict.fromkeys(("false", "False", "FALSE"), False)
+CONSTANTS |= {sign + word: float(sign + "inf") for sign in ("", "+", "-") for word in (".inf", ".Inf", ".INF")}
+CONSTANTS |= dict.fromkeys((".nan", ".NaN", ".NAN"), math.nan)
 NUMERIC = frozenset("0123456789+-.")
 TRUTH: dict[str, bool] = {word: True for word in ("true", "y", "yes", "on")}
 TRUTH |= {word: False for word in ("false", "n", "no", "off")}
@@ -60,7 +62,7 @@ def _date(found: re.Match[str]) -> datetime | None:
 
 
 def words(value: object) -> str:
-    """A scalar as Compose writes it into a text (Go's %v): true, 1.5, 1000, 1e+21."""
+    """A scalar as Compose writes it into a text (Go's %v): true, 1.5, 1000, 1e+06, +Inf."""
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, float):
@@ -69,9 +71,12 @@ def words(value: object) -> str:
 
 
 def _real(value: float) -> str:
+    """The shortest digits that mean it; with an exponent where the point stands behind the sixth digit."""
     from decimal import Decimal  # real numbers are rare
 
-    if value and not 1e-4 <= abs(value) < 1e21:
+    if not math.isfinite(value):
+        return "NaN" if math.isnan(value) else "+Inf" if value > 0 else "-Inf"
+    if value and not 1e-4 <= abs(value) < 1e6:
         digits, exponent = f"{Decimal(repr(value)):e}".lower().split("e")
         digits = digits.rstrip("0").rstrip(".") if "." in digits else digits
         return f"{digits}e{exponent[0]}{exponent[1:].rjust(2, '0')}"

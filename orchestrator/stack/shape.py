@@ -17,7 +17,7 @@ from orchestrator.stack.tree import Fork, List, Map, plant
 # ruff: noqa: SIM905 (words in a row read better than a column of quotes)
 _HOOK = "command! user privileged working_dir environment"
 _FILE = "source target uid gid mode!"
-_CHANGE = "parallelism! delay monitor failure_action max_failure_ratio order"
+_CHANGE = "parallelism! delay failure_action monitor max_failure_ratio order"
 _DEVICE = "capabilities driver count device_ids options"
 _RATE = "path!='' rate!='0'"
 
@@ -111,6 +111,9 @@ def shaped(tree: Map, *, json: bool = False) -> dict[str, Any]:
     shown = {key: printer.value(tree[key], _SHAPE.step(key)) for key in TOP if key in tree}
     extensions = {key: by_name(tree[key], printer.order) for key in printer.sorted(tree) if key.startswith("x-")}
     shown = {key: value for key, value in shown.items() if value or key == "services"} | extensions
+    for kind in ("networks", "volumes", "secrets", "configs"):
+        if kind in shown:
+            shown[kind] = {key: {} if thing is None else thing for key, thing in shown[kind].items()}
     for service in shown["services"].values():
         if "env_file" in service:  # what must be there is named by its path alone
             service["env_file"] = [item["path"] if item["required"] else item for item in service["env_file"]]
@@ -162,17 +165,29 @@ def _is_extension(key: str) -> bool:
 
 
 def _as_json(shown: dict[str, Any]) -> dict[str, Any]:
-    """Compose's JSON: sorted at the top, commands may be null, no models, empty lists of extensions are null."""
-    order = _row(_ROWS["services.*"])
+    """Compose's JSON: sorted at the top, commands may be null, some maps are there though they are empty, no models,
+    empty lists of extensions are null."""
     for name, service in shown["services"].items():
-        both = {"command": None, "entrypoint": None} | service
-        shown["services"][name] = {key: both[key] for key in order if key in both}
+        shown["services"][name] = _completed("services.*", service, {"command": None, "entrypoint": None})
+        if "deploy" in service:
+            empty: dict[str, Any] = {"resources": {}, "placement": {}}
+            shown["services"][name]["deploy"] = _completed("services.*.deploy", service["deploy"], empty)
+        if "watch" in service.get("develop", ()):
+            watched = service["develop"]["watch"]
+            hook: dict[str, Any] = {"exec": {"command": None}}
+            service["develop"]["watch"] = [_completed("services.*.develop.watch[]", item, hook) for item in watched]
         if "blkio_config" in service:
             shown["services"][name]["blkio_config"] = _capitals(service["blkio_config"])
     for key, network in shown.get("networks", {}).items():
-        shown["networks"][key] = {"ipam": {}} | (network or {})
+        shown["networks"][key] = _completed("networks.*", network or {}, {"ipam": {}})
     shown.pop("models", None)
     return {key: without_empty_lists(value) if key.startswith("x-") else value for key, value in sorted(shown.items())}
+
+
+def _completed(path: str, value: dict[str, Any], usual: dict[str, Any]) -> dict[str, Any]:
+    """`value` with what is always printed of it, in the order of its row."""
+    both = usual | value
+    return {key: both[key] for key in _row(_ROWS[path]) if key in both}
 
 
 def _capitals(value: dict[str, Any]) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import Any
 
 from orchestrator import units
+from orchestrator.stack import commandline
 from orchestrator.stack.places import Complaints, Mark, Path, Place, dotted
 from orchestrator.stack.scalars import words
 from orchestrator.stack.tree import List, Map, mark_of, plant, walk
@@ -29,6 +30,10 @@ def settle(tree: Map, complaints: Complaints) -> None:
         mark = mark_of(branch, step)
         try:
             branch[step] = form(value, mark)
+            if mark is not None and (rest := _unread(value, form)):
+                place = f"{mark[0].shown}:{mark[2].start_mark.line + 1}: {dotted(path)}"
+                told = f"{place}: no shell reads it, {rest!r} is lost; write it as a list with sh -c"
+                complaints.warnings[told] = None
         except ValueError as error:
             complaints.broken.add(path)
             if mark is not None:
@@ -39,16 +44,16 @@ def settle(tree: Map, complaints: Complaints) -> None:
 
 
 def command(value: Any, mark: Mark | None = None) -> Any:
-    """A text split as a shell would (without expanding anything)."""
+    """A text split into words (nothing is expanded); a list as it is."""
     if not isinstance(value, str):
         return _texts(value, mark)
-    import shlex  # only few stacks write a command as one text
-
-    try:
-        parts = shlex.split(value)
-    except ValueError as error:
-        raise ValueError(f"cannot split {value!r} into words: {error}; write it as a list") from None
+    parts, _ = commandline.split(value)
     return List(parts, [mark] * len(parts))
+
+
+def _unread(value: Any, form: Settle) -> str:
+    """What of a command no program will ever see."""
+    return commandline.split(value)[1] if form is command and isinstance(value, str) else ""
 
 
 def _test(value: Any, mark: Mark | None) -> Any:
@@ -130,17 +135,26 @@ def _size(value: Any, _: Mark | None) -> Any:
 
 
 def _cpus(value: Any, _: Mark | None) -> Any:
-    number = units.cpus(value)
-    return int(number) if number.is_integer() else number
+    return _single(units.cpus(value))
+
+
+def _single(number: float) -> float:
+    """The number as Compose keeps it, in 32 bits, by the fewest digits that mean it; whole ones without a fraction."""
+    if number == int(number):
+        return int(number)
+    import struct  # fractions are rare
+
+    kept: float = struct.unpack("f", struct.pack("f", number))[0]
+    digits = (float(f"{kept:.{count}g}") for count in range(1, 10))
+    return next(short for short in digits if struct.unpack("f", struct.pack("f", short))[0] == kept)
 
 
 def _number(value: Any, _: Mark | None) -> Any:
     if isinstance(value, int | float):
-        return value
+        return _single(value)
     if not re.fullmatch(_NUMBER, str(value)):
         raise ValueError(f"expected a number, but found {value!r}")
-    number = float(value)
-    return int(number) if number.is_integer() else number
+    return _single(float(value))
 
 
 def _integer(value: Any, _: Mark | None) -> Any:
