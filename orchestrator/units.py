@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 
-_SIZE = r"(?i)(\d+(?:\.\d*)?|\.\d+)\s*([kmgtp]?)(i?b?)"
+_SIZE = r"(?i)((?:\d+(?:\.\d*)?|\.\d+)(?:e\d{1,2})?)\s*([kmgtp]?)(i?b?)"
 _POWER = {"": 0, "k": 1, "m": 2, "g": 3, "t": 4, "p": 5}
 _DURATION_PART = r"(\d+(?:\.\d*)?|\.\d+)(ns|us|µs|μs|ms|s|m|h|d|w)"
 _SECONDS = {"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "μs": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0}

@@ -71,7 +71,14 @@ def run(given: Given) -> int:
     shown = _asked_for(given)
     pinned = _digests(given) if given.resolve_image_digests else None
     text = config.text(
-        shown, asked(given), options, complaints, given.only, format=given.format or "yaml", pinned=pinned
+        shown,
+        asked(given),
+        options,
+        complaints,
+        given.only,
+        format=given.format or "yaml",
+        quiet=given.quiet,
+        pinned=pinned,
     )
     for warning in complaints.warnings:
         say(f"warning: {warning}")

@@ -5,9 +5,9 @@ syntax" of each key). A long form has the marks of the short text it came from.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from typing import Any
 
+from orchestrator.record import fresh, frozen
 from orchestrator.stack import short
 from orchestrator.stack.merge import named
 from orchestrator.stack.places import Complaints, Mark, Path, Place, did_you_mean, dotted
@@ -28,11 +28,11 @@ def lengthen(tree: Map, complaints: Complaints, *, lenient: bool = False) -> Non
     walk(tree, _FORMS, visit)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class _Work:
     complaints: Complaints
     lenient: bool
-    ports: list[int] = field(default_factory=lambda: [0])  # how many there are, of all services
+    ports: list[int] = fresh(default_factory=lambda: [0])  # how many there are, of all services
 
     def read(self, reader: Callable[[str], Any], text: str, mark: Mark | None, path: Path) -> Any:
         """`reader(text)`; None where it cannot be read: a complaint says why, unless we are lenient."""

@@ -52,4 +52,4 @@ def _around(text: str, letter: str, inside: str, word: str) -> str:
 
 
 def _open(inside: str) -> str:
-    return f"{inside} is open at its end" if inside else "a backslash stands at its end"
+    return f"no closing {inside}" if inside else "a backslash stands at its end"

@@ -6,10 +6,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Literal
 
 from orchestrator.errors import Mistake
-from orchestrator.stack import selection, shape
-from orchestrator.stack.dump import as_json, dump
+from orchestrator.stack import selection
 from orchestrator.stack.effective import Effective, effective, model
-from orchestrator.stack.emit import natural
 from orchestrator.stack.interpolation import variables_of
 from orchestrator.stack.loader import Options
 from orchestrator.stack.places import Complaints, did_you_mean
@@ -25,10 +23,11 @@ def text(
     services: Sequence[str],
     *,
     format: Literal["yaml", "json"],
+    quiet: bool = False,
     pinned: Callable[[Sequence[str]], Mapping[str, str]] | None = None,
 ) -> str:
-    """`wanted`: (the list, its word), or ("", ""): everything. `pinned`: names of images → the same with their digest.
-    Raises Mistake with every complaint there is."""
+    """`wanted`: (the list, its word), or ("", ""): everything, nothing where `quiet`. `pinned`: names of images → the
+    same with their digest. Raises Mistake with every complaint there is."""
     if wanted[0] == "variables":
         found = model(asked, options, complaints)
         complaints.raise_if_any()
@@ -48,7 +47,14 @@ def text(
         _pin(tree, pinned)
     if wanted[0]:
         return _lines(_list(wanted, found))
-    return dump(shape.shaped(tree, json=format == "json"), format)
+    return "" if quiet else _printed(tree, format)
+
+
+def _printed(tree: Map, format: Literal["yaml", "json"]) -> str:
+    from orchestrator.stack.dump import dump  # `config -q` prints nothing
+    from orchestrator.stack.shape import shaped
+
+    return dump(shaped(tree, json=format == "json"), format)
 
 
 def _pin(tree: Map, pinned: Callable[[Sequence[str]], Mapping[str, str]]) -> None:
@@ -61,6 +67,10 @@ def _pin(tree: Map, pinned: Callable[[Sequence[str]], Mapping[str, str]]) -> Non
 
 def _as_written(wanted: str, found: Effective, services: Sequence[str], format: Literal["yaml", "json"]) -> str:
     """Where variables are not filled in, nothing can be said of values: the canonical tree is shown."""
+    from orchestrator.stack import shape
+    from orchestrator.stack.dump import dump
+    from orchestrator.stack.emit import natural
+
     found.complaints.raise_if_any()
     tree = found.tree
     if services:
@@ -113,7 +123,9 @@ def _hashes(tree: Map, wanted: str) -> list[str]:
     """As docker compose makes them: SHA-256 of the service's JSON, without what may change while it runs."""
     names = sorted(tree["services"]) if wanted == "*" else wanted.split(",")
     _known(names, tree)
-    shown = shape.shaped(tree, json=True)["services"]
+    from orchestrator.stack.shape import shaped
+
+    shown = shaped(tree, json=True)["services"]
     return [f"{name} {_digest(shown[name])}" for name in names]
 
 
@@ -122,6 +134,8 @@ def _digest(service: dict[str, Any]) -> str:
     if isinstance(deploy := meant.get("deploy"), dict):
         meant["deploy"] = {key: value for key, value in deploy.items() if key != "replicas"}
     import hashlib  # only --hash needs it
+
+    from orchestrator.stack.dump import as_json
 
     return hashlib.sha256(as_json(meant).encode()).hexdigest()
 

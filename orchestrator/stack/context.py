@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import os
-import shlex
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, TypeVar
 
 from orchestrator import units
+from orchestrator.stack import commandline
 from orchestrator.stack.places import Complaints, Marks, Path
 from orchestrator.stack.reading import Reader
 
@@ -55,13 +55,10 @@ class Context:
 
 
 def words(value: Any) -> tuple[str, ...]:
-    """A command: a list as it is, a text split as a shell would (without expanding anything)."""
+    """A command: a list as it is, a text split into words (nothing is expanded)."""
     if isinstance(value, list):
         return tuple(word for word in value if word is not None)
-    try:
-        return tuple(shlex.split(value))
-    except ValueError as error:
-        raise ValueError(f"cannot split {value!r} into words: {error}; write it as a list") from None
+    return tuple(commandline.split(value)[0])
 
 
 def text(value: object) -> str:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
+from orchestrator.record import record
 from orchestrator.stack import environment, layers, normal, selection, sound, values
 from orchestrator.stack.loader import Loader, Options, Scope
 from orchestrator.stack.places import Complaints, Source
@@ -14,7 +14,7 @@ from orchestrator.stack.selection import Chosen
 from orchestrator.stack.tree import Map, Places
 
 
-@dataclass(slots=True)
+@record
 class Effective:
     """One project as it is understood: `tree` in Compose's canonical form, every value with its mark."""
 

@@ -6,14 +6,12 @@ PyYAML's emitters do one or the other, or take a second for a large stack.
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterator
-from datetime import datetime
 from functools import cmp_to_key
 from typing import Any
 
-from orchestrator.stack.scalars import typed, words
+from orchestrator.stack.scalars import Date, typed, words
 
 # ruff: noqa: SIM905 (words in a row read better than a column of quotes)
 _OLD_BOOLEANS = frozenset("y Y yes Yes YES on On ON n N no No NO off Off OFF".split())
@@ -101,13 +99,13 @@ def scalar(value: Any, indent: str) -> str:
         return "null"
     if not isinstance(value, str):
         return _NOT_FINITE.get(text := words(value), text)
-    if value in _OLD_BOOLEANS or value == "<<" or not isinstance(typed(value), str | datetime):
+    if value in _OLD_BOOLEANS or value == "<<" or not isinstance(typed(value), str | Date):
         return f'"{value}"'
     if "\n" in value and " \n" not in value and not re.search(_SPECIAL, value):
         return _block(value, indent)
     if re.search(_SPECIAL, value) or "\n" in value or "\t" in value:
         return _escaped(value)
-    if isinstance(typed(value), datetime) or re.fullmatch(_SEXAGESIMAL, value):
+    if isinstance(typed(value), Date) or re.fullmatch(_SEXAGESIMAL, value):
         return f'"{value}"'
     return value if _is_plain(value) else "'" + value.replace("'", "''") + "'"
 

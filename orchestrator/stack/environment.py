@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from typing import Any
 
+from orchestrator.record import frozen
 from orchestrator.stack.places import Complaints, Path, Source, shown_name
 from orchestrator.stack.reading import Reader
 from orchestrator.stack.scalars import words
@@ -75,7 +75,7 @@ def labels(tree: Map, files: Files) -> None:
         service.drop("label_file")
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Files:
     """Reads the files that services name. `home`: where their paths start, and the messages that name them."""
 

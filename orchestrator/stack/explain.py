@@ -9,7 +9,7 @@ from jsonschema import Draft202012Validator
 
 from orchestrator.stack.parse import Document
 from orchestrator.stack.places import Complaints, Path, did_you_mean, nearest, quoted
-from orchestrator.stack.schema import SCHEMA, branches
+from orchestrator.stack.schema import branches, filled
 
 _NAMES = {
     "string": "text",
@@ -28,7 +28,7 @@ def explain(document: Document, complaints: Complaints) -> None:
     """
     earlier = complaints.broken
     complaints.broken = earlier - complaints.taken  # what an earlier file broke is not there any more
-    for error in _known_first(Draft202012Validator(SCHEMA).iter_errors(document.data)):
+    for error in _known_first(Draft202012Validator(filled()).iter_errors(document.data)):
         _say(error, document, complaints)
     for path in sorted(complaints.broken, key=len, reverse=True):
         element = next((at for at, step in enumerate(path) if isinstance(step, int)), len(path))
@@ -160,9 +160,9 @@ def found(value: Any) -> str:
 
 def _misplaced(key: str, depth: int) -> str:
     """Where an unknown key would have been right: the usual slip of indentation."""
-    if depth == 2 and key in SCHEMA["properties"]:
+    if depth == 2 and key in filled()["properties"]:
         return f"; '{key}' belongs to the top level"
-    in_service = key in SCHEMA["$defs"]["service"]["properties"]
+    in_service = key in filled()["$defs"]["service"]["properties"]
     return f"; '{key}' belongs into a service" if depth != 2 and in_service else ""
 
 

@@ -6,8 +6,8 @@ The chain is followed to its end first and merged from there: as long as it may 
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, field
 
+from orchestrator.record import fresh, record
 from orchestrator.stack import canonical, filling, merge, paths, reset
 from orchestrator.stack.loader import Loader, Scope, below
 from orchestrator.stack.parse import Document
@@ -15,7 +15,7 @@ from orchestrator.stack.places import Complaints, Mark, Path, Place, did_you_mea
 from orchestrator.stack.tree import Map, copied
 
 
-@dataclass(slots=True)
+@record
 class _Link:
     """One service of a chain, in its file."""
 
@@ -33,13 +33,13 @@ class _Link:
         return self.document.source.path, self.name
 
 
-@dataclass(slots=True)
+@record
 class Extender:
     """Resolves what the services of one document extend; files that are extended are read once."""
 
     loader: Loader
     scope: Scope
-    files: dict[str, Document | None] = field(default_factory=dict)
+    files: dict[str, Document | None] = fresh(default_factory=dict)
 
     def apply(self, document: Document) -> None:
         services = document.data.get("services")

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import Any
 
+from orchestrator.record import record
 from orchestrator.stack.interpolation import Malformed, interpolate
 from orchestrator.stack.parse import Document
 from orchestrator.stack.places import Complaints, Mark, Path, Place, dotted, quoted
-from orchestrator.stack.scalars import TRUTH, typed
+from orchestrator.stack.scalars import TRUTH
 from orchestrator.stack.tree import copied, mark_of, plant, walk
 
 # ruff: noqa: SIM905 (words in a row read better than a column of quotes)
@@ -42,6 +43,8 @@ CASTS: dict[str, str] = {
     **{key: kind for kind, keys in _ELSEWHERE.items() for key in keys.split()},
 }
 _CASTS = plant(CASTS)
+_WHOLE = r"[-+]?[0-9]{1,40}"  # no octal and no 0x: a text is not read as YAML reads a number
+_REAL = r"[-+]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][-+]?[0-9]{1,3})?"
 _STAND_INS: dict[str, Any] = {"boolean": True, "integer": 1, "number": 1.0}
 
 
@@ -81,10 +84,9 @@ def _cast(value: str, kind: str, warn: Callable[[str], None]) -> Any:
         if value not in ("true", "false"):
             warn(f"{quoted(value)} is taken as {quoted(meant)}; write {quoted(meant)}")
         return meant
-    number = typed(value)
-    if isinstance(number, bool) or not isinstance(number, int | float):
-        return value
-    return number if kind == "number" or isinstance(number, int) else value
+    if kind == "integer":
+        return int(value) if re.fullmatch(_WHOLE, value) else value
+    return float(value) if re.fullmatch(_REAL, value) else value
 
 
 def _warn(mark: Mark | None, path: Path, text: str, complaints: Complaints) -> None:
@@ -92,7 +94,7 @@ def _warn(mark: Mark | None, path: Path, text: str, complaints: Complaints) -> N
     complaints.warnings[f"{shown}{dotted(path)}: {text}"] = None
 
 
-@dataclass(slots=True)
+@record
 class _Filler:
     document: Document
     variables: Mapping[str, str]

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from typing import Any
 
+from orchestrator.record import frozen
 from orchestrator.stack import variables
 from orchestrator.stack.extends import complain
 from orchestrator.stack.loader import Loader, Scope, below
@@ -23,7 +23,7 @@ _KINDS = ("services", "volumes", "networks", "secrets", "configs", "models")
 _KEYS = ("path", "project_directory", "env_file")
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class _Wanted:
     """One element of `include`, made long."""
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import TypeAlias
 
 from yaml import MappingNode
 
 from orchestrator.errors import Mistake
+from orchestrator.record import fresh, frozen, record
 from orchestrator.stack import parse, text
 from orchestrator.stack.places import Complaints, Mark, Source, shown_name
 from orchestrator.stack.reading import Reader
@@ -19,7 +19,7 @@ MOST_COPIED = 400_000  # values that `extends` may add
 MOST_FILES = 1_000  # an include may include others twice each: what doubles must end
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Options:
     """The stages of `config` that can be left out, by their flags' names."""
 
@@ -30,7 +30,7 @@ class Options:
     resolve_env: bool = True
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Scope:
     """What the words of a file are read against.
 
@@ -48,7 +48,7 @@ class Scope:
 Composed: TypeAlias = "tuple[Source, list[MappingNode]]"
 
 
-@dataclass(slots=True)
+@record
 class Loader:
     """Opens files for one load, all through one door. `home`: the directory that messages name files from."""
 
@@ -58,7 +58,7 @@ class Loader:
     door: Reader
     opened: int = 0
     copied: int = 0
-    composed: dict[str, Composed] = field(default_factory=dict)
+    composed: dict[str, Composed] = fresh(default_factory=dict)
 
     def documents(self, path: str, via: tuple[str, ...], asked: Mark | None = None) -> list[parse.Document]:
         """The documents of one file. Raises Mistake where there is no such file, or far too many of them."""

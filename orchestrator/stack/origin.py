@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from orchestrator.record import frozen
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Origin:
     """A place in a file, lines and columns counted from 1."""
 

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from datetime import datetime
 from typing import Any
 
 import yaml
 
+from orchestrator.record import fresh, record
 from orchestrator.stack.places import Complaints, Path, Source, dotted, quoted
-from orchestrator.stack.scalars import CONSTANTS, NUMERIC, typed
+from orchestrator.stack.scalars import CONSTANTS, NUMERIC, Date, typed
 from orchestrator.stack.text import at
 from orchestrator.stack.tree import List, Map, Places
 
@@ -22,14 +21,14 @@ _KINDS: dict[str, tuple[type, ...]] = {
 }
 
 
-@dataclass(slots=True)
+@record
 class Document:
     """One document of a file. `resets`: the paths tagged !reset or !override, whose old values go before the merge."""
 
     source: Source
-    data: Map = field(default_factory=Map)
+    data: Map = fresh(default_factory=Map)
     root: Any = None
-    resets: list[Path] = field(default_factory=list)
+    resets: list[Path] = fresh(default_factory=list)
 
     @property
     def marks(self) -> Places:
@@ -51,7 +50,7 @@ def scalar_of(root: yaml.MappingNode, key: str) -> yaml.ScalarNode | None:
     return None
 
 
-@dataclass(slots=True)
+@record
 class _Reader:
     document: Document
     complaints: Complaints
@@ -70,9 +69,9 @@ class _Reader:
 
     def _plain(self, node: Any, path: Path) -> Any:
         value = typed(node.value)
-        if isinstance(value, datetime):
+        if isinstance(value, Date):
             if any(str(step).startswith("x-") for step in path):
-                return value.isoformat().replace("+00:00", "Z")
+                return value.text
             self._complain(node, path, f'is a date in YAML: write "{node.value}" in quotes')
             return node.value
         return value

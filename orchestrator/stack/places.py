@@ -6,10 +6,10 @@ import itertools
 import os
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
 from orchestrator.errors import Mistake
+from orchestrator.record import fresh, frozen, record
 from orchestrator.stack.origin import Origin
 
 Path: TypeAlias = tuple[str | int, ...]
@@ -19,7 +19,7 @@ _WIDEST, _LONGEST = 160, 800  # letters of a line and of a sentence that are sho
 MOST = 200  # complaints told about one stack
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Source:
     """One file as it was read. `shown`: its name in messages. `via`: how one came to it, the nearest word first."""
 
@@ -29,7 +29,7 @@ class Source:
     via: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Place:
     """Line and column counted from 1; line 0: the file as a whole."""
 
@@ -92,7 +92,7 @@ def quoted(value: object, widest: int = 60) -> str:
     return text if len(text) <= widest else text[: widest - 1] + "…"
 
 
-@dataclass(slots=True)
+@record
 class Complaints:
     """Everything found wrong so far. `broken`: paths whose value cannot be used; nothing is said about them twice.
     `taken`: those of them whose value has been taken out of the data.
@@ -101,12 +101,12 @@ class Complaints:
     """
 
     strict: bool = False
-    found: list[tuple[Place, str]] = field(default_factory=list)
-    warnings: dict[str, None] = field(default_factory=dict)
-    broken: set[Path] = field(default_factory=set)
-    unset: set[str] = field(default_factory=set)
-    shared: dict[tuple[str, int, int, str], list[str]] = field(default_factory=dict)  # keys of one place
-    taken: set[Path] = field(default_factory=set)
+    found: list[tuple[Place, str]] = fresh(default_factory=list)
+    warnings: dict[str, None] = fresh(default_factory=dict)
+    broken: set[Path] = fresh(default_factory=set)
+    unset: set[str] = fresh(default_factory=set)
+    shared: dict[tuple[str, int, int, str], list[str]] = fresh(default_factory=dict)  # keys of one place
+    taken: set[Path] = fresh(default_factory=set)
 
     def add(self, place: Place, text: str) -> None:
         """Raises Mistake with all that was found so far when it is more than anybody reads."""

@@ -5,10 +5,10 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from orchestrator.errors import Mistake
+from orchestrator.record import frozen
 from orchestrator.stack import variables
 from orchestrator.stack.files import NAMES, find_all
 from orchestrator.stack.interpolation import Malformed, interpolate
@@ -20,7 +20,7 @@ _NAMES = "lower-case letters, digits, '-' and '_', beginning with a letter or a 
 _NAME = r"[a-z0-9][a-z0-9_-]*"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Project:
     """`directory`: absolute, where relative paths start. `variables`: the caller's over those of `env_files`."""
 
@@ -31,7 +31,7 @@ class Project:
     env_files: tuple[str, ...] = ()  # where they come from besides the caller, later ones winning
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Asked:
     """What the caller said: options, environment, and the directory they stand in (absolute)."""
 

@@ -11,8 +11,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from orchestrator.stack.fitting import stands_for_another
 from orchestrator.stack.obeyed import ALLOWED, REFUSED, WITHOUT_EFFECT
-from orchestrator.stack.schema import stands_for_another, written
+from orchestrator.stack.schema import written
 from orchestrator.stack.since import FRAMES, SINCE
 
 _TYPES = {

@@ -7,12 +7,11 @@ from __future__ import annotations
 
 import math
 import re
-from datetime import UTC, datetime
 from typing import Any
 
 _INT = r"([-+]?)(0b[01_]+|0o?[0-7_]+|0x[0-9a-fA-F_]+|[1-9][0-9_]*|0)"
 _FLOAT = r"[-+]?(\.[0-9]+|[0-9][0-9_]*(\.[0-9_]*)?)([eE][-+]?[0-9]+)?"
-_DATE = re.compile(  # with a T there must be a zone, with a space there is none
+_DATE = (  # with a T there must be a zone, with a space there is none
     r"(\d{4})-(\d\d?)-(\d\d?)(?:(?:[Tt](?=.*(?:Z|[-+]\d\d:\d\d)$)| (?=.*\d$))"
     r"(\d\d?):(\d\d?):(\d\d?)(?:\.(\d+))?(Z|(?<!-)[-+]\d\d:\d\d)?)?"
 )
@@ -23,6 +22,15 @@ CONSTANTS |= dict.fromkeys((".nan", ".NaN", ".NAN"), math.nan)
 NUMERIC = frozenset("0123456789+-.")
 TRUTH: dict[str, bool] = {word: True for word in ("true", "y", "yes", "on")}
 TRUTH |= {word: False for word in ("false", "n", "no", "off")}
+
+
+class Date:
+    """What a plain scalar is that YAML reads as a date. `text`: the moment as RFC 3339 writes it."""
+
+    __slots__ = ("text",)
+
+    def __init__(self, text: str) -> None:
+        self.text = text
 
 
 def typed(text: str) -> Any:
@@ -38,7 +46,7 @@ def typed(text: str) -> Any:
     if re.fullmatch(_FLOAT, text):
         real = float(text.replace("_", ""))
         return real if math.isfinite(real) else text
-    if found := _DATE.fullmatch(text):
+    if found := re.fullmatch(_DATE, text):
         return _date(found) or text
     return text
 
@@ -50,13 +58,14 @@ def _integer(sign: str, digits: str) -> int | None:
     return int(sign + digits, base) if digits else None
 
 
-def _date(found: re.Match[str]) -> datetime | None:
+def _date(found: re.Match[str]) -> Date | None:
+    from datetime import UTC, datetime  # dates are rare
+
     year, month, day, hour, minute, second = (int(part or 0) for part in found.groups()[:6])
-    zone = found[8]
-    offset = "+00:00" if zone in (None, "Z") else zone
+    offset = "+00:00" if found[8] in (None, "Z") else found[8]
     try:
         moment = datetime(year, month, day, hour, minute, second, int((found[7] or "0").ljust(6, "0")[:6]), UTC)
-        return moment.replace(tzinfo=datetime.strptime(offset, "%z").tzinfo)
+        return Date(moment.replace(tzinfo=datetime.strptime(offset, "%z").tzinfo).isoformat().replace("+00:00", "Z"))
     except ValueError:
         return None
 

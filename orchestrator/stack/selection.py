@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
 from typing import Any
 
+from orchestrator.record import fresh, record
 from orchestrator.stack.tree import List, Map
 
 _USED = ("networks", "volumes", "secrets", "configs", "models")
 
 
-@dataclass(slots=True)
+@record
 class Chosen:
     """`services`: what is in. `disabled`: what an inactive profile leaves out, still known by name."""
 
     services: Map
-    disabled: Map = field(default_factory=Map)
+    disabled: Map = fresh(default_factory=Map)
 
     def enable(self, names: Iterable[str], active: Iterable[str]) -> None:
         """Named services are in even where their profile is not active, and what they need of the same profiles."""

@@ -7,9 +7,9 @@ not written). A map without a row holds names of the user's own: nothing is left
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any, TypeAlias
 
+from orchestrator.record import frozen
 from orchestrator.stack.emit import natural
 from orchestrator.stack.environment import CONTENT
 from orchestrator.stack.tree import Fork, List, Map, plant
@@ -23,11 +23,11 @@ _RATE = "path!='' rate!='0'"
 
 TOP = "name services networks volumes secrets configs models".split()
 _ROWS: dict[str, str] = {
-    "services.*": "profiles annotations attach! build develop blkio_config cap_add cap_drop cgroup_parent cgroup"
+    "services.*": "profiles annotations attach! build! develop! blkio_config! cap_add cap_drop cgroup_parent cgroup"
     " cpu_count cpu_percent cpu_period cpu_quota cpu_rt_period cpu_rt_runtime cpus cpuset cpu_shares command! configs"
-    " container_name credential_spec depends_on deploy device_cgroup_rules devices dns dns_opt dns_search domainname"
+    " container_name credential_spec! depends_on deploy! device_cgroup_rules devices dns dns_opt dns_search domainname"
     " entrypoint! provider environment env_file expose extends external_links extra_hosts group_add gpus hostname"
-    " healthcheck image init! ipc isolation labels label_file links logging mem_limit mem_reservation memswap_limit"
+    " healthcheck! image init! ipc isolation labels label_file links logging! mem_limit mem_reservation memswap_limit"
     " mem_swappiness mac_address models network_mode networks oom_kill_disable oom_score_adj pid pids_limit platform"
     " ports privileged pull_policy read_only restart runtime scale! secrets security_opt shm_size"
     " stdin_open stop_grace_period! stop_signal storage_opt sysctls tmpfs tty ulimits use_api_socket user userns_mode"
@@ -42,7 +42,7 @@ _ROWS: dict[str, str] = {
     " cache_to no_cache no_cache_filter additional_contexts pull extra_hosts isolation network target secrets shm_size"
     " tags ulimits platforms privileged",
     "services.*.build.secrets[]": _FILE,
-    "services.*.build.ulimits.*": "soft hard",
+    "services.*.build.ulimits.*": "soft! hard!",
     "services.*.configs[]": _FILE,
     "services.*.credential_spec": "config file registry",
     "services.*.depends_on.*": "condition restart required!",
@@ -74,7 +74,7 @@ _ROWS: dict[str, str] = {
     "services.*.ports[]": "name mode host_ip target published protocol app_protocol",
     "services.*.provider": "type options",
     "services.*.secrets[]": _FILE,
-    "services.*.ulimits.*": "soft hard",
+    "services.*.ulimits.*": "soft! hard!",
     "services.*.volumes[]": "type source target read_only consistency bind! volume! tmpfs! image!",
     "services.*.volumes[].bind": "selinux propagation create_host_path recursive",
     "services.*.volumes[].image": "subpath",
@@ -127,7 +127,7 @@ def by_name(value: Any, order: Order) -> Any:
     return [by_name(item, order) for item in value] if isinstance(value, list) else value
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class _Printer:
     extensions: bool
     order: Order
@@ -176,6 +176,9 @@ def _as_json(shown: dict[str, Any]) -> dict[str, Any]:
             watched = service["develop"]["watch"]
             hook: dict[str, Any] = {"exec": {"command": None}}
             service["develop"]["watch"] = [_completed("services.*.develop.watch[]", item, hook) for item in watched]
+        for limits in (service.get("ulimits", {}), service.get("build", {}).get("ulimits", {})):
+            for name, limit in limits.items():
+                limits[name] = {key: n for key, n in limit.items() if n} if isinstance(limit, dict) else limit
         if "blkio_config" in service:
             shown["services"][name]["blkio_config"] = _capitals(service["blkio_config"])
     for key, network in shown.get("networks", {}).items():

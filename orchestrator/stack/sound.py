@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Any
 
+from orchestrator.record import frozen
 from orchestrator.stack import graph
 from orchestrator.stack.normal import SHARED
 from orchestrator.stack.places import Complaints, Path, did_you_mean
@@ -22,7 +22,7 @@ _TWICE = (  # key of the service, the same below deploy.resources
 _UNCHANGED = ("rebuild", "restart")  # what `watch` does without a target
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class _Check:
     tree: Map
     chosen: Chosen

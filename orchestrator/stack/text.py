@@ -6,7 +6,6 @@ What could be made to explode is counted before it is expanded.
 from __future__ import annotations
 
 import re
-from dataclasses import replace
 from typing import Any
 
 import yaml
@@ -63,18 +62,22 @@ def compose(raw: bytes, source: Source, complaints: Complaints) -> tuple[Source,
     except UnicodeDecodeError as error:
         line = raw.count(b"\n", 0, error.start) + 1
         column = len(raw[raw.rfind(b"\n", 0, error.start) + 1 : error.start].decode()) + 1
-        source = replace(source, lines=_lines(raw.decode("utf-8", "replace")))
+        source = _with_lines(source, raw.decode("utf-8", "replace"))
         complaints.add(
             Place(source, line, column), f"is not UTF-8 text: byte 0x{raw[error.start]:02x}; save it as UTF-8"
         )
         return source, []
-    source = replace(source, lines=_lines(text))
+    source = _with_lines(source, text)
     if raw.translate(None, _ASCII) and (bad := re.search(_CONTROL, text)):
         before = _lines(text[: bad.start()])
         line, column = len(before), len(before[-1]) + 1
         complaints.add(Place(source, line, column), f"control character U+{ord(bad[0]):04X} is not allowed in YAML")
         return source, []
     return source, _roots(raw, source, complaints)
+
+
+def _with_lines(source: Source, text: str) -> Source:
+    return Source(source.path, source.shown, _lines(text), source.via)
 
 
 def _lines(text: str) -> tuple[str, ...]:

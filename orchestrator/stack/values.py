@@ -13,7 +13,7 @@ from orchestrator import units
 from orchestrator.stack import commandline
 from orchestrator.stack.places import Complaints, Mark, Path, Place, dotted
 from orchestrator.stack.scalars import words
-from orchestrator.stack.tree import List, Map, mark_of, plant, walk
+from orchestrator.stack.tree import List, Map, mapped, mark_of, plant, walk
 
 Settle = Callable[[Any, "Mark | None"], Any]
 
@@ -34,11 +34,12 @@ def settle(tree: Map, complaints: Complaints) -> None:
                 place = f"{mark[0].shown}:{mark[2].start_mark.line + 1}: {dotted(path)}"
                 told = f"{place}: no shell reads it, {rest!r} is lost; write it as a list with sh -c"
                 complaints.warnings[told] = None
-        except ValueError as error:
+        except (ValueError, OverflowError) as error:
             complaints.broken.add(path)
+            text = "the number is too large" if isinstance(error, OverflowError) else str(error)
             if mark is not None:
                 start = mark[2].start_mark
-                complaints.add(Place(mark[0], start.line + 1, start.column + 1), f"{dotted(path)}: {error}")
+                complaints.add(Place(mark[0], start.line + 1, start.column + 1), f"{dotted(path)}: {text}")
 
     walk(tree, _FORMS, visit)
 
@@ -134,12 +135,22 @@ def _size(value: Any, _: Mark | None) -> Any:
     return str(units.size(value) or "")
 
 
+def _rate(value: Any, mark: Mark | None) -> Any:
+    return _size(value, mark) or "0"
+
+
+def _ulimit(value: Any, mark: Mark | None) -> Any:
+    return mapped({"soft": 0, "hard": 0}, mark) if value == 0 else value
+
+
 def _cpus(value: Any, _: Mark | None) -> Any:
     return _single(units.cpus(value))
 
 
 def _single(number: float) -> float:
     """The number as Compose keeps it, in 32 bits, by the fewest digits that mean it; whole ones without a fraction."""
+    if not abs(number) < float("inf"):
+        raise ValueError(f"expected a number, but found {words(number)}")
     if number == int(number):
         return int(number)
     import struct  # fractions are rare
@@ -181,11 +192,10 @@ def _count(value: Any, _: Mark | None) -> Any:
 def _mode(value: Any, _: Mark | None) -> Any:
     """Permission bits, written in octal; a number is the value of its digits as YAML read them."""
     if isinstance(value, str):
-        try:
-            value = int(value, 8)
-        except ValueError:
-            raise ValueError(f"expected octal permission bits such as 0440, but found {value!r}") from None
-    return f"{int(value):#05o}".replace("o", "")
+        if not re.fullmatch("[0-7]+", value):
+            raise ValueError(f"expected octal permission bits such as 0440, but found {value!r}")
+        value = int(value, 8)
+    return f"0{int(value):o}"
 
 
 def _ssh(value: Any, mark: Mark | None) -> Any:
@@ -215,9 +225,9 @@ _DURATIONS = (
 )
 _SIZES = (
     "mem_limit mem_reservation memswap_limit mem_swappiness shm_size build.shm_size deploy.resources.limits.memory"
-    " deploy.resources.reservations.memory volumes[].tmpfs.size blkio_config.device_read_bps[].rate"
-    " blkio_config.device_write_bps[].rate blkio_config.device_read_iops[].rate blkio_config.device_write_iops[].rate"
+    " deploy.resources.reservations.memory volumes[].tmpfs.size"
 )
+_RATES = " ".join(f"blkio_config.device_{way}_{unit}[].rate" for way in ("read", "write") for unit in ("bps", "iops"))
 _NUMBERS = "cpus cpu_percent deploy.update_config.max_failure_ratio deploy.rollback_config.max_failure_ratio"
 _WORDS = "user ports[].published configs[].uid configs[].gid secrets[].uid secrets[].gid"
 _INTEGERS = (
@@ -233,6 +243,8 @@ _FORMS: Any = plant(
             (_TEXTS, _texts),
             (_DURATIONS, _duration),
             (_SIZES, _size),
+            (_RATES, _rate),
+            ("ulimits.* build.ulimits.*", _ulimit),
             (_NUMBERS, _number),
             (_WORDS, _text),
             ("volumes[].tmpfs.mode", _bits),

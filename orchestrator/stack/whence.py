@@ -9,10 +9,11 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 from orchestrator.errors import Mistake
+from orchestrator.record import changed
 from orchestrator.stack import values
 from orchestrator.stack.effective import Effective, effective, model
 from orchestrator.stack.interpolation import variables_of
@@ -70,7 +71,7 @@ class Search:
         """The tree of the first `count` files, before containers' files of variables are read."""
         if count not in self.layers:
             project = self.found.project
-            fewer = replace(self.asked, files=project.files[:count], name=project.name)
+            fewer = changed(self.asked, files=project.files[:count], name=project.name)
             tree = model(fewer, Options(), Complaints()).tree
             values.settle(tree, Complaints())
             self.layers[count] = tree

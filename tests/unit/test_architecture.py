@@ -12,13 +12,14 @@ import pytest
 
 PACKAGE = Path(__file__).resolve().parents[2] / "orchestrator"
 
-WORDS = {"errors", "units", "root"}
+WORDS = {"errors", "units", "root", "record"}
 CONCEPTS = {"health", "policy", "scheduler"}  # self-contained: they know no stack, and not each other
 BRAIN = WORDS | CONCEPTS | {"stack", "reconcile"}
 HANDS = {"images", "storage", "network", "runtime", "kernel"}
 
 MAY_IMPORT = {
     "errors": set(),
+    "record": set(),
     "root": set(),
     "units": {"errors"},
     **dict.fromkeys(CONCEPTS, WORDS),

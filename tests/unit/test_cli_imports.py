@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from fake_agent import FakeAgent, Json, Stream, Upgrade, container, frame
 
-HEAVY = {"yaml", "networkx", "jsonschema", "jsonschema_rs", "asyncio", "click", "pyroute2", "h11", "http.client"}
+HEAVY = {"yaml", "networkx", "jsonschema", "asyncio", "click", "pyroute2", "h11", "http.client"}
 AVOIDABLE = {"typing", "dataclasses", "socket", "subprocess", "pathlib", "hashlib", "urllib", "argparse", "logging"}
 WATCHED = """
 import sys

@@ -39,7 +39,7 @@ def data(yaml: str) -> dict[str, Any]:
         ("1e3", 1000.0),
         (".5", 0.5),
         ("08", 8.0),
-        (".inf", ".inf"),
+        (".inf", float("inf")),
         ("1e999", "1e999"),
         ("true", True),
         ("False", False),

@@ -130,8 +130,8 @@ def test_a_cycle_is_found_exactly_where_networkx_finds_one(waits: dict[str, set[
 
 
 _WORDS = [
-    *schema.SCHEMA["properties"],
-    *schema.SCHEMA["$defs"]["service"]["properties"],
+    *schema.filled()["properties"],
+    *schema.filled()["$defs"]["service"]["properties"],
     "test",
     "target",
     "type",
