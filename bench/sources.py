@@ -7,7 +7,6 @@ import hashlib
 import hmac
 import json
 import os
-import socket
 import subprocess
 import time
 import urllib.request
@@ -15,7 +14,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from statistics import median
 
-from bench.engines import Engine
+from bench.engines import Engine, free_port
 
 RUNS = 5
 SECRET = "bench"
@@ -46,7 +45,7 @@ def pushed(engine: Engine) -> float:
     bare, work = engine.directory / "bare.git", engine.directory / "work"
     _git(engine.directory, "init", "--quiet", "--bare", str(bare))
     _git(engine.directory, "init", "--quiet", "--initial-branch=main", str(work))
-    port = _free_port()
+    port = free_port()
     (engine.directory / "secret").write_text(SECRET)
 
     def push(version: int) -> None:
@@ -113,9 +112,3 @@ def _git(directory: Path, *words: str) -> None:
     subprocess.run(
         ["git", *words], cwd=directory, env=os.environ | names | {"GIT_CONFIG_GLOBAL": "/dev/null"}, check=True
     )
-
-
-def _free_port() -> int:
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        return int(one.getsockname()[1])

@@ -32,6 +32,12 @@ def chain(image: str, links: int) -> str:
 
 
 def restarted(image: str) -> str:
-    """One service that is always started again, at once."""
-    policy = "deploy: {restart_policy: {condition: any, delay: 0s}}"
+    """One service that is always started again, at once. (podman-compose reads only `restart`.)"""
+    policy = "restart: always, deploy: {restart_policy: {condition: any, delay: 0s}}"
     return f"name: pyorch-bench\nservices:\n  s0: {{image: '{image}', command: {WAITS}, {policy}}}\n"
+
+
+def talks(image: str, size: int) -> str:
+    """One service that writes `size` bytes of 100-byte lines and ends; nothing of it is trimmed."""
+    said = f"""[sh, -c, "yes {"x" * 99} | head -c {size}; true"]"""
+    return f"name: pyorch-bench\nservices:\n  s0: {{image: '{image}', command: {said}, restart: 'no'}}\n"
