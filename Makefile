@@ -14,6 +14,7 @@ PIP := $(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --r
 # Debian packages that tests look at the kernel with, or put into containers. pyorch itself needs none of them.
 TEST_PACKAGES := nftables busybox-static qemu-system-x86 docker-registry skopeo zstd git openssh-client age \
                  binutils binutils-aarch64-linux-gnu
+BENCH_PACKAGES := busybox-static docker-registry skopeo git
 
 .PHONY: help install dev packages demo test check bench reference clean
 
@@ -21,7 +22,7 @@ help:
 	@echo 'make demo    install, bring the example shop up, look at it'
 	@echo 'make test    every test, the scenarios on the real kernel too (root)'
 	@echo 'make check   lint, types and the tests that need no root: seconds'
-	@echo 'make bench   the figures, measured here (root)'
+	@echo 'make bench   the figures, measured here (root); PEERS=1: docker compose and podman-compose beside, from Debian'
 	@echo 'make reference  the tables of docs/compose.md, made anew from the code'
 	@echo 'make clean   remove what the above made in this directory'
 
@@ -67,7 +68,8 @@ packages:
 	@tests/packages $(TEST_PACKAGES)
 
 bench: dev
-	$(SUDO) $(VENV)/bin/python -m bench; $(SUDO) $(VENV)/bin/python -m bench.images; status=$$?; $(SUDO) $(give_back); exit $$status
+	@tests/packages $(BENCH_PACKAGES) $(if $(PEERS),mmdebstrap)
+	$(SUDO) env PYORCH_PEERS=$(PEERS) $(VENV)/bin/python -m bench; status=$$?; $(SUDO) $(give_back); exit $$status
 
 reference: dev
 	$(VENV)/bin/python docs/reference.py

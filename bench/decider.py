@@ -21,12 +21,6 @@ SERVICES, REPLICAS = 1000, 5
 NODE = Node("here", 10_000.0, 1 << 50)
 
 
-def main() -> None:
-    table = Table()
-    measure(table)
-    table.end()
-
-
 def measure(table: Table) -> None:
     table.head(f"The decider: {SERVICES:,} services, {SERVICES * REPLICAS:,} containers")
     stack = _stack()
@@ -66,7 +60,3 @@ def _stack() -> Stack:
 def _settled(stack: Stack) -> World:
     containers = simulate(stack, [NODE]).containers
     return World((NODE,), containers, frozenset(network.name for network in stack.networks.values()))
-
-
-if __name__ == "__main__":
-    main()

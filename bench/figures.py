@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 # Unit → (factor from seconds, bytes or shares, digits after the point).
 UNITS = {"s": (1, 2), "ms": (1e3, 1), "kB": (1e-3, 1), "MB": (1e-6, 1), "MB/s": (1e-6, 0), "%": (100, 2)}
-WIDTH, COLUMN = 58, 15
+WIDTH, COLUMN = 56, 18
 
 
 @dataclass(frozen=True)

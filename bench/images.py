@@ -1,6 +1,6 @@
 """Images: pull and unpack beside podman's, a build beside buildah's, and what one more container costs of the disk.
 
-Everything is served by docker-registry on loopback and stored below one temporary directory. `python -m bench.images`.
+Everything is served by docker-registry on loopback and stored below one temporary directory.
 """
 
 from __future__ import annotations
@@ -18,30 +18,32 @@ import threading
 import time
 from pathlib import Path
 
-from bench import host
-from tests.registry import BUSYBOX, Layout, Registry, busybox_files, registry, tar_of
+from bench.figures import Asked, Table, at_most
+from tests.registry import Layout, Registry, busybox_files, registry, tar_of
 
 PYORCH = str(Path(sys.executable).parent / "pyorch")
 LAYERS, MEGABYTES = 8, 400
 STEPS = 20
+KEPT = 100e3  # its description, its log and the directories of its writable layer: no copy of the image
 
 
-def main() -> None:
-    if os.geteuid() != 0 or not BUSYBOX or not shutil.which("docker-registry") or not shutil.which("skopeo"):
-        sys.exit("cannot measure images: this needs root, busybox-static, docker-registry and skopeo")
+def measure(table: Table) -> None:
+    if missing := [tool for tool in ("busybox", "docker-registry", "skopeo") if not shutil.which(tool)]:
+        print(f"\nimages are not measured: {', '.join(missing)} not installed")
+        return
     directory = Path(tempfile.mkdtemp(prefix="pyorch-bench-"))
-    print("\n".join(host.facts()), "", sep="\n")
+    table.head("images (the best of some runs)", "podman, buildah")
     try:
         with registry(directory / "registry") as hub:
-            _pull(directory, hub)
-        _build(directory)
-        _fiftieth(directory)
+            _pull(table, directory, hub)
+        _build(table, directory)
+        _fiftieth(table, directory)
     finally:
         _run(directory / "root", "agent", "stop", "--all", check=False)
         shutil.rmtree(directory)
 
 
-def _pull(directory: Path, hub: Registry) -> None:
+def _pull(table: Table, directory: Path, hub: Registry) -> None:
     reference = hub.push(_large(directory / "large"), "large:1")
     ours, theirs, memory = [], [], 0.0
     for turn in range(3):
@@ -56,11 +58,12 @@ def _pull(directory: Path, hub: Registry) -> None:
             podman = _podman(directory / f"podman-{turn}")
             theirs.append(_seconds([*podman, "pull", "-q", "--tls-verify=false", reference]))
             subprocess.run([*podman, "system", "reset", "--force"], check=True, capture_output=True)
-    print(f"pull and unpack of {MEGABYTES} MB in {LAYERS} layers: {_best(ours)}, podman pull: {_best(theirs)}")
-    print(f"most memory of the processes that pull (PSS): {memory / 1e6:.0f} MB, at most 150 MB")
+    what = f"pull and unpack of {MEGABYTES} MB in {LAYERS} layers"
+    table.line(what, Asked(min(theirs, default=None), "s"), min(ours), min(theirs, default=None))
+    table.line("  the processes that pull (PSS, at most)", at_most(150e6, "MB"), memory)
 
 
-def _build(directory: Path) -> None:
+def _build(table: Table, directory: Path) -> None:
     context = directory / "context"
     context.mkdir()
     Layout(directory / "base").add([tar_of(busybox_files())], {"Env": ["PATH=/bin"]})
@@ -84,11 +87,12 @@ def _build(directory: Path) -> None:
         cached = [_seconds(line) for _ in range(3)]
         subprocess.run([*buildah, "rm", "--all"], check=False, capture_output=True)
         subprocess.run([*buildah, "rmi", "--all", "--force"], check=False, capture_output=True)
-    print(f"build of {STEPS} steps: {_best(full)}, buildah build --layers: {_best(theirs)}; at most 1.2 times as long")
-    print(f"the same, everything cached: {_best(again)} (at most 0.5 s), buildah: {_best(cached)}")
+    limit = Asked(1.2 * min(theirs) if theirs else None, "s")
+    table.line(f"build of {STEPS} steps, at most 1.2 times buildah's", limit, min(full), min(theirs, default=None))
+    table.line("  the same, everything cached", at_most(0.5, "s"), min(again), min(cached, default=None))
 
 
-def _fiftieth(directory: Path) -> None:
+def _fiftieth(table: Table, directory: Path) -> None:
     """Of the image that was just built."""
     root = directory / "root"
     stack = directory / "fifty.yaml"
@@ -96,7 +100,7 @@ def _fiftieth(directory: Path) -> None:
     _run(root, "up", "-d", "--wait", str(stack))
     before = _disk(root)
     _run(root, "up", "-d", "--wait", "--scale", "a=50", str(stack))
-    print(f"disk that the 50th container of an image takes: {(_disk(root) - before) / 1e3:.0f} kB")
+    table.line("disk that the 50th container of an image takes", at_most(KEPT, "kB"), _disk(root) - before)
     _run(root, "-f", str(stack), "down", "-t", "0")
 
 
@@ -178,16 +182,6 @@ def _seconds(line: list[str]) -> float:
     return time.perf_counter() - began
 
 
-def _best(measured: list[float]) -> str:
-    if not measured:
-        return "not installed"
-    return f"{min(measured):.2f} s ({', '.join(f'{one:.2f}' for one in measured)})"
-
-
 def _disk(root: Path) -> int:
     done = subprocess.run(["du", "-s", "--block-size=1", str(root)], capture_output=True, text=True, check=True)
     return int(done.stdout.split()[0])
-
-
-if __name__ == "__main__":
-    main()

@@ -7,6 +7,7 @@ import os
 import sys
 import time
 
+from bench.figures import Table, at_least, shown
 from bench.launcher import Bench, launcher
 from orchestrator.runtime import logreader
 
@@ -18,7 +19,7 @@ BLOCKS = "import os\nblock = (b'x' * 99 + b'\\n') * 655\nfor _ in range({0} // l
 SINGLES = "import os\nline = b'x' * 99 + b'\\n'\nfor _ in range({0} // 100): os.write(1, line)"
 
 
-async def taken_in(bench: Bench, name: str, program: str, size: int) -> None:
+async def taken_in(table: Table, bench: Bench, name: str, program: str, size: int) -> None:
     """From start to the exit event, which is sent when the last byte is in the log; nothing may be trimmed."""
     limits = {"org.pyorch.log.max_size": str(1 << 30), "org.pyorch.log.max_files": "8"}
     bench.bundle(name, "python3", "-c", program.format(size), **limits)
@@ -27,13 +28,11 @@ async def taken_in(bench: Bench, name: str, program: str, size: int) -> None:
     await bench.each("start", [name])
     await bench.ended(name)
     seconds = time.perf_counter() - began
-    print(
-        f"{name}: {size / 1e6:.0f} MB in {seconds:.2f} s = {size / 1e6 / seconds:.0f} MB/s (start of Python included)"
-    )
-    read_back(os.path.join(bench.root.container(name), "log"), size)
+    table.line(f"taken in, written in {name} (start of Python included)", at_least(100e6, "MB/s"), size / seconds)
+    read_back(table, os.path.join(bench.root.container(name), "log"), size)
 
 
-def read_back(directory: str, size: int) -> None:
+def read_back(table: Table, directory: str, size: int) -> None:
     began = time.perf_counter()
     count = whole = 0
     for chunk in logreader.read(directory):
@@ -41,20 +40,23 @@ def read_back(directory: str, size: int) -> None:
         whole += len(chunk.data)
     seconds = time.perf_counter() - began
     assert whole >= size * 0.99, f"only {whole} bytes of {size} are in the log"
-    print(f"  read back in chunks: {count} lines in {seconds:.2f} s = {count / seconds:,.0f} lines/s")
+    table.line("  read back in chunks", at_least(500_000, "lines/s"), count / seconds)
     began = time.perf_counter()
     count = sum(1 for _ in logreader.lines(logreader.read(directory)))
-    print(f"  one by one:          {count / (time.perf_counter() - began):,.0f} lines/s")
+    table.line("  read back one by one", at_least(500_000, "lines/s"), count / (time.perf_counter() - began))
     began = time.perf_counter()
     tail = sum(chunk.data.count(b"\n") for chunk in logreader.read(directory, tail=100))
-    print(f"  the last {tail}:        {(time.perf_counter() - began) * 1e3:.1f} ms")
+    table.line(f"  the last {tail}", shown("ms"), time.perf_counter() - began)
 
 
-async def main(megabytes: int) -> None:
+async def measure(table: Table, megabytes: int = 200) -> None:
+    table.head("log lines of 100 bytes, the launcher alone")
     async with launcher("host:/") as bench:
-        await taken_in(bench, "blocks", BLOCKS, megabytes * 1_000_000)
-        await taken_in(bench, "lines", SINGLES, megabytes * 1_000_000)
+        await taken_in(table, bench, "blocks", BLOCKS, megabytes * 1_000_000)
+        await taken_in(table, bench, "lines", SINGLES, megabytes * 1_000_000)
 
 
 if __name__ == "__main__":
-    asyncio.run(main(int(sys.argv[1]) if len(sys.argv) > 1 else 200))
+    table = Table()
+    asyncio.run(measure(table, int(sys.argv[1]) if len(sys.argv) > 1 else 200))
+    table.end()

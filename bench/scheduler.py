@@ -16,6 +16,7 @@ from itertools import islice
 from pathlib import Path
 
 from bench import traces
+from bench.figures import Asked, Table, at_least, at_most, shown
 from bench.policies import POLICIES, Cluster
 from bench.traces import GIB, Job
 from orchestrator.scheduler import batch, packing
@@ -32,42 +33,46 @@ SEEDS = (7, 8, 9)
 SMALL = [(4.0, 8 * GIB), (8.0, 16 * GIB), (8.0, 32 * GIB)]
 
 
-def main() -> None:
+def measure(table: Table) -> None:
     data = traces.folder()
-    print("Placement" + ("" if data else " (no traces beside the checkout: mixes of our own only)"))
-    online(data)
-    churn(data)
-    packed(data)
-    published(data)
-    speed(data)
+    print("\nPlacement" + ("" if data else " (no traces beside the checkout: mixes of our own only)"))
+    online(table, data)
+    churn(table, data)
+    packed(table, data)
+    published(table, data)
+    speed(table, data)
 
 
 # one after the other
 
 
-def online(data: Path | None) -> None:
+def online(table: Table, data: Path | None) -> None:
     """Replicas arrive, none moves: the share of the binding resource in use when the first one is refused."""
-    print(f"\n{'in use at the first refusal':44} {'at least':>9} {'pyorch':>9}", *(f"{name:>9}" for name in POLICIES))
+    table.head("in use at the first refusal", *POLICIES)
     mix = traces.compose_mix(2000, 1)
-    line("Compose mix, 100 mixed nodes", "99%", traces.mixed(100, SMALL), mix)
+    line(table, "Compose mix, 100 mixed nodes", at_least(0.99, "%"), traces.mixed(100, SMALL), mix)
     if data:
         azure = [job.request for job in traces.azure_jobs(data)]
-        line("openb pods on its nodes", "98%", traces.openb_nodes(data), traces.openb_requests(data))
-        line("Azure, 200 equal nodes", "98%", traces.equal(200, 28, 60 * GIB), azure)
+        openb = traces.openb_requests(data)
+        line(table, "openb pods on its nodes", at_least(0.98, "%"), traces.openb_nodes(data), openb)
+        line(table, "Azure, 200 equal nodes", at_least(0.98, "%"), traces.equal(200, 28, 60 * GIB), azure)
         nodes = traces.mixed(200, MIXED)
-        for what, requests, limit in (
-            (f"Azure, 200 mixed nodes, {WHOLE_TRACE} GiB a core", traces.leaning(azure, WHOLE_TRACE), "96.5%"),
-            ("Azure, 200 mixed nodes, this part's 2.44", azure, ""),
+        for what, requests, asked in (
+            (
+                f"Azure, 200 mixed nodes, {WHOLE_TRACE} GiB a core",
+                traces.leaning(azure, WHOLE_TRACE),
+                at_least(0.965, "%"),
+            ),
+            ("Azure, 200 mixed nodes, this part's 2.44", azure, shown("%")),
         ):
-            line(what, limit, nodes, requests)
-            print(f"{'  no placement could reach more than':44} {'':9} {min(reachable(nodes, requests), 1.0):9.1%}")
+            line(table, what, asked, nodes, requests)
+            table.line("  no placement could reach more than", shown("%"), min(reachable(nodes, requests), 1.0))
 
 
-def line(what: str, limit: str, nodes: Sequence[Node], requests: Sequence[Request]) -> None:
+def line(table: Table, what: str, asked: Asked, nodes: Sequence[Node], requests: Sequence[Request]) -> None:
     ours = [first_refusal(Fleet(nodes), nodes, requests, seed) for seed in SEEDS]
     others = [first_refusal(Cluster(nodes, score), nodes, requests, SEEDS[0]) for score in POLICIES.values()]
-    shares = (sum(ours) / len(ours), *others)
-    print(f"{what:44} {limit:>9}", *(f"{share:9.1%}" for share in shares), flush=True)
+    table.line(what, asked, sum(ours) / len(ours), *others)
 
 
 def first_refusal(cluster: Fleet | Cluster, nodes: Sequence[Node], requests: Sequence[Request], seed: int) -> float:
@@ -107,20 +112,24 @@ def reachable(nodes: Sequence[Node], requests: Sequence[Request]) -> float:
     )
 
 
-def churn(data: Path | None) -> None:
+def churn(table: Table, data: Path | None) -> None:
     """Arrivals and departures: the smallest number of nodes that never refuses, beside the peak of the demand."""
     jobs = traces.azure_jobs(data) if data else traces.jobs(3000, 5)
     moments = sorted(
         [(job.leaves, 0, n) for n, job in enumerate(jobs)] + [(job.arrives, 1, n) for n, job in enumerate(jobs)]
     )
     least = peak(jobs, moments)
-    print(f"\narrivals and departures: nodes beyond the peak demand of {least} nodes (at most 7.5 %)")
-    for name in ("pyorch", *POLICIES):
-        low, count = least, 2 * least
-        while low < count:  # more nodes are hardly ever worse
-            middle = (low + count) // 2
-            low, count = (low, middle) if enough(middle, jobs, moments, name) else (middle + 1, count)
-        print(f"  {name:10} {count:5} {count / least - 1:8.1%}", flush=True)
+    over = [fewest(least, jobs, moments, name) / least - 1 for name in ("pyorch", *POLICIES)]
+    table.head("arrivals and departures", *POLICIES)
+    table.line(f"nodes beyond the peak demand of {least} nodes", at_most(0.075, "%"), *over)
+
+
+def fewest(least: int, jobs: Sequence[Job], moments: Sequence[tuple[float, int, int]], name: str) -> int:
+    low, count = least, 2 * least
+    while low < count:  # more nodes are hardly ever worse
+        middle = (low + count) // 2
+        low, count = (low, middle) if enough(middle, jobs, moments, name) else (middle + 1, count)
+    return count
 
 
 def peak(jobs: Sequence[Job], moments: Sequence[tuple[float, int, int]]) -> int:
@@ -149,21 +158,19 @@ def enough(count: int, jobs: Sequence[Job], moments: Sequence[tuple[float, int, 
 # all at once
 
 
-def packed(data: Path | None) -> None:
+def packed(table: Table, data: Path | None) -> None:
     """The fewest equal nodes, beside the lower bound (volume, and what cannot lie two to a node)."""
-    head = ("bound", "pyorch", "over", "seconds", "Nomad, arrival", "over")
-    print(f"\n{'fewest equal nodes':34}", *(f"{word:>{max(len(word), 7)}}" for word in head))
+    table.head("fewest equal nodes: beyond the lower bound", "Nomad, arrival")
     over = []
     for what, requests, cpus, memory in sets(data):
         load = load_of(requests, cpus, memory)
         began = time.perf_counter()
         bins = len(batch.pack(load))
         seconds, bound = time.perf_counter() - began, packing.lower_bound(load)
-        other = arrival(requests, cpus, memory)
         over.append(bins / bound - 1)
-        shares = f"{over[-1]:7.1%} {seconds:7.1f} {other:14} {other / bound - 1:7.1%}"
-        print(f"{what:34} {bound:7} {bins:7} {shares}", flush=True)
-    print(f"mean {sum(over) / len(over):.2%} (at most 1 %), worst {max(over):.2%} (at most 3.5 %)")
+        other = arrival(requests, cpus, memory) / bound - 1
+        table.line(what, at_most(0.035, "%"), over[-1], other, note=f"{bins} nodes of {bound}, in {seconds:.1f} s")
+    table.line("mean of these", at_most(0.01, "%"), sum(over) / len(over))
 
 
 def sets(data: Path | None) -> Iterator[tuple[str, list[Request], float, int]]:
@@ -206,63 +213,62 @@ def arrival(requests: Sequence[Request], cpus: float, memory: int) -> int:
     return sum(free.values())
 
 
-def published(data: Path | None) -> None:
+def published(table: Table, data: Path | None) -> None:
     """The published instances with three dimensions, 60 and 120 things, and a proven optimum."""
     if data is None:
         return
-    what = "published 3-dimensional instances, over the optimum"
-    print(f"\n{what:52} {'at most':>8} {'pyorch':>8} {'best published':>15}")
-    for name, limit in (("Panigrahy", "2.5 %"), ("New", "6.6 %")):
+    table.head("published 3-dimensional instances, over the optimum", "best published")
+    for name, limit in (("Panigrahy", 0.025), ("New", 0.066)):
         ours, theirs = [], []
         for load, optimum, best in traces.vectors(data, name):
             ours.append(len(batch.pack(load)) / optimum - 1)
             theirs.append(best / optimum - 1)
         count = len(ours)
-        print(
-            f"{f'{name}, {count} instances':52} {limit:>8} {sum(ours) / count:8.1%} {sum(theirs) / count:15.1%}",
-            flush=True,
-        )
+        what = f"{name}, {count} instances"
+        table.line(what, at_most(limit, "%"), sum(ours) / count, sum(theirs) / count)
 
 
 # how fast
 
 
-def speed(data: Path | None) -> None:
+def speed(table: Table, data: Path | None) -> None:
     """Decisions a second of processor time, 5,000 nodes, one core, half full."""
-    print(f"\n{'decisions a second at 5,000 nodes, one core':52} {'at least':>9} {'pyorch':>9}")
+    table.head("decisions a second at 5,000 nodes, one core")
     nodes = traces.openb_nodes(data) if data else traces.mixed(500, MIXED)
     many = [replace(nodes[number % len(nodes)], name=f"n{number}") for number in range(5000)]
     shapes = traces.openb_requests(data) if data else traces.compose_mix(100, 3)
     different = [Request(1 + n * 1e-5, (1 << 30) + n * 4096) for n in range(4000)]
-    rate("shapes repeat, as in traces", 40_000, many, list(islice(traces.draws(shapes, 4), 30_000)))
-    rate("the same without numpy", 30_000, many, list(islice(traces.draws(shapes, 4), 30_000)), fast=False)
-    rate("every request different", 7_000, many, different)
-    many_alike(many, shapes[:120], 170_000)
+    rate(table, "shapes repeat, as in traces", 40_000, many, list(islice(traces.draws(shapes, 4), 30_000)))
+    rate(table, "the same without numpy", 30_000, many, list(islice(traces.draws(shapes, 4), 30_000)), fast=False)
+    rate(table, "every request different", 7_000, many, different)
+    many_alike(table, many, shapes[:120], 170_000)
     disk = (Constraint("node.labels.disk", "ssd"),)
     labelled = [Node(n.name, n.cpus, n.memory, labels={"disk": "ssd"} if i % 2 else {}) for i, n in enumerate(many)]
     bound = [Request(one.cpus, one.memory, constraints=disk) for one in islice(traces.draws(shapes, 5), 20_000)]
-    rate("a constraint on every request", 1_500, labelled, bound)
-    whole_path(many, shapes, 5_000)
+    rate(table, "a constraint on every request", 1_500, labelled, bound)
+    whole_path(table, many, shapes, 5_000)
 
 
-def rate(what: str, limit: int, nodes: Sequence[Node], requests: Sequence[Request], *, fast: bool = True) -> None:
+def rate(
+    table: Table, what: str, limit: int, nodes: Sequence[Node], requests: Sequence[Request], *, fast: bool = True
+) -> None:
     fleet = Fleet(nodes, fast=fast)
     fill(fleet, requests)
     began = time.process_time()
     for number, request in enumerate(requests):
         fleet.place(request, str(number))
-    print(f"{what:52} {limit:9,} {len(requests) / (time.process_time() - began):9,.0f}", flush=True)
+    table.line(what, at_least(limit, "/s"), len(requests) / (time.process_time() - began))
 
 
-def many_alike(nodes: Sequence[Node], shapes: Sequence[Request], limit: int) -> None:
+def many_alike(table: Table, nodes: Sequence[Node], shapes: Sequence[Request], limit: int) -> None:
     """Services of 100 replicas."""
     fleet = Fleet(nodes)
     fill(fleet, shapes)
     began = time.process_time()
     for number, request in enumerate(shapes):
         fleet.place_many(request, [f"{number}-{slot}" for slot in range(100)])
-    rate_ = 100 * len(shapes) / (time.process_time() - began)
-    print(f"{'services of 100 replicas':52} {limit:9,} {rate_:9,.0f}", flush=True)
+    made = 100 * len(shapes) / (time.process_time() - began)
+    table.line("services of 100 replicas", at_least(limit, "/s"), made)
 
 
 def fill(fleet: Fleet, requests: Sequence[Request]) -> None:
@@ -271,7 +277,7 @@ def fill(fleet: Fleet, requests: Sequence[Request]) -> None:
         fleet.put(Request(node.cpus / 2 - number % 7 / 10, node.memory // 4), node.name, f"there-{number}")
 
 
-def whole_path(nodes: Sequence[Node], shapes: Sequence[Request], limit: int) -> None:
+def whole_path(table: Table, nodes: Sequence[Node], shapes: Sequence[Request], limit: int) -> None:
     """From a stack that is wanted to its plan: every replica of it started somewhere, by the real decider."""
     from orchestrator.reconcile.laws import reconcile
     from orchestrator.reconcile.world import Wanted, World
@@ -284,5 +290,6 @@ def whole_path(nodes: Sequence[Node], shapes: Sequence[Request], limit: int) -> 
     wanted = Wanted(stack, active=frozenset(services))
     began = time.process_time()
     plan = reconcile([wanted], World(tuple(nodes)), 0.0)
-    rate_ = len(plan.actions) / (time.process_time() - began)
-    print(f"{'from the wanted stack to the plan':52} {limit:9,} {rate_:9,.0f}", flush=True)
+    table.line(
+        "from the wanted stack to the plan", at_least(limit, "/s"), len(plan.actions) / (time.process_time() - began)
+    )
