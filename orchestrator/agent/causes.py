@@ -11,11 +11,12 @@ import re
 ASKED = ("apply", "down", "stop", "start", "restart", "promote", "suspend", "resume")  # of a stack
 # deed → what happened to the same subject before it
 BEFORE = {
-    "start": ("die", "destroy", "trouble", "create"),
+    "start": ("die", "drift", "destroy", "trouble", "create"),
     "stop": ("health_status: unhealthy", "drift"),
     "kill": ("stop",),
     "die": ("stop", "kill"),
     "destroy": ("die", "stop"),
+    "create": ("drift",),
     "adjust": ("drift",),
     "gave_up": ("adjust", "die", "trouble"),
 }

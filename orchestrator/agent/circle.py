@@ -8,10 +8,10 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Any, Literal
 
-from orchestrator.agent import bounds, clock, image_jobs, joining, one_off, taking_back, upkeep
+from orchestrator.agent import bounds, clock, finds, image_jobs, joining, one_off, taking_back, upkeep
 from orchestrator.agent.containers import Containers, Record, read, scrap
 from orchestrator.agent.deeds import Hands
-from orchestrator.agent.drift import Find, Looker
+from orchestrator.agent.drift import Looker
 from orchestrator.agent.events import Bell, Events
 from orchestrator.agent.launching import Launching
 from orchestrator.agent.loops import Loops
@@ -25,7 +25,7 @@ from orchestrator.agent.wiring import Wiring
 from orchestrator.agent.wishes import Wishes
 from orchestrator.errors import Conflict, HostRefused, OrchestratorError, Unreachable
 from orchestrator.reconcile import reconcile, replica, settled
-from orchestrator.reconcile.plan import Action, Plan, Prepare, Remove, Renew, Start, Stop, TakeBack
+from orchestrator.reconcile.plan import Action, Adjust, Plan, Prepare, Remove, Renew, Start, Stop, TakeBack
 from orchestrator.reconcile.rollout import YOUNG
 from orchestrator.reconcile.world import Failure, Wanted, World
 from orchestrator.root import Root
@@ -74,7 +74,7 @@ class Circle:
         self.wiring_trouble = ""  # why names and ports do not show the present world, while that is so
         self.loops = Loops()
         self._telling = Telling(self.containers, self.events)
-        self.drift = Looker(root)
+        self.drift = Looker(root, self.wiring, self.containers)
         self.last_cards: dict[tuple[str, int], list[dict[str, Any]]] = {}  # of revisions that were taken back
         self.taken_back: dict[tuple[str, int], str] = {}  # (stack, revision) → why it was
         self._turned = asyncio.Condition()
@@ -89,9 +89,9 @@ class Circle:
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self.launching.keep())
             tasks.create_task(upkeep.keep_dns(self.root, self.events, self.wiring))
-            tasks.create_task(upkeep.keep_watch(self.root, self.events, self.wiring, self.containers))
+            tasks.create_task(upkeep.keep_watch(self.root, self.events, self.wiring, self.containers, self.drift))
             tasks.create_task(self.trash.keep())
-            tasks.create_task(upkeep.keep_looking(self.events, self.drift.descriptor, self.look_for_drift))
+            tasks.create_task(upkeep.keep_looking(self.drift.told, self._look_for_drift))
             while True:
                 began = clock.now()
                 self._turn(tasks)
@@ -130,7 +130,7 @@ class Circle:
         self.events.commit()
 
     def _stack_of(self, action: Action) -> str:
-        record = self.containers.get(action.container) if isinstance(action, Remove | Renew) else None
+        record = self.containers.get(action.container) if isinstance(action, Adjust | Remove | Renew) else None
         return record.stack if record is not None else stack_of(action)
 
     def _follow_owners(self) -> None:
@@ -215,13 +215,13 @@ class Circle:
             moves=self.nodes.moves,
             slept=clock.slept(),
             explained=True,
+            broken=dict(self.wiring.broken),
         )
 
-    def look_for_drift(self) -> list[Find]:
-        """What others have changed since the last look."""
+    def _look_for_drift(self) -> None:
+        """What others have changed since the last look, and the time that went by without us."""
         self.prober.look_for_gaps()
-        found = self.drift.limits(self.containers, self.hands.memory_ceiling)
-        return found + self.drift.files(self.wishes.all())
+        finds.tell(self, self.drift.look(self.wishes.all(), frozenset(self._busy), self.hands.memory_ceiling))
 
     async def _act(self, action: Action, wish: Wanted | None) -> None:
         began = clock.now()
@@ -317,7 +317,7 @@ class Circle:
         """Somebody asks again: what failed before is tried at once."""
         shared = {thing.name for things in (wish.stack.networks, wish.stack.volumes) for thing in things.values()}
         mine = {s for s in (*self._failures, *self.loops.futile) if s in shared or service_of(s, wish) is not None}
-        self.loops.forgive(mine)
+        self.loops.forgive(mine | {self.root.table})
         for subject in mine & self._failures.keys():
             del self._failures[subject]
 
@@ -350,7 +350,7 @@ class Circle:
         materials.collect(self.root, self.store.documents())
         keeping.forget_unfinished(self.root)
         prepared.release_others(self.root, {record.id for record in self.containers})
-        await self.hands.share_terminals()
+        await self.hands.inputs.share_terminals()
         image_jobs.sweep(self.root)  # of a build that a former agent took with it
         await self.wiring.drop(image_jobs.BUILD_NETWORK)
         self.wiring.recall()
@@ -370,12 +370,13 @@ class Circle:
                     self._ended({**ended, "container": record.id})
         self.prober.adopt()
         with contextlib.suppress(OrchestratorError):  # one has just ended: it will be asked again
-            await self.hands.share_terminals()
+            await self.hands.inputs.share_terminals()
 
     def _ended(self, message: Mapping[str, Any]) -> None:
         record = self.containers.get(message["container"])
         if record is not None:
             self.prober.forget(record)
+            self.drift.network.forget(record.id)
             self.hands.ended(message)
 
     async def drain(self) -> None:

@@ -12,6 +12,7 @@ import json
 import os
 import secrets
 import shutil
+import signal
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -32,6 +33,7 @@ IDENTITY = (
     *("id", "name", "stack", "service", "slot", "digest", "revision", "image", "command", "stop_signal"),
     *("created_wall", "node", "addresses", "network_keys", "contents", "placement"),
 )
+BY_HAND = (signal.SIGKILL, signal.SIGTERM, signal.SIGINT)
 Ending = Literal["asked", "unhealthy", "moved"]
 
 
@@ -72,7 +74,8 @@ class Record:
     runs: int = 0
     paused: bool = False
     bounds_off: str | None = None  # its limits changed, see `bounds`
-    edited: str | None = None  # what somebody else made of them
+    drifted: Mapping[str, str] = field(default_factory=dict)  # kind of drift → what somebody else has done
+    signalled: bool = False  # its user had a signal sent to it
     reloaded: float | None = None
     contents: Mapping[str, str] = field(default_factory=dict)  # what its configs and secrets say, as digests
     _view: Container | None = None
@@ -86,7 +89,16 @@ class Record:
     def ended(self, exit: Exit) -> None:
         """It ran and is over."""
         self.change(phase="exited", pid=None, verdict=None, verdicts={}, ending=None, draining=False, paused=False)
+        self.change(drifted={}, signalled=False)
         self.change(exits=(*self.exits, exit)[-EXITS_KEPT:])
+
+    def drift(self, kind: str, why: str | None) -> bool:
+        """Note what somebody else has done to it (None: it is as it should be); whether that is news."""
+        if self.drifted.get(kind) == why:
+            return False
+        others = {key: value for key, value in self.drifted.items() if key != kind}
+        self.change(drifted={**others, kind: why} if why else others)
+        return True
 
     def view(self) -> Container:
         """This container as the decider sees it."""
@@ -105,7 +117,7 @@ class Record:
                 verdict=self.verdict,
                 exits=self.exits,
                 bounds_off=self.bounds_off,
-                edited=self.edited,
+                drifted=self.drifted,
                 reloaded=self.reloaded,
                 contents=self.contents,
                 stop_signal=self.stop_signal,
@@ -254,7 +266,7 @@ def _recall(
     record.ending = history.get("ending")
     if ended is not None:
         if not record.exits or record.exits[-1].at != ended["at"]:
-            record.ended(exit_of(ended, record.ending))
+            record.ended(exit_of(ended, record.ending, record.signalled))
         record.phase = "exited"
     elif state is not None:
         record.phase, record.pid, record.started = "running", state["pid"], state["started"]
@@ -273,9 +285,12 @@ def _unpacked(status: Status, since: float, failing: int, probes: int, last: lis
     return Verdict(status, since, failing, probes, None if last is None else Result(*last))
 
 
-def exit_of(ended: Mapping[str, Any], ending: Ending | None) -> Exit:
-    """The launcher's report of an end, with the cause that only the agent knows."""
-    cause: Literal["exited", "oom", "unhealthy", "asked", "moved"] = ending or ("oom" if ended.get("oom") else "exited")
+def exit_of(ended: Mapping[str, Any], ending: Ending | None, signalled: bool) -> Exit:
+    """The launcher's report of an end, with the cause that only the agent knows. `signalled`: a signal was sent for its
+    user; else one that only others send (a first process cannot do it to itself) was somebody else's."""
+    foreign = ended.get("signal") in BY_HAND and not signalled
+    by_itself: Literal["oom", "stopped", "exited"] = "oom" if ended.get("oom") else "stopped" if foreign else "exited"
+    cause = ending or by_itself
     return Exit(ended["started"] or ended["at"], ended["at"], ended["code"], ended.get("signal"), cause)
 
 

@@ -7,16 +7,16 @@ Whatever a failed deed had made it takes back itself.
 from __future__ import annotations
 
 import asyncio
-import os
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AbstractAsyncContextManager
 from typing import Any, Protocol
 
 from orchestrator import images
-from orchestrator.agent import bounds, clock, hooks, joining, leftovers, placements, preparing, pulls
+from orchestrator.agent import bounds, clock, hooks, joining, leftovers, netdrift, placements, preparing, pulls
 from orchestrator.agent.containers import Containers, Record, exit_of, scrap
 from orchestrator.agent.draining import drain
 from orchestrator.agent.events import Events
+from orchestrator.agent.inputs import Inputs
 from orchestrator.agent.launcher_client import LauncherClient
 from orchestrator.agent.trash import Trash
 from orchestrator.agent.wiring import Wiring
@@ -81,7 +81,7 @@ class Hands:
         self.ends: dict[str, asyncio.Future[None]] = {}  # container id → somebody waits for its end
         self.images: dict[str, images.Image] = {}
         self.looked_at: list[tuple[str, ...]] = []  # layers that volumes are just being filled from
-        self._inputs: dict[str, int] = {}  # container id → its terminal, or its stdin, as long as that is open for us
+        self.inputs = Inputs(root, containers, launcher)
 
     def new_turn(self) -> None:
         """An image is looked at once a turn, however many replicas start from it."""
@@ -105,7 +105,7 @@ class Hands:
             case Stop():
                 await self._stop(action)
             case Adjust():
-                self._adjust(action)
+                self._adjust(action, wish)
             case Reload():
                 await self._reload(action)
             case Renew():
@@ -191,50 +191,11 @@ class Hands:
         joining.complete(self.root, self.containers, record)
         reply, terminal = await launcher.request_fds("create", container=record.id)
         record.pid = reply["pid"]
-        self._open_stdin(record, terminal)
+        self.inputs.open(record, terminal)
         self.wiring.connect(record)
         await launcher.request("start", container=record.id)
         if record.phase == "created":  # it may have run and ended before the reply was read
             record.change(phase="running", started=clock.now())
-
-    def _open_stdin(self, record: Record, terminal: list[int]) -> None:
-        """Its terminal as the launcher gave it, or the writing end of a stdin that is to end with us."""
-        self._close_stdin(record)
-        if terminal:
-            self._inputs[record.id] = terminal[0]
-        elif record.one_off and record.definition.sandbox.stdin_open:
-            path = f"{self.root.bundle(record.id)}/stdin"
-            self._inputs[record.id] = os.open(path, os.O_WRONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-
-    def _close_stdin(self, record: Record) -> None:
-        if (held := self._inputs.pop(record.id, None)) is not None:
-            os.close(held)
-
-    async def share_terminals(self) -> None:
-        """After the end of a launcher or of an agent: who still has a container's terminal gives it to the other."""
-        for record in list(self.containers):
-            if record.phase == "running" and record.definition.sandbox.tty:
-                held = self._inputs.get(record.id)
-                give = () if held is None else (held,)
-                _, given = await self.launcher().request_fds("terminal", give=give, container=record.id)
-                if held is None and given:
-                    self._inputs[record.id] = given.pop()
-                for descriptor in given:
-                    os.close(descriptor)
-
-    def stdin_of(self, record: Record) -> int | None:
-        """A descriptor to write to the stdin of its first process, the caller's to close; None: it has none."""
-        if (held := self._inputs.get(record.id)) is not None:
-            return os.dup(held)
-        walls = record.definition.sandbox
-        if walls.stdin_open and not walls.tty and not record.one_off:
-            return os.open(f"{self.root.bundle(record.id)}/stdin", os.O_WRONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-        return None
-
-    def end_stdin(self, record: Record) -> None:
-        """Whoever was attached to it has no more to say; what `stdin_open` keeps open stays open."""
-        if record.one_off:
-            self._close_stdin(record)
 
     async def _pre_start(self, action: Prepare, wish: Wanted) -> None:
         """Each hook in a container of its own, made as the service's are: its image, networks, volumes."""
@@ -333,12 +294,18 @@ class Hands:
         await self.launcher().request("kill", container=record.id, signal=action.signal)
         self.note("reload", record.name, action.why, "container", record.stack, service=record.service)
 
-    def _adjust(self, action: Adjust) -> None:
+    def _adjust(self, action: Adjust, wish: Wanted | None) -> None:
         record = self.containers.get(action.container)
-        if record is None:
+        if record is None or record.phase != "running":
             return
-        bounds.adjust(self.root, record, self.memory_ceiling)
-        record.change(bounds_off=None, edited=None)
+        if record.bounds_off or "limits" in action.kinds:
+            bounds.adjust(self.root, record, self.memory_ceiling)
+        if "config" in action.kinds and wish is not None:
+            materials.mend(self.root, record.definition, wish.stack, record.id)
+        if {"link", "address"} & set(action.kinds):
+            netdrift.mend(self.wiring, record)
+        left = {kind: why for kind, why in record.drifted.items() if kind not in action.kinds}
+        record.change(bounds_off=None, drifted=left)
         self.note("adjust", record.name, action.why, "container", record.stack, service=record.service)
 
     def ended(self, message: Mapping[str, Any]) -> None:
@@ -346,15 +313,19 @@ class Hands:
         record = self.containers.get(message["container"])
         if record is None:
             return
-        exit = exit_of(message, record.ending)
+        exit = exit_of(message, record.ending, record.signalled)
         record.ended(exit)
-        self._close_stdin(record)
+        self.inputs.close(record)
         self.containers.write_history(record)
         if record.helper:
             self._waits_no_more(record)
             return
         attributes = {"exitCode": exit.code, "signal": exit.signal, "cause": exit.cause, "id": record.id}
         self.note("die", record.name, describe(exit), "container", record.stack, attributes, service=record.service)
+        answer = record.definition.healing.answer("stopped")
+        if exit.cause == "stopped" and answer != "ignore":
+            why, told = f"{describe(exit)} by somebody else", {"kind": "stopped", "answer": answer}
+            self.note("drift", record.name, why, "container", record.stack, told, service=record.service)
         self._waits_no_more(record)
 
     def _waits_no_more(self, record: Record) -> None:

@@ -63,6 +63,7 @@ async def signal(circle: Circle, stack: str, services: list[str], name: str) -> 
     async def send(circle: Circle, record: Record) -> str:
         if record.paused:
             raise Conflict(f"cannot send {name} to {record.name}: it is paused; unpause it first")
+        record.signalled = True
         await circle.launcher_or_fail().request("kill", container=record.id, signal=name)
         circle.events.note("kill", record.name, f"{name} sent", stack=stack, service=record.service)
         return "killed"

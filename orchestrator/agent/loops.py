@@ -1,6 +1,6 @@
 """Fixes that do not help: what was put right three times within a minute and is wrong again is left alone, and told.
 
-Restarts have a back-off and an end of their own; this is for what has none: limits, networks.
+Restarts have a back-off and an end of their own; this is for what has none: limits, files, networks, rules.
 """
 
 from __future__ import annotations
@@ -23,14 +23,17 @@ class Loops:
 
     def count(self, action: Action, now: float) -> str | None:
         """A deed has been done; what is to be told where it has been done once too often."""
-        if not isinstance(action, Adjust | MakeNetwork):
-            return None
-        times = self._fixed.setdefault(action.subject, deque(maxlen=TIMES))
+        return self.fixed(action.subject, now) if isinstance(action, Adjust | MakeNetwork) else None
+
+    def fixed(self, subject: str, now: float) -> str | None:
+        """The same of what no action puts right."""
+        times = self._fixed.setdefault(subject, deque(maxlen=TIMES))
         times.append(now)
-        if len(times) < TIMES or now - times[0] > WINDOW or action.subject in self.futile:
+        if len(times) < TIMES or now - times[0] > WINDOW or subject in self.futile:
             return None
-        why = f"put right {TIMES} times within {now - times[0]:.0f} s and wrong again: left alone until the next 'up'"
-        self.futile[action.subject] = why
+        seconds = now - times[0]
+        why = f"put right {TIMES} times within {seconds:.0f} s and wrong again: left alone until the next 'up'"
+        self.futile[subject] = why
         return why
 
     def forgive(self, subjects: Iterable[str]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 from orchestrator.agent import clock
@@ -9,9 +10,12 @@ from orchestrator.agent.circle import Circle
 from orchestrator.agent.containers import Record
 from orchestrator.agent.state import service_of
 from orchestrator.errors import Missing
+from orchestrator.policy.restart import describe
+from orchestrator.reconcile import drift
 from orchestrator.reconcile.blueprint import blueprint
 from orchestrator.reconcile.replica import count
 from orchestrator.reconcile.world import Wanted
+from orchestrator.stack.model import Service
 
 
 def standing(circle: Circle, name: str) -> dict[str, Any]:
@@ -20,7 +24,7 @@ def standing(circle: Circle, name: str) -> dict[str, Any]:
     if wish is None:
         raise Missing(f"cannot find stack {name!r}: it is not up here")
     rows = [_service(circle, wish, service) for service in sorted(wish.active | set(wish.orphans))]
-    files = circle.drift.touched.get(name, [])
+    files, amiss = circle.drift.touched.get(name, []), _ground(circle, wish)
     newest = next(iter(circle.wishes.history.of(name)), None)
     order = ("failed", "unhealthy", "starting", "suspended", "stopped", "done", "healthy")
     return {
@@ -28,9 +32,10 @@ def standing(circle: Circle, name: str) -> dict[str, Any]:
         "Revision": wish.revision,
         "Outcome": newest.outcome if newest else "",
         "Cause": newest.cause if newest else "",
-        "Sync": "synced" if all(row["Sync"] == "synced" for row in rows) and not files else "out of sync",
+        "Sync": "synced" if all(row["Sync"] == "synced" for row in rows) and not files and not amiss else "out of sync",
         "Health": min((row["Health"] for row in rows), key=order.index, default="healthy"),
         "Files": files,
+        "Drift": amiss,
         "Services": rows,
     }
 
@@ -43,7 +48,7 @@ def _service(circle: Circle, wish: Wanted, service: str) -> dict[str, Any]:
     wanted = 0 if service in wish.stopped else count(wish, definition)
     digest = blueprint(wish.stack).digests.get(service)
     old = [r for r in running if digest not in (None, r.digest)]
-    drift = [f"limits: {r.name}: {r.edited}" for r in records if r.edited and "limits" not in definition.healing.ignore]
+    drift = list(_drift(records, definition))
     sync = "orphan" if service in wish.orphans else f"{len(old)} of {len(running)} old" if old else "synced"
     rest = _rest(wish, service)
     return {
@@ -56,6 +61,26 @@ def _service(circle: Circle, wish: Wanted, service: str) -> dict[str, Any]:
         "Suspended": rest,
         "Holds": [{"subject": hold.subject, "why": hold.why} for hold in holds],
     }
+
+
+def _drift(records: list[Record], definition: Service) -> Iterator[str]:
+    """Kind, whose, what."""
+    for record in records:
+        for kind, why in sorted(record.drifted.items()):
+            if definition.healing.answer(kind) != "ignore":
+                yield f"{kind}: {record.name}: {why}"
+        last, answer = record.last_exit, definition.healing.answer("stopped")
+        if record.phase == "exited" and last is not None and last.cause == "stopped" and answer != "ignore":
+            yield f"stopped: {record.name}: {describe(last)} by somebody else"
+
+
+def _ground(circle: Circle, wish: Wanted) -> list[str]:
+    """The same of what belongs to no one service."""
+    mine = {network.name for network in wish.stack.networks.values()}
+    found = [("network", f"{name}: {why}") for name, why in sorted(circle.wiring.broken.items()) if name in mine]
+    if circle.drift.network.rules and mine:
+        found.append(("rules", circle.drift.network.rules))
+    return [f"{kind}: {why}" for kind, why in found if drift.of_stack(wish.stack, kind) != "ignore"]
 
 
 def _rest(wish: Wanted, service: str) -> str:

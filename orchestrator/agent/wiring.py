@@ -10,7 +10,7 @@ import asyncio
 import os
 import socket
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from orchestrator.agent.containers import Containers, Record
 from orchestrator.agent.introductions import Introductions
@@ -23,6 +23,20 @@ from orchestrator.root import Root
 from orchestrator.stack.model import Attachment, Network, Port, Service
 
 Held = tuple[str, int, str]  # host address, port, protocol
+
+
+@dataclass(frozen=True, slots=True)
+class End:
+    """One interface of a container: its two ends, and what it is furnished with. See `network.attach`."""
+
+    network: str
+    bridge: str
+    host_name: str
+    inside: str
+    address: str  # with prefix length
+    mac: str
+    gateway: str | None
+    six: tuple[str, str | None] | None
 
 
 class Wiring:
@@ -42,6 +56,8 @@ class Wiring:
         self.introductions = Introductions(root)
         self._rules: firewall.Ruleset | None = None
         self._zones = ZoneFiles(root)
+        self.rules_written = 0  # how many they were
+        self.broken: dict[str, str] = {}  # networks whose bridge somebody has broken, and how
         self._drop_strangers()
 
     def _drop_strangers(self) -> None:
@@ -90,6 +106,7 @@ class Wiring:
         for record in self._containers:  # none, unless a bridge that was in use is made again
             if record.phase == "running" and network.name in record.addresses:
                 attach.join(self._host_name(record, list(record.addresses).index(network.name)), self._bridges[name])
+        self.broken.pop(network.name, None)
         return f"{lease.subnet} on {name}"
 
     async def drop(self, name: str) -> None:
@@ -102,6 +119,7 @@ class Wiring:
         self.leases.pop(name, None)
         self._bridges.pop(bridge, None)
         self._addresses.pop(name, None)
+        self.broken.pop(name, None)
         self._store.drop_network(name)
 
     # addresses
@@ -157,25 +175,46 @@ class Wiring:
         """
         if record.definition.network_mode == "none":
             attach.loopback(record.pid or 0)
-        outward = self._outward(record)
-        for number, (name, address) in enumerate(record.addresses.items()):
-            lease = self.leases[name]
-            bridge = self._root.bridge(lease.number)
-            prefix = lease.subnet.rpartition("/")[2]
-            attached = record.definition.networks.get(record.network_keys[name], Attachment())
-            attach.attach(
-                record.pid or 0,
-                host_name=self._host_name(record, number),
-                bridge_index=self._bridges[bridge],
-                address=f"{address}/{prefix}",
-                gateway=lease.gateway if name == outward else None,
-                inside=attached.interface_name or f"eth{number}",
-                mac=attached.mac_address or pool.mac(address),
-                mtu=bridges.mtu(bridge),
-                six=self._six(record, name, lease.gateway6 if name == outward else None),
-            )
+        for end in self.ends(record):
+            self.attach(record, end)
         for bridge, address in self._standing(record):
             self.introductions.introduce(record, bridge, address, fresh=True)
+
+    def ends(self, record: Record) -> list[End]:
+        """The interfaces that a container has, or is to have, in their order."""
+        outward, found = self._outward(record), []
+        for number, (name, address) in enumerate(record.addresses.items()):
+            lease = self.leases.get(name)
+            if lease is None:
+                continue  # its network was dropped under it
+            attached = record.definition.networks.get(record.network_keys[name], Attachment())
+            found.append(
+                End(
+                    network=name,
+                    bridge=self._root.bridge(lease.number),
+                    host_name=self._host_name(record, number),
+                    inside=attached.interface_name or f"eth{number}",
+                    address=f"{address}/{lease.subnet.rpartition('/')[2]}",
+                    mac=attached.mac_address or pool.mac(address),
+                    gateway=lease.gateway if name == outward else None,
+                    six=self._six(record, name, lease.gateway6 if name == outward else None),
+                )
+            )
+        return found
+
+    def attach(self, record: Record, end: End) -> None:
+        """Raises HostRefused."""
+        attach.attach(
+            record.pid or 0,
+            host_name=end.host_name,
+            bridge_index=self._bridges[end.bridge],
+            address=end.address,
+            gateway=end.gateway,
+            inside=end.inside,
+            mac=end.mac,
+            mtu=bridges.mtu(end.bridge),
+            six=end.six,
+        )
 
     def introduce_all(self) -> None:
         """dns answers on 127.0.0.11 in every container that runs; cheap where it does already."""
@@ -271,7 +310,7 @@ class Wiring:
         rules = firewall.Ruleset(networks, publications)
         if self._rules != rules:
             if networks:
-                firewall.apply(self._root.table, networks, publications)
+                self.rules_written = firewall.apply(self._root.table, networks, publications)
             elif firewall.present(self._root.table):
                 firewall.remove(self._root.table)
             self._forget_flows(self._rules, rules)
@@ -286,19 +325,30 @@ class Wiring:
         if gone:
             firewall.forget(gone)
 
-    def vanished(self) -> list[str]:
-        """Bridges that somebody removed: the next turn makes them again."""
-        gone = [name for name in self._bridges if not os.path.exists(f"/sys/class/net/{name}")]
-        for name in gone:
-            del self._bridges[name]
-        return gone
+    # what others do to it: see netdrift.py
 
-    def rules_vanished(self) -> bool:
-        """Somebody flushed the machine's rules: the next turn writes ours again."""
-        vanished = self._rules is not None and bool(self._rules.networks) and not firewall.present(self._root.table)
-        if vanished:
-            self._rules = None
-        return vanished
+    @property
+    def bridges(self) -> Mapping[str, int]:
+        """Those that are as they should be, and their index."""
+        return self._bridges
+
+    def lost(self, lease: NetworkLease, why: str) -> None:
+        """Somebody has broken its bridge: until `make`, or until it is `found` as it should be, there is none."""
+        self._bridges.pop(self._root.bridge(lease.number), None)
+        self.broken[lease.name] = why
+
+    def found(self, lease: NetworkLease, index: int) -> None:
+        self._bridges[self._root.bridge(lease.number)] = index
+        self.broken.pop(lease.name, None)
+
+    @property
+    def rules(self) -> firewall.Ruleset | None:
+        """What the packet filter was told last."""
+        return self._rules
+
+    def write_rules_again(self) -> None:
+        """With the next turn."""
+        self._rules = None
 
     def _publications(
         self, services: Mapping[tuple[str, str], Service], running: list[Record]

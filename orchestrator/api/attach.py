@@ -68,7 +68,7 @@ class _Conversation:
         self._circle, self._record, self._follower = circle, record, follower
         self._reader, self._writer = reader, writer
         self._run = record.runs
-        self._input = circle.hands.stdin_of(record)
+        self._input = circle.hands.inputs.of(record)
 
     async def run(self) -> None:
         tasks = [asyncio.ensure_future(self._tell()), asyncio.ensure_future(self._listen())]
@@ -118,7 +118,7 @@ class _Conversation:
                 self._close_input()  # it reads no more
         elif kind == 5 and not terminal:
             self._close_input()
-            self._circle.hands.end_stdin(self._record)
+            self._circle.hands.inputs.end(self._record)
         elif kind == 4 and terminal and self._input is not None:
             size = json.loads(data)
             with contextlib.suppress(OSError):

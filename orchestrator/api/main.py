@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import os
+import resource
 import signal
 import sys
 import traceback
@@ -58,6 +59,8 @@ def _innermost(error: BaseException) -> BaseException:
 
 async def _serve(root: Root, ready: int | None, machine: Node, virtual: list[str]) -> None:
     """The circle until it is told to end. Containers, names and ports go on without us."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))  # one for each container's network, see agent.netdrift
     store = Store(root.state, os.path.join(root.run, "wanted.json"))
     known = nodes.Nodes(store, machine)
     if virtual:

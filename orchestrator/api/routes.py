@@ -182,7 +182,8 @@ class Routes:
         return Stream(ndjson(progress))
 
     async def status(self, request: Request) -> Reply:
-        return Json(standing.standing(self._circle, request.words[0]))
+        found = standing.standing(self._circle, request.words[0])
+        return Json({**found, "Source": self.sources.of_stack(request.words[0])})
 
     async def why(self, request: Request) -> Reply:
         return Json(causes.why(self._circle, request.words[0], request.query.get("service", "")))

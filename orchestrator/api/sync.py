@@ -8,6 +8,7 @@ from typing import Any
 from orchestrator.agent.sources.asked import read_source
 from orchestrator.agent.sources.doors import Sources
 from orchestrator.agent.sources.follower import Follower, wall
+from orchestrator.agent.sources.record import shown
 from orchestrator.api.http import Json, Reply, Request
 from orchestrator.api.webhook import Webhooks
 from orchestrator.errors import Mistake
@@ -102,9 +103,3 @@ class SyncRoutes:
 
 
 WORST_FIRST = ("Degraded", "Missing", "Progressing", "Stopped", "Healthy")
-
-
-def shown(url: str) -> str:
-    """An address without the password in it."""
-    head, at, tail = url.rpartition("@")
-    return f"{head.partition('://')[0]}://…@{tail}" if at and "://" in head and ":" in head.partition("://")[2] else url

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 from orchestrator.cli.option import Given, Option
 
 TYPE_CHECKING = False  # typing itself costs 8 ms
@@ -49,4 +51,19 @@ def _text(found: dict[str, Any]) -> str:
         rows.append((*cells, amiss[0] if amiss else ""))
         rows += [("", "", "", "", "", line) for line in amiss[1:]]
     files = "".join(f"changed and not applied: {printable(file)}\n" for file in found["Files"])
-    return head + table(HEAD, rows) + files
+    drift = "".join(f"drift: {printable(line)}\n" for line in found["Drift"])
+    return head + _source(found["Source"]) + table(HEAD, rows) + drift + files
+
+
+def _source(source: dict[str, Any] | None) -> str:
+    """What it follows, and how far it is: the axis of its sync beside that of its health."""
+    if source is None:
+        return ""
+    from orchestrator.cli.printing import printable
+    from orchestrator.units import human_seconds
+
+    told = f"source {source['Name']} ({source['Repo']} {source['Ref']}): {source['Sync']}, {source['Why']}"
+    good = f"; good is {source['Good'][:8]}" if source["Good"] != source["Head"] and source["Good"] else ""
+    age = f" for {human_seconds(int(max(time.time() - source['Since'], 0)))}" if source["Since"] else ""
+    newest = f"; newest: {source['Headline']}" if source["Headline"] else ""
+    return printable(f"{told}{age if not good else ''}{good}{age if good else ''}{newest}") + "\n"

@@ -7,6 +7,7 @@ the same and 200 ms to import. Errors stay OSError with the kernel's errno; who 
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import socket
 import struct
@@ -21,6 +22,7 @@ NLM_F_REPLACE, NLM_F_EXCL, NLM_F_CREATE, NLM_F_APPEND = 0x100, 0x200, 0x400, 0x8
 NLMSG_ERROR, NLMSG_DONE = 2, 3
 
 RTM_NEWLINK, RTM_DELLINK, RTM_GETLINK, RTM_NEWADDR, RTM_DELADDR, RTM_GETADDR = 16, 17, 18, 20, 21, 22
+RTMGRP_LINK, RTMGRP_IPV4_IFADDR, RTMGRP_IPV4_ROUTE = 0x1, 0x10, 0x40  # linux/rtnetlink.h
 RTM_NEWROUTE, RTM_GETROUTE, RTM_NEWLINKPROP = 24, 26, 108
 IFLA_ADDRESS, IFLA_IFNAME, IFLA_MASTER, IFLA_LINKINFO, IFLA_NET_NS_PID = 1, 3, 10, 18, 19
 IFLA_NUM_TX_QUEUES, IFLA_NUM_RX_QUEUES = 31, 32
@@ -100,6 +102,27 @@ def attributes(data: bytes) -> dict[int, bytes]:
 def complain(body: bytes) -> int:
     """The errno of an NLMSG_ERROR body; 0 is an acknowledgement."""
     return -int(struct.unpack_from("=i", body)[0])
+
+
+def subscribed(groups: int, protocol: int = NETLINK_ROUTE) -> socket.socket:
+    """A socket that is readable when something of these groups changes in the network namespace it is opened in."""
+    made = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK, protocol)
+    made.bind((0, groups))
+    return made
+
+
+def drained(told: socket.socket) -> bool:
+    """Whether it had anything to tell; all of it is read."""
+    heard = False
+    try:
+        while True:
+            heard = bool(told.recv(1 << 16))
+    except BlockingIOError:
+        return heard
+    except OSError as error:
+        if error.errno != errno.ENOBUFS:  # the kernel lost count: something has changed
+            raise
+        return True
 
 
 class Netlink:
@@ -191,6 +214,10 @@ def hairpin(name: str) -> bytes:
 def join(name: str, master: int) -> bytes:
     """Put link `name` into bridge `master`."""
     return _change_link(RTM_NEWLINK, 0, text(IFLA_IFNAME, name), number(IFLA_MASTER, master))
+
+
+def up(name: str) -> bytes:
+    return _change_link(RTM_NEWLINK, 0, text(IFLA_IFNAME, name), up=True)
 
 
 def link_up(index: int) -> bytes:

@@ -22,6 +22,7 @@ from orchestrator.kernel.netlink import (
     NLMSG_ERROR,
     Netlink,
     attribute,
+    attributes,
     complain,
     message,
     messages,
@@ -32,6 +33,7 @@ from orchestrator.kernel.netlink import (
 NFNL_SUBSYS_NFTABLES = 10
 NFNL_MSG_BATCH_BEGIN, NFNL_MSG_BATCH_END = 0x10, 0x11
 NEWTABLE, GETTABLE, DELTABLE, NEWCHAIN, NEWRULE = (NFNL_SUBSYS_NFTABLES << 8 | number for number in (0, 1, 2, 3, 6))
+GETRULE, GETGEN = NFNL_SUBSYS_NFTABLES << 8 | 7, NFNL_SUBSYS_NFTABLES << 8 | 16
 
 HOOKS = {"prerouting": 0, "input": 1, "forward": 2, "output": 3, "postrouting": 4}
 PROTOCOLS = {"icmp": 1, "tcp": 6, "udp": 17}
@@ -263,6 +265,11 @@ def _object(kind: int, flags: int, *attributes: bytes, family: int = IP) -> byte
     return message(kind, flags, struct.pack(">BBH", family, 0, 0) + b"".join(attributes))
 
 
+def is_rule(made: bytes) -> bool:
+    """Whether this is what `new_rule` makes."""
+    return bool(struct.unpack_from("=H", made, 4)[0] == NEWRULE)
+
+
 def commit(objects: Sequence[bytes]) -> None:
     """All of them or none. Raises the OSError of the first that the kernel refused."""
     bounds = struct.pack(">BBH", socket.AF_UNSPEC, 0, NFNL_SUBSYS_NFTABLES)
@@ -284,6 +291,27 @@ def _errors(netlink: Netlink) -> list[int]:
                     found.append(complain(body))
     except BlockingIOError:
         return found
+
+
+def generation() -> int:
+    """A number that changes with every transaction of anybody."""
+    with Netlink(NETLINK_NETFILTER) as netlink:
+        netlink.socket.send(_object(GETGEN, 0))
+        for _, body in messages(netlink.socket.recv(65536)):
+            (number,) = struct.unpack(">I", attributes(body[4:])[1])
+            return int(number)
+    raise OSError(errno.EPROTO, "no answer to a question for the generation")
+
+
+def rules(table: str) -> tuple[tuple[bytes, bytes], ...]:
+    """(chain, expressions) of every rule of the tables of this name, as the kernel writes them."""
+    found = []
+    with Netlink(NETLINK_NETFILTER) as netlink:
+        for body in netlink.dump(GETRULE, struct.pack(">BBH", socket.AF_UNSPEC, 0, 0) + text(1, table)):
+            fields = attributes(body[4:])
+            if fields.get(1, b"").rstrip(b"\0").decode() == table:
+                found.append((fields.get(2, b""), fields.get(4, b"")))
+    return tuple(found)
 
 
 def has_table(table: str, family: int = IP) -> bool:

@@ -48,7 +48,7 @@ def join(host_name: str, bridge_index: int) -> None:
     """Put the host's end into a bridge again whose predecessor somebody removed. Gone already is as good."""
     try:
         with Netlink() as kernel:
-            kernel.run(netlink.join(host_name, bridge_index), netlink.hairpin(host_name))
+            kernel.run(netlink.join(host_name, bridge_index), netlink.hairpin(host_name), netlink.up(host_name))
     except OSError as error:
         if error.errno != errno.ENODEV:
             raise HostRefused(f"cannot put link '{host_name}' into its bridge: {error.strerror}") from error
@@ -68,6 +68,32 @@ def _furnish(pid: int, inside: str, address: str, gateway: str | None, six: tupl
                 switch("ipv6", inside, "accept_ra", False)
                 route = [netlink.default_route(six[1])] if six[1] else []
                 kernel.run(netlink.new_address(index, six[0]), *route)
+
+
+def furnished(pid: int, inside: str, address: str, gateway: str | None) -> str | None:
+    """What is missing of the interface that `attach` made, in words; None: nothing. Raises OSError where its namespace
+    is gone."""
+    with netlink.namespace_of(pid):
+        kernel = Netlink()
+    with kernel:
+        found = {link.name: link for link in netlink.links(kernel)}
+        if inside not in found:
+            return f"its interface {inside} was removed"
+        if (found[inside].number, address) not in set(netlink.addresses(kernel)):
+            return f"its address {address} was removed from {inside}"
+        if not found[inside].up:
+            return f"its interface {inside} was set down"
+        ways = {route.destination for route in netlink.routes(kernel) if route.table == netlink.RT_TABLE_MAIN}
+    return f"its default route by {gateway} was removed" if gateway and "0.0.0.0/0" not in ways else None
+
+
+def furnish_again(pid: int, inside: str, address: str, gateway: str | None, six: tuple[str, str | None] | None) -> None:
+    """What is missing of its address and its way out is given to it again. Raises HostRefused."""
+    try:
+        _furnish(pid, inside, address, gateway, six)
+    except OSError as error:
+        if error.errno != errno.EEXIST:  # its default route is the only thing that may not be there twice
+            raise HostRefused(f"cannot give process {pid} its address {address}: {error.strerror}") from error
 
 
 def loopback(pid: int) -> None:

@@ -49,17 +49,20 @@ class Ruleset:
     publications: tuple[Publication, ...] = ()
 
 
-def apply(table: str, networks: Sequence[Network], publications: Sequence[Publication]) -> None:
-    """Make the table `table` say exactly this; it never passes through a state in between. Raises HostRefused."""
+def apply(table: str, networks: Sequence[Network], publications: Sequence[Publication]) -> int:
+    """Make the table `table` say exactly this; it never passes through a state in between. Returns the number of its
+    rules. Raises HostRefused."""
     try:
         # A table can only be deleted where it exists: make it, delete it, make it anew.
         made = [nft.new_table(table), nft.delete_table(table), nft.new_table(table)]
         older = [publication for publication in publications if ":" not in publication.host_ip]
         six = firewall6.objects(table, networks, publications)
-        nft.commit([*made, *_chains(table), *_rules(table, networks, older), *six])
+        objects = [*made, *_chains(table), *_rules(table, networks, older), *six]
+        nft.commit(objects)
     except OSError as error:
         needs = "the kernel must offer nf_tables with nat, masq, fib, numgen and reject"
         raise HostRefused(f"cannot write the firewall table '{table}': {error.strerror} ({needs})") from error
+    return sum(map(nft.is_rule, objects))
 
 
 def remove(table: str) -> None:
@@ -73,6 +76,16 @@ def remove(table: str) -> None:
 def present(table: str) -> bool:
     """False: somebody flushed the machine's rules, and `apply` is due."""
     return nft.has_table(table)
+
+
+def generation() -> int:
+    """Changes whenever anybody changes any rule: only then is it worth asking for `written`. Raises OSError."""
+    return nft.generation()
+
+
+def written(table: str) -> tuple[tuple[bytes, bytes], ...]:
+    """What the table says, rule by rule, to be compared with what it said before. Raises OSError."""
+    return nft.rules(table)
 
 
 def forget(addresses: Iterable[str]) -> int:

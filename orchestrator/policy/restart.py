@@ -43,15 +43,15 @@ class Exit:
     """One end of a container. `code` None: nobody could read it (the launcher was dead); it counts as a failure.
 
     `started` and `at` are seconds of CLOCK_MONOTONIC. `cause`: "exited", "oom", "unhealthy" (we killed it for failing
-    its check), "asked" (stop, restart or replacement asked for: not a failure, spends no budget) or "moved" (it had to
-    leave its node: its slot is filled anew, there or elsewhere).
+    its check), "asked" (stop, restart or replacement asked for: not a failure, spends no budget), "moved" (it had to
+    leave its node: its slot is filled anew, there or elsewhere) or "stopped" (somebody else killed it: a drift).
     """
 
     started: float
     at: float
     code: int | None
     signal: int | None = None
-    cause: Literal["exited", "oom", "unhealthy", "asked", "moved"] = "exited"
+    cause: Literal["exited", "oom", "unhealthy", "asked", "moved", "stopped"] = "exited"
 
     @property
     def good(self) -> bool:

@@ -48,7 +48,8 @@ class SyncState:
     looked: float | None = None  # when the source was last asked …
     trouble: str = ""  # … and what it answered where it could not be read
     live: str | None = None  # the commit that was applied last, well or not
-    good: str | None = None  # the last one whose stacks came up whole
+    good: str | None = None  # the last one whose stacks came up whole …
+    good_since: float | None = None  # … and when they had
     tries: int = 0  # attempts of `live` in a row that failed
     tried: float | None = None  # when the last attempt ended
     failure: str = ""  # why it failed
@@ -147,7 +148,8 @@ def begun(state: SyncState, commit: str) -> SyncState:
 
 def succeeded(state: SyncState, now: float) -> SyncState:
     """The attempt under way brought everything up."""
-    return replace(state, good=state.live, tries=0, tried=now, failure="")
+    since = state.good_since if state.good == state.live and state.good_since is not None else now
+    return replace(state, good=state.live, good_since=since, tries=0, tried=now, failure="")
 
 
 def failed(policy: SyncPolicy, state: SyncState, now: float, why: str) -> SyncState:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from orchestrator.policy.restart import setback
+from orchestrator.reconcile import drift
 from orchestrator.reconcile.plan import Hold, MakeNetwork, MakeVolume
 from orchestrator.reconcile.scene import Scene
 from orchestrator.reconcile.turn import Line
@@ -17,7 +18,12 @@ def lay(scene: Scene) -> Iterator[Line]:
     stack, world = scene.stack, scene.turn.world
     for network in stack.networks.values():
         if network.name not in world.networks and not network.external and _used(scene, network):
-            yield _hold(scene, network.name) or MakeNetwork(network.name, stack.name, network.key, "missing")
+            why, heal = drift.broken(stack, network.name, world)
+            if heal:
+                told = f"drift: {why}" if why else "missing"
+                yield _hold(scene, network.name) or MakeNetwork(network.name, stack.name, network.key, told)
+            else:
+                yield Hold(network.name, f"drift: {why}; {drift.REPORTED}", outlook="asked")
     for volume in stack.volumes.values():
         if volume.name not in world.volumes and not volume.external and _used(scene, volume):
             yield _hold(scene, volume.name) or MakeVolume(volume.name, stack.name, volume.key, "missing")

@@ -1,13 +1,12 @@
-"""What keeps a service well: whose fault an end was, who follows a dependency, what was edited behind our back, and
-when all of that is to rest."""
+"""What keeps a service well: whose fault an end was, who follows a dependency, and when all of that is to rest."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from orchestrator.policy.restart import Exit, setback
-from orchestrator.reconcile.plan import Adjust, Hold, Reload, Renew
+from orchestrator.policy.restart import Exit
+from orchestrator.reconcile.plan import Hold, Reload, Renew
 from orchestrator.reconcile.replica import contents
 from orchestrator.reconcile.slot import up
 from orchestrator.reconcile.world import Container
@@ -39,20 +38,6 @@ def _down(other: Container, exit: Exit) -> bool:
         return away or ill
     last = other.exits[-1] if other.exits else None
     return last is None or (not last.good and last.at - AT_ONCE <= exit.at)
-
-
-def adjust(scene: Scene, container: Container, definition: Service) -> Adjust | Hold:
-    """Its limits are to be what the file says; what somebody else made of them only where that is to be put right."""
-    why, drift = container.bounds_off, definition.healing
-    if why is None:
-        edited = f"drift: {container.edited}"
-        if drift.drift == "report" or "limits" in drift.ignore:
-            return Hold(container.name, edited, outlook="asked")
-        why = edited
-    failure = scene.turn.world.failures.get(container.name)
-    if failure and (until := failure.at + setback(failure.count)) > scene.turn.now:
-        return Hold(container.name, failure.why, until, outlook="failing")
-    return Adjust(container.name, container.id, why)
 
 
 def renew(scene: Scene, container: Container, definition: Service) -> Renew | None:

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 
 from orchestrator.health.judge import symptom
 from orchestrator.policy.restart import Again, Finished, GaveUp, setback
-from orchestrator.reconcile import healing, preparing, rollout
+from orchestrator.reconcile import drift, healing, preparing, rollout
 from orchestrator.reconcile.admission import by_priority, make_room, refused
 from orchestrator.reconcile.gates import all_or_nothing
 from orchestrator.reconcile.ground import lay
@@ -125,7 +125,7 @@ def calm(scene: Scene, service: str) -> bool:
         c.phase == "running"
         and (c.digest == digest or digest is None)
         and (c.verdict is None or c.verdict.status != "unhealthy")
-        and not (c.bounds_off or c.edited)
+        and not (c.bounds_off or c.drifted)
         for c in there.values()
     )
 
@@ -223,8 +223,8 @@ def keep_running(scene: Scene, slot: Slot, container: Container) -> Iterator[Lin
     definition, verdict = slot.replica.definition, container.verdict
     if container.name in scene.touched:
         return  # it makes room for somebody already
-    if container.bounds_off or container.edited:
-        yield healing.adjust(scene, container, definition)
+    if container.bounds_off or container.drifted:
+        yield from drift.put_right(scene, container, definition)
     if why := scene.shaken.get(container.service):
         yield make_way(scene, container, why, f"{container.service} is being restarted")
     elif why := must_move(scene, container):
@@ -270,6 +270,9 @@ def make_way(scene: Scene, container: Container, why: str, follow: str) -> Line:
 def start_again(scene: Scene, slot: Slot) -> Iterator[Line]:
     """It has ended: what does its policy say?"""
     name, now = slot.replica.name, scene.turn.now
+    if left := drift.stopped(scene, slot):
+        yield left
+        return
     match slot.next:
         case Again(at, why) if at > now:
             yield Hold(name, why, at)

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from orchestrator.policy.restart import Finished
+from orchestrator.reconcile import drift
 from orchestrator.reconcile.ground import used
 from orchestrator.reconcile.scene import Met, Scene, Unmet
 from orchestrator.reconcile.slot import Condition, Slot, reached
@@ -48,8 +49,11 @@ def _ground(scene: Scene, service: Service) -> Iterator[Unmet]:
         kind, exist = _kind(scene, thing)
         if not thing.external and (thing.name not in exist or thing.name in scene.turn.world.busy):
             failure = scene.turn.world.failures.get(thing.name)
+            why, heal = drift.broken(scene.stack, thing.name, scene.turn.world)
             if failure:
                 yield Unmet(f"needs {kind} {thing.name}: {failure.why}", outlook="failing")
+            elif not heal:
+                yield Unmet(f"needs {kind} {thing.name}: {why}; {drift.REPORTED}", outlook="parked")
             else:
                 yield Unmet(f"needs {kind} {thing.name}")
 

@@ -74,11 +74,13 @@ class Renew:
 
 @dataclass(frozen=True, slots=True)
 class Adjust:
-    """Hold the living container to what its definition says now: its control group is rewritten."""
+    """Hold the living container to what its definition says now: its control group is rewritten, and what drifted of
+    these `kinds` is put right."""
 
     subject: str
     container: str
     why: str
+    kinds: tuple[str, ...] = ()
 
     def __str__(self) -> str:
         return f"adjust {self.subject}: {self.why}"

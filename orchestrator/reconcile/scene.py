@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from orchestrator.policy.restart import Again, Exit, describe, next_start
-from orchestrator.reconcile import healing, rollout
+from orchestrator.reconcile import drift, healing, rollout
 from orchestrator.reconcile.blueprint import blueprint, dependency_order
 from orchestrator.reconcile.everywhere import everywhere
 from orchestrator.reconcile.plan import Outlook
@@ -150,7 +150,7 @@ class Scene:
             why = f"{describe(exits[-1])} while what it needs was down"
             return Slot(replica, container, outdated, restart, Again(exits[-1].at, why))
         exits = mine or exits
-        policy = next_start(definition.restart, exits, self.turn.now, patience=definition.patience)
+        policy = next_start(drift.policy(definition, exits), exits, self.turn.now, patience=definition.patience)
         return Slot(replica, container, outdated, restart, policy)
 
     def _done(self, definition: Service, number: int) -> bool:

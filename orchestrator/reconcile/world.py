@@ -38,7 +38,7 @@ class Container:
     stop_signal: str = "SIGTERM"
     stop_grace_period: float = 10.0
     bounds_off: str | None = None  # its limits changed, and its control group has the old ones
-    edited: str | None = None  # somebody else has changed a limit of its control group
+    drifted: Mapping[str, str] = field(default_factory=dict)  # kind of drift → what somebody else has done to it
     contents: Mapping[str, str] = field(default_factory=dict)  # digests, see `replica.contents`
     reloaded: float | None = None  # when it was last sent its reload signal
     service_definition: Service | None = (
@@ -65,7 +65,8 @@ class World:
     is not put right any more (see `agent.loops`). `volume_nodes`: where each volume lies, as far as it is known.
     `homes`: where a replica lay last, and goes again if it fits. `moves`: replicas that somebody asked to move, and
     where to. `slept`: seconds that the machine has slept, CLOCK_BOOTTIME less CLOCK_MONOTONIC. `explained`: placements
-    are to carry their score tables.
+    are to carry their score tables. `broken`: networks that somebody else has broken, and how; they are not among
+    `networks`.
     """
 
     nodes: tuple[Node, ...]
@@ -82,6 +83,7 @@ class World:
     moves: Mapping[str, str] = field(default_factory=dict)
     slept: float = 0.0
     explained: bool = False
+    broken: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

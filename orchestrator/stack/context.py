@@ -5,10 +5,11 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Literal, TypeVar
+from typing import Any, TypeVar
 
 from orchestrator import units
 from orchestrator.stack import commandline
+from orchestrator.stack.model import Healing
 from orchestrator.stack.places import Complaints, Marks, Path
 from orchestrator.stack.reading import Reader
 
@@ -26,7 +27,7 @@ class Context:
     complaints: Complaints
     reader: Reader
     publish: str = "127.0.0.1"
-    drift: Literal["heal", "report"] = "heal"  # what the stack as a whole says of it
+    drift: Healing = Healing()  # what the stack as a whole says of it
 
     def complain(self, path: Path, text: str, *, key: bool = False) -> None:
         self.complaints.about(self.marks, path, text, key=key)

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Literal
 
 from orchestrator.stack import check, grants, mounts, obeyed, placement, resources
 from orchestrator.stack import networks as stack_networks
 from orchestrator.stack.context import Context
 from orchestrator.stack.effective import Effective, effective
+from orchestrator.stack.healing import drift
 from orchestrator.stack.loader import Options
-from orchestrator.stack.model import Service, Stack
+from orchestrator.stack.model import Healing, Service, Stack
 from orchestrator.stack.places import Complaints, origins
 from orchestrator.stack.project import Asked
 from orchestrator.stack.reading import Reader
@@ -51,9 +51,9 @@ def typed(found: Effective, *, lenient: bool = False) -> Stack:
     extensions = {key: value for key, value in tree.items() if key.startswith("x-")}
     ours = extensions.get("x-pyorch") or {}
     publish = "0.0.0.0" if ours.get("publish") == "any" else "127.0.0.1"
-    drift: Literal["heal", "report"] = "report" if ours.get("drift") == "report" else "heal"
+    usual = drift(ours if isinstance(ours, Mapping) else {}, Healing())
     context = Context(
-        project.name, project.directory, project.variables, found.places, complaints, found.door, publish, drift
+        project.name, project.directory, project.variables, found.places, complaints, found.door, publish, usual
     )
     if not tree["services"] and not found.chosen.disabled and ("services",) not in complaints.broken:
         context.complain(("services",), "there are no services; expected 'services:' with at least one")

@@ -208,14 +208,20 @@ class OnChange:
 
 @dataclass(frozen=True, slots=True)
 class Healing:
-    """`restart`: what a fresh start of a dependency does; `down`: what its absence does. `drift`: what was edited
-    behind our back is put right, or only told; `ignore`: kinds of drift that are not even told."""
+    """`restart`: what a fresh start of a dependency does; `down`: what its absence does. `drift`: what was changed
+    behind our back is put right, or only told; `kinds`: kinds of drift of which the file says so in so many words;
+    `ignore`: those that are not even told."""
 
     restart: Literal["ignore", "restart", "reload"] = "ignore"
     down: Literal["wait", "stop"] = "wait"
     reload_signal: str = "SIGHUP"
     drift: Literal["heal", "report"] = "heal"
     ignore: tuple[str, ...] = ()
+    kinds: Mapping[str, Literal["heal", "report"]] = field(default_factory=dict)
+
+    def answer(self, kind: str) -> Literal["heal", "report", "ignore"]:
+        """What is done about a drift of this kind."""
+        return "ignore" if kind in self.ignore else self.kinds.get(kind, self.drift)
 
 
 @dataclass(frozen=True, slots=True)

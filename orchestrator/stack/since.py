@@ -63,6 +63,7 @@ SINCE: dict[str, str] = {
     "volumes.*.x-pyorch.writers": "0.2",
     "x-pyorch.atomic": "0.2",
     "x-pyorch.drift": "0.2",
+    "x-pyorch.ignore_drift": "0.2",
     "x-pyorch.gang": "0.2",
     "x-pyorch.lint": "0.2",
     "x-pyorch.notify": "0.2",

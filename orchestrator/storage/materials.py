@@ -10,7 +10,8 @@ from __future__ import annotations
 import contextlib
 import os
 import re
-from collections.abc import Iterable
+import stat
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from orchestrator.errors import Conflict, HostRefused, Missing, Mistake
@@ -71,7 +72,7 @@ def collect(root: Root, documents: Iterable[str]) -> None:
 def mounts(root: Root, service: Service, stack: Stack, container: str) -> list[dict[str, Any]]:
     """OCI mounts of a container's configs and secrets, read-only; its bundle (in memory) gets a copy of each with the
     owner and mode asked for. Raises Missing, OSError."""
-    directory = os.path.join(root.bundle(container), "materials")
+    directory = home(root, container)
     made = []
     for number, grant in enumerate(service.grants):
         thing = (stack.configs if grant.kind == "config" else stack.secrets).get(grant.source)
@@ -90,20 +91,63 @@ def mounts(root: Root, service: Service, stack: Stack, container: str) -> list[d
 
 def renew(root: Root, service: Service, stack: Stack, container: str) -> None:
     """Write what configs and secrets say now into the files that a living container has of them. Raises Missing."""
-    directory = os.path.join(root.bundle(container), "materials")
+    directory = home(root, container)
     for number, grant in enumerate(service.grants):
         thing = (stack.configs if grant.kind == "config" else stack.secrets).get(grant.source)
         path = os.path.join(directory, str(number))
         if thing is None or grant.mode & 0o111 or not os.path.exists(path):
             continue
-        said = content(root, thing)
-        # The same inode: a bind mount shows no other. Whoever reads in between is told when it is whole.
-        file = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
+        _say(path, content(root, thing))
+
+
+def home(root: Root, container: str) -> str:
+    """Where the files of a container's configs and secrets lie."""
+    return os.path.join(root.bundle(container), "materials")
+
+
+def touched(root: Root, service: Service, container: str, digests: Mapping[str, str]) -> str | None:
+    """What somebody has done to the files of a container, in words; None: they say what they should. `digests`: of what
+    each says, by "config.KEY"; of a thing that is not among them nothing is known."""
+    for number, grant in enumerate(service.grants):
+        digest = digests.get(f"{grant.kind}.{grant.source}")
+        if digest is None:
+            continue
+        shown = f"{grant.kind} '{grant.source}' ({grant.target})"
         try:
-            _write(file, said)
-            os.ftruncate(file, len(said))
-        finally:
-            os.close(file)
+            with open(os.path.join(home(root, container), str(number)), "rb") as file:
+                status = os.fstat(file.fileno())
+                if contents.digest(file.read()) != digest:
+                    return f"{shown} was written to"
+        except FileNotFoundError:
+            return f"{shown} was removed"
+        if (status.st_uid, status.st_gid, stat.S_IMODE(status.st_mode)) != (grant.uid, grant.gid, grant.mode):
+            return f"{shown} was given another owner or mode"
+    return None
+
+
+def mend(root: Root, service: Service, stack: Stack, container: str) -> None:
+    """Let the files of a living container say again what they should. Raises Missing, OSError."""
+    for number, grant in enumerate(service.grants):
+        thing = (stack.configs if grant.kind == "config" else stack.secrets).get(grant.source)
+        if thing is None:
+            continue
+        path, said = os.path.join(home(root, container), str(number)), content(root, thing)
+        if not os.path.exists(path):  # the container has it all the same; its next start needs the name
+            _lay_out(path, said, grant)
+            continue
+        _say(path, said)
+        os.chown(path, grant.uid, grant.gid)
+        os.chmod(path, grant.mode)
+
+
+def _say(path: str, said: bytes) -> None:
+    """The same inode: a bind mount shows no other. Whoever reads in between is told when it is whole."""
+    file = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
+    try:
+        _write(file, said)
+        os.ftruncate(file, len(said))
+    finally:
+        os.close(file)
 
 
 def _lay_out(path: str, content: bytes, grant: Grant) -> None:

@@ -149,6 +149,7 @@ def world_from(told: Mapping[str, Any], wanted: list[Wanted]) -> World:
         futile=told.get("futile", {}),
         making=frozenset(told.get("making", ())),
         slept=told.get("slept", 0.0),
+        broken=told.get("broken", {}),
     )
 
 
@@ -186,7 +187,7 @@ def container_from(name: str, body: Mapping[str, Any], stacks: Mapping[str, Want
         verdict=Verdict(health, 60.0, failing=3 if health == "unhealthy" else 0, last=last) if health else None,
         exits=tuple(Exit(**exit) for exit in body.get("exits", ())),
         bounds_off=body.get("bounds_off"),
-        edited=body.get("edited"),
+        drifted=body.get("drifted", {}),
         reloaded=body.get("reloaded"),
         stop_grace_period=made_from.stop_grace_period,
         service_definition=made_from,

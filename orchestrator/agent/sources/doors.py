@@ -13,13 +13,14 @@ from orchestrator.agent.notices import Notices
 from orchestrator.agent.requests import Requests, Up
 from orchestrator.agent.sources.asked import read_source
 from orchestrator.agent.sources.files import Watcher
-from orchestrator.agent.sources.follower import Doors
+from orchestrator.agent.sources.follower import Doors, wall
 from orchestrator.agent.sources.preview import commit_stacks
-from orchestrator.agent.sources.record import Source
+from orchestrator.agent.sources.record import Source, shown
 from orchestrator.agent.sources.syncing import Syncing
 from orchestrator.agent.store import Event
 from orchestrator.agent.watch import Progress
 from orchestrator.errors import Mistake, OrchestratorError
+from orchestrator.policy import sync
 from orchestrator.reconcile import settled
 from orchestrator.stack.model import Material, Stack
 from orchestrator.storage import materials
@@ -133,6 +134,27 @@ class Sources:
         file = wish.stack.files[0] if wish is not None and wish.stack.files else ""
         left = file.startswith(f"{self.syncing.directory}/")  # by a source that was removed
         return f"a user ({file})" if file and not left else None
+
+    def of_stack(self, stack: str) -> dict[str, Any] | None:
+        """The source that a stack follows, and how far that is; None: it follows none. "Since": seconds since the epoch
+        when the last good commit had come up whole."""
+        follower = next((one for one in self.syncing if stack in one.stacks), None)
+        if follower is None:
+            return None
+        state = follower.state
+        word, why = sync.verdict(state, wall())
+        return {
+            "Name": follower.source.name,
+            "Repo": shown(follower.source.repo),
+            "Ref": follower.source.ref or "HEAD",
+            "Sync": word,
+            "Why": why,
+            "Commit": state.live or "",
+            "Good": state.good or "",
+            "Head": state.head or "",
+            "Headline": follower.headline,
+            "Since": state.good_since,
+        }
 
     def health(self, stack: str) -> tuple[str, str]:
         """The health axis: Healthy, Progressing, Degraded, Stopped or Missing, and what is not as it should be."""

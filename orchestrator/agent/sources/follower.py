@@ -114,6 +114,8 @@ class Follower:
                 await self._repository.fetch(commit)
                 self.headline = await self._repository.show(commit)
                 self._note("fetch", f"{commit[:8]}: {self.headline}")
+            elif not self.headline:  # a new agent
+                self.headline = await self._repository.show(commit)
         except OrchestratorError as error:
             if str(error) != self.state.trouble:
                 self._note("trouble", str(error))

@@ -93,3 +93,9 @@ class Shelf:
             file.flush()
             os.fsync(file.fileno())
         os.replace(beside, os.path.join(self.directory, name))
+
+
+def shown(url: str) -> str:
+    """An address without the password in it."""
+    head, at, tail = url.rpartition("@")
+    return f"{head.partition('://')[0]}://…@{tail}" if at and "://" in head and ":" in head.partition("://")[2] else url
