@@ -61,7 +61,15 @@ async def nodes(circle: Circle) -> list[dict[str, Any]]:
                 "State": state,
                 "Role": node.role,
                 "Architecture": node.architecture,
+                "Os": node.os,
                 "Labels": dict(node.labels),
+                "EngineLabels": dict(node.engine_labels),
+                "Devices": {
+                    kind: {"capacity": count, "reserved": min(load.devices[kind], count)}
+                    for kind, count in node.devices.items()
+                },
+                "Runtimes": ["native", *node.runtimes],
+                "Note": circle.nodes.note,
                 "Containers": sum(record.node == node.name for record in running),
                 "Cpus": {"capacity": node.cpus, "reserved": round(load.cpus, 6), "used": round(cpus, 3)},
                 "Memory": {"capacity": node.memory, "reserved": load.memory, "used": memory},

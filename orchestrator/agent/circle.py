@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Literal
 
@@ -217,6 +217,9 @@ class Circle:
             explained=True,
             broken=dict(self.wiring.broken),
         )
+
+    def devices_of(self, node: str) -> Mapping[str, Sequence[str]]:
+        return self.nodes.devices(node)
 
     def _look_for_drift(self) -> None:
         """What others have changed since the last look, and the time that went by without us."""

@@ -13,7 +13,7 @@ import os
 import secrets
 import shutil
 import signal
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -31,7 +31,7 @@ from orchestrator.stack.store import fields_of, service_from
 EXITS_KEPT = 32
 IDENTITY = (
     *("id", "name", "stack", "service", "slot", "digest", "revision", "image", "command", "stop_signal"),
-    *("created_wall", "node", "addresses", "network_keys", "contents", "placement"),
+    *("created_wall", "node", "addresses", "network_keys", "contents", "placement", "devices"),
 )
 BY_HAND = (signal.SIGKILL, signal.SIGTERM, signal.SIGINT)
 Ending = Literal["asked", "unhealthy", "moved"]
@@ -43,7 +43,7 @@ class Record:
 
     `ending`: why we are taking it down just now, None while nobody does. `addresses` and `network_keys` (the key in
     the stack file): by host-side network name, in the order of its interfaces. `placement`: how its node was chosen,
-    see `placements`.
+    see `placements`. `devices`: kind → the device files of its node that it has for itself, see `lending`.
     """
 
     id: str
@@ -63,6 +63,7 @@ class Record:
     addresses: dict[str, str] = field(default_factory=dict)
     network_keys: dict[str, str] = field(default_factory=dict)
     placement: Mapping[str, Any] = field(default_factory=dict)
+    devices: Mapping[str, Sequence[str]] = field(default_factory=dict)
     phase: Phase = "created"
     pid: int | None = None
     started: float | None = None

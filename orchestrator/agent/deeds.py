@@ -7,7 +7,7 @@ Whatever a failed deed had made it takes back itself.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import Any, Protocol
 
@@ -52,6 +52,7 @@ class Surroundings(Protocol):
     def exec(self, **request: Any) -> AbstractAsyncContextManager[tuple[str, list[int], asyncio.Future[Any]]]: ...
     async def next_turn(self) -> None: ...
     def is_wanted(self, stack: str) -> bool: ...
+    def devices_of(self, node: str) -> Mapping[str, Sequence[str]]: ...
 
 
 class Hands:
@@ -92,6 +93,10 @@ class Hands:
         if key not in self.images:
             self.images[key] = images.prepare(service.image, self.root, service.image_digest)
         return self.images[key]
+
+    def devices_of(self, node: str) -> Mapping[str, Sequence[str]]:
+        """Kind → the device files that a node hands in."""
+        return self._around.devices_of(node)
 
     async def do(self, action: Action, wish: Wanted | None) -> None:
         """Carry out one action. `wish` is the stack it belongs to, None where nobody wants that any more."""

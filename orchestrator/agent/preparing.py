@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING, Any
 
 from orchestrator import images
 from orchestrator.agent.containers import Record, scrap, write_text
-from orchestrator.errors import Conflict, HostRefused
+from orchestrator.agent.lending import lend
+from orchestrator.errors import Conflict, HostRefused, OrchestratorError
 from orchestrator.network import bridges, etc
 from orchestrator.reconcile.replica import Replica, contents
 from orchestrator.reconcile.world import Wanted
 from orchestrator.runtime import devices, ulimits
 from orchestrator.runtime.spec import container_spec
-from orchestrator.stack.model import Sandbox, Service, Stack
+from orchestrator.stack.model import Device, Sandbox, Service, Stack
 from orchestrator.storage import materials, prepared
 from orchestrator.storage import mounts as storage_mounts
 
@@ -34,6 +35,12 @@ def prepare(
     stop_signal = service.stop_signal or image.stop_signal or "SIGTERM"
     record = hands.containers.add(replica, wish.revision, service.image, " ".join(command), stop_signal, node)
     record.placement = placement or {}
+    if service.reservations.devices:
+        try:
+            record.devices = lend(service, record.name, node, hands.devices_of(node), hands.containers)
+        except OrchestratorError:
+            hands.containers.forget(record)
+            raise
     bundle = hands.root.bundle(record.id)
     try:
         for attached, key in _networks_of(service, wish.stack):
@@ -63,7 +70,7 @@ def prepare(
             mounts=mounts,
             memory_ceiling=hands.memory_ceiling,
             ulimits=granted,
-            devices=_devices(walls),
+            devices=_devices(walls, record),
         )
         if any(wish.stack.networks[key].enable_ipv6 for key in record.network_keys.values()):
             spec["linux"]["sysctl"] |= {f"net.ipv6.conf.{name}.disable_ipv6": "0" for name in ("all", "default")}
@@ -87,11 +94,12 @@ def _take_back(hands: Hands, record: Record) -> None:
     scrap(hands.containers.forget(record))
 
 
-def _devices(walls: Sandbox) -> tuple[list[dict[str, Any]], list[dict[str, Any]]] | None:
+def _devices(walls: Sandbox, record: Record) -> tuple[list[dict[str, Any]], list[dict[str, Any]]] | None:
     if walls.privileged:
         return devices.everything()
-    if walls.devices or walls.device_cgroup_rules:
-        return devices.described(walls.devices, walls.device_cgroup_rules)
+    lent = [Device(path, path) for paths in record.devices.values() for path in paths]
+    if walls.devices or lent or walls.device_cgroup_rules:
+        return devices.described([*walls.devices, *lent], walls.device_cgroup_rules)
     return None
 
 

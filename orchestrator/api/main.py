@@ -11,7 +11,7 @@ import sys
 import traceback
 from typing import Any
 
-from orchestrator.agent import ending, home, nodes
+from orchestrator.agent import ending, home, node_words, nodes
 from orchestrator.agent.circle import Circle
 from orchestrator.agent.store import Store
 from orchestrator.api import http
@@ -32,14 +32,14 @@ def main(arguments: list[str]) -> int:
     root = Root(options.get("--root"))
     ready = int(options["--ready"]) if "--ready" in options else None
     try:
-        machine = nodes.this_machine(nodes.reserve(options.get("--reserve", "")))
+        machine = node_words.this_machine(node_words.reserve(options.get("--reserve", "")))
         virtual = [value for key, value in zip(arguments[::2], arguments[1::2], strict=True) if key == "--node"]
-        nodes.parse([word for word in virtual if word != "none"], machine)
+        node_words.parse(virtual, machine)
         lock = home.claim(root)
         asyncio.run(_serve(root, ready, machine, virtual))
     except OrchestratorError as error:
         if ready is not None:
-            os.write(ready, str(error).encode())  # the log may be on a full disk
+            os.write(ready, f"{error.exit_code} {error}".encode())  # the log may be on a full disk
         print(f"pyorch: {error}", file=sys.stderr, flush=True)
         return error.exit_code
     except BaseExceptionGroup as group:  # a fault of ours, in a task of the circle: all of it, then one line to show

@@ -79,9 +79,12 @@ def _start(root: Root, options: tuple[str, ...]) -> None:
         answer = pipe.read()
     if answer == b"1":
         return
-    from orchestrator.errors import OrchestratorError
+    from orchestrator.errors import Mistake, OrchestratorError
 
-    words = answer.decode(errors="replace") or last_words(root)
+    code, _, told = answer.decode(errors="replace").partition(" ")
+    if code == str(Mistake.exit_code):
+        raise Mistake(*told.split("\n"))
+    words = told or last_words(root)
     said = words if words.startswith("cannot ") else f"cannot start the agent: {words}"
     raise OrchestratorError(f"{said} (see {log(root)})")
 

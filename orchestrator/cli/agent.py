@@ -70,6 +70,12 @@ class Start:
         from orchestrator.cli.where import agent, root
 
         started = ensure_agent(root(given), *words(given))
+        if not started and words(given):
+            from orchestrator.errors import Conflict
+
+            raise Conflict(
+                "cannot change the nodes: the agent runs already; 'pyorch agent stop' first (containers go on)"
+            )
         pid = agent(given).get("/v1/info")["pid"]
         print(f"agent {'started' if started else 'runs already'} (pid {pid})")
         return 0

@@ -32,6 +32,7 @@ def run(given: Given) -> int:
 
         print(json.dumps([figures(row) for row in rows]))
         return 0
+    from orchestrator.cli.nodes import note
     from orchestrator.cli.printing import table
 
     head = ("NODE", "", "RESERVED", "USED", "FREE", "OF", "")
@@ -41,6 +42,7 @@ def run(given: Given) -> int:
         lines.append(line(name, "cpus", row["Cpus"], units.human_cpus))
         lines.append(line("", "memory", row["Memory"], lambda amount: units.human_bytes(int(amount))))
     print(table(head, lines), end="")
+    note(rows)
     return 0
 
 
@@ -58,11 +60,11 @@ def line(name: str, kind: str, amounts: dict[str, Any], word: Callable[[Any], st
     return (name, kind, word(reserved), word(used), word(free), word(capacity), bar(reserved, used, capacity))
 
 
-def bar(reserved: float, used: float, capacity: float) -> str:
+def bar(reserved: float, used: float, capacity: float, width: int = WIDTH) -> str:
     """`[####====!...]`: see HELP."""
     if not capacity:
         return ""
-    cells = [round(min(amount / capacity, 1.0) * WIDTH) for amount in (reserved, used)]
+    cells = [round(min(amount / capacity, 1.0) * width) for amount in (reserved, used)]
     both, kept = min(cells), cells[0]
     over = max(cells[1] - kept, 0)
-    return f"[{'#' * both}{'=' * (kept - both)}{'!' * over}{'.' * (WIDTH - kept - over)}] {reserved / capacity:.0%}"
+    return f"[{'#' * both}{'=' * (kept - both)}{'!' * over}{'.' * (width - kept - over)}] {reserved / capacity:.0%}"

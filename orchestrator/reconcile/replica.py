@@ -63,6 +63,11 @@ def _parts(service: Service, stack: Stack) -> Iterator[tuple[str, Any]]:
         yield "pre_start", [_set_fields(hook) for hook in service.pre_start]
     if service.volumes_from:
         yield "volumes_from", [_set_fields(words) for words in service.volumes_from]
+    if service.reservations.devices:
+        lent = {"count": service.reservations.devices, "ids": service.placement.device_ids}
+        yield "deploy.resources.reservations.devices", lent
+    if service.placement.runtime:
+        yield "runtime", service.placement.runtime
     yield from _granted(service, stack)
     for part in (service.lookup, service.sandbox):
         yield from _set_fields(part).items()

@@ -29,7 +29,7 @@ def verified(answer: Refused, name: str, asked: dict[str, Request], before: Plac
 
 def _kept(ways: Sequence[Fix], name: str, asked: dict[str, Request], before: Placed, again: Again) -> Iterator[Fix]:
     for way in ways:
-        if way.kind == "lower":
+        if way.kind == "lower" and not way.resource:
             yield from _lower(way, name, asked, before, again)
         elif way.kind == "stop" and way.subject in asked:
             yield from _stop(way, name, asked, before, again)

@@ -10,7 +10,7 @@ import platform
 from collections.abc import Callable, Mapping
 
 from orchestrator.scheduler.load import Load
-from orchestrator.scheduler.node import Constraint, Node, Request
+from orchestrator.scheduler.node import ALL, Constraint, Node, Request
 
 Filter = Callable[[Request, Node, Load], str | None]
 SLACK = 1e-9  # cpus are written as decimals: 0.1 + 0.2 must still fit into 0.3
@@ -78,9 +78,14 @@ def host_ports(request: Request, _node: Node, load: Load) -> str | None:
 
 def devices(request: Request, node: Node, load: Load) -> str | None:
     for kind, count in request.devices:
-        if load.devices[kind] + count > node.devices.get(kind, 0):
+        if lacks(count, node.devices.get(kind, 0), load.devices[kind]):
             return f"short of {kind}"
     return None
+
+
+def lacks(count: int, there: int, taken: int) -> bool:
+    """Whether `count` devices (or ALL of them) are not to be had from so many, of which so many are taken."""
+    return taken + (max(there, 1) if count == ALL else count) > there
 
 
 def pids(request: Request, node: Node, load: Load) -> str | None:

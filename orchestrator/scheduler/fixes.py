@@ -1,4 +1,7 @@
-"""The smallest single changes that would make a refused request fit. Each is tried on the fleet before it is named."""
+"""The smallest single changes that would make a refused request fit. Each is tried on the fleet before it is named.
+
+*Smallest*: no lower of a resource by less, no stop or move of a less important or smaller replica would be enough.
+"""
 
 from __future__ import annotations
 
@@ -6,12 +9,14 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 from orchestrator import units
+from orchestrator.scheduler.clearing import clear
 from orchestrator.scheduler.faults import Faults, free
+from orchestrator.scheduler.filters import holds
 from orchestrator.scheduler.fleet import Fleet
-from orchestrator.scheduler.node import Fix, Request
-from orchestrator.scheduler.score import CORE, micro
+from orchestrator.scheduler.node import ALL, Fix, Node, Request
+from orchestrator.scheduler.score import CORE
+from orchestrator.scheduler.want import suits
 
-TRIES = 24  # replicas that are tried to be moved
 MIB = 1 << 20
 
 
@@ -22,32 +27,36 @@ def fixes(fleet: Fleet, request: Request, found: Sequence[Faults], subject: str)
     yield from clear(fleet, request, found)
     yield from admit(fleet, found)
     yield from loosen(fleet, request, found, name)
-    yield add_node(request)
+    yield from add_node(fleet, request)
 
 
 def service_of(request: Request, subject: str) -> str:
     return request.service.rpartition("/")[2] or subject or "it"
 
 
+# asking for less
+
+
 def lower(fleet: Fleet, request: Request, found: Sequence[Faults], name: str) -> Iterator[Fix]:
-    """Ask for less: of one resource where that is enough, else of both."""
+    """Ask for less: of one resource where that is enough, else of cpus and memory both."""
     cpus = max((free(fleet, one.node)[0] for one in found if one.only("cpus")), default=0.0) - request.spare_cpus
     memory = max((free(fleet, one.node)[1] for one in found if one.only("memory")), default=0) - request.spare_memory
     less_cpus, less_memory = floor_cpus(cpus), floor_bytes(memory)
-    if less_memory > 0 and _fits(fleet, replace(request, memory=less_memory)):
-        text = f"lower {name} memory {_word(request.memory)} → {_word(less_memory)}"
-        yield Fix("lower", text, subject=name, memory=less_memory)
-    if less_cpus > 0 and _fits(fleet, replace(request, cpus=less_cpus)):
-        text = f"lower {name} cpus {units.human_cpus(request.cpus)} → {units.human_cpus(less_cpus)}"
-        yield Fix("lower", text, subject=name, cpus=less_cpus)
-    if less_memory <= 0 and less_cpus <= 0:
+    by_memory = less_memory > 0 and _fits(fleet, replace(request, memory=less_memory))
+    by_cpus = less_cpus > 0 and _fits(fleet, replace(request, cpus=less_cpus))
+    if by_memory:
+        yield Fix("lower", f"lower {name} {_memory(request, less_memory)}", subject=name, memory=less_memory)
+    if by_cpus:
+        yield Fix("lower", f"lower {name} {_cpus(request, less_cpus)}", subject=name, cpus=less_cpus)
+    if not by_memory and not by_cpus:
         yield from _lower_both(fleet, request, found, name)
+    yield from _lower_counts(fleet, request, found, name)
 
 
 def _lower_both(fleet: Fleet, request: Request, found: Sequence[Faults], name: str) -> Iterator[Fix]:
     best: tuple[float, float, int] | None = None
     for one in found:
-        if one.only("cpus", "memory"):
+        if one.only("cpus", "memory") and one.cpu_short and one.memory_short:
             cpus, memory = free(fleet, one.node)
             cpus = floor_cpus(min(cpus - request.spare_cpus, request.cpus))
             memory = floor_bytes(min(memory - request.spare_memory, request.memory))
@@ -55,78 +64,43 @@ def _lower_both(fleet: Fleet, request: Request, found: Sequence[Faults], name: s
                 share = cpus / request.cpus + memory / request.memory
                 best = max(best, (share, cpus, memory)) if best else (share, cpus, memory)
     if best and _fits(fleet, replace(request, cpus=best[1], memory=best[2])):
-        text = (
-            f"lower {name} cpus {units.human_cpus(request.cpus)} → {units.human_cpus(best[1])}"
-            f" and memory {_word(request.memory)} → {_word(best[2])}"
-        )
+        text = f"lower {name} {_cpus(request, best[1])} and {_memory(request, best[2])}"
         yield Fix("lower", text, subject=name, cpus=best[1], memory=best[2])
 
 
-def clear(fleet: Fleet, request: Request, found: Sequence[Faults]) -> Iterator[Fix]:
-    """Take one replica away from a node: the smallest that is enough, moved if it fits elsewhere, else stopped."""
-    enough: list[tuple[int, float, str, int]] = []
-    for one in found:
-        if not one.only("cpus", "memory", "port", "device", "pids"):
-            continue
-        node = fleet.nodes[one.node]
-        for name, there in fleet.occupants[one.node].items():
-            own = there.service and there.service == request.service
-            if own or micro(there.cpus) < one.cpu_short or there.memory < one.memory_short:
-                continue
-            share = there.cpus / (node.cpus or 1.0) + there.memory / (node.memory or 1)
-            enough.append((there.priority, share, name, one.node))
-    enough.sort()
-    stopped = False
-    for _, _, name, number in enough[:TRIES]:
-        there, _ = fleet.drop(name)
-        fits, target = _tried(fleet, request, there, number)
-        where, frees = fleet.nodes[number].name, _frees(there)
-        fleet.put(there, where, name)
-        if fits and target is not None:
-            text = f"move {name} from {where} to {fleet.nodes[target].name} (frees {frees})"
-            yield Fix("move", text, where, name)
-            return
-        if fits and not stopped:
-            stopped = True
-            yield Fix("stop", f"stop {name} on {where}: frees {frees}", where, name)
-    if not enough:
-        yield from _stop_stack(fleet, request, found)
+def _lower_counts(fleet: Fleet, request: Request, found: Sequence[Faults], name: str) -> Iterator[Fix]:
+    """Fewer processes, or fewer devices of one kind."""
+    left = [_pids_left(fleet, one.node) for one in found if one.only("pids")]
+    if left and (pids := max(left)) > 0:
+        text = f"lower {name} pids {request.pids} → {pids}"
+        yield Fix("lower", text, subject=name, resource="pids", count=pids)
+    for kind, count in request.devices:
+        rest = [(other, less) for other, less in request.devices if other != kind]
+        there = [_left(fleet, one.node, kind) for one in found if one.only("device")]
+        less = max((one for one in there if 0 < one < count), default=0)
+        asked = tuple(sorted([*rest, (kind, less)]))
+        if less and _fits(fleet, replace(request, devices=asked)):
+            text = f"lower {name} {kind} {'all' if count == ALL else count} → {less}"
+            yield Fix("lower", text, subject=name, resource=kind, count=less)
 
 
-def _tried(fleet: Fleet, request: Request, moved: Request, number: int) -> tuple[bool, int | None]:
-    """Whether `request` fits on the node, and where `moved` could go then."""
-    if not fleet.fits(request, number):
-        return False, None
-    volumes = dict(fleet.volumes)
-    fleet.put(request, fleet.nodes[number].name, "\0")
-    target = fleet.pick(moved)
-    fleet.drop("\0")
-    fleet.volumes = volumes
-    return True, target
+def _pids_left(fleet: Fleet, number: int) -> int:
+    return fleet.nodes[number].pids - fleet.load(number).pids
 
 
-def _stop_stack(fleet: Fleet, request: Request, found: Sequence[Faults]) -> Iterator[Fix]:
-    """No single replica is enough: all of another stack on one node, the smallest that is."""
-    own = request.service.partition("/")[0]
-    enough: list[tuple[float, str, int, Request]] = []
-    for one in found:
-        if not one.only("cpus", "memory"):
-            continue
-        sums: dict[str, Request] = {}
-        for there in fleet.occupants[one.node].values():
-            stack = there.service.partition("/")[0]
-            if stack and stack != own:
-                before = sums.get(stack, Request())
-                sums[stack] = Request(before.cpus + there.cpus, before.memory + there.memory)
-        node = fleet.nodes[one.node]
-        for stack, whole in sums.items():
-            if micro(whole.cpus) >= one.cpu_short and whole.memory >= one.memory_short:
-                share = whole.cpus / (node.cpus or 1.0) + whole.memory / (node.memory or 1)
-                enough.append((share, stack, one.node, whole))
-    if enough:
-        _, stack, number, whole = min(enough, key=lambda entry: entry[:3])
-        where = fleet.nodes[number].name
-        yield Fix("stop", f"stop instance {stack}: frees {_frees(whole)} on {where}", where, stack)
+def _left(fleet: Fleet, number: int, kind: str) -> int:
+    return fleet.nodes[number].devices.get(kind, 0) - fleet.load(number).devices[kind]
+
+
+def _cpus(request: Request, less: float) -> str:
+    return f"cpus {units.human_cpus(request.cpus)} → {units.human_cpus(less)}"
+
+
+def _memory(request: Request, less: int) -> str:
+    return f"memory {word(request.memory)} → {word(less)}"
+
+
+# other conditions
 
 
 def admit(fleet: Fleet, found: Sequence[Faults]) -> Iterator[Fix]:
@@ -141,14 +115,17 @@ def loosen(fleet: Fleet, request: Request, found: Sequence[Faults], name: str) -
     """Give up one condition, or make one node meet it."""
     for constraint in request.constraints:
         rest = tuple(one for one in request.constraints if one is not constraint)
-        if any(one.only("constraint") for one in found) and _fits(fleet, replace(request, constraints=rest)):
+        node = fleet.pick(replace(request, constraints=rest))
+        if node is not None:
             yield Fix("constraint", f"drop the constraint {constraint} of {name}", subject=str(constraint))
-            node = fleet.pick(replace(request, constraints=rest))
-            if node is not None and constraint.equal and constraint.key.startswith("node.labels."):
-                label = f"{constraint.key.removeprefix('node.labels.')}={constraint.value}"
-                where = fleet.nodes[node].name
-                yield Fix("label", f"label {where} {label}", where, label)
-    if request.ports and any(one.only("port") for one in found):
+            key, label, there = constraint.key, f"{constraint.key[12:]}={constraint.value}", fleet.nodes[node]
+            named = constraint.equal and key.startswith("node.labels.")
+            labelled = replace(there, labels={**there.labels, key[12:]: constraint.value})
+            if named and all(holds(one, labelled) for one in request.constraints) and suits(request, labelled):
+                yield Fix("label", f"label {there.name} {label}", there.name, label)
+    if request.runtime and _fits(fleet, replace(request, runtime="")):
+        yield Fix("runtime", f"drop runtime: {request.runtime} of {name}", subject=request.runtime)
+    if request.ports and _fits(fleet, replace(request, ports=())):
         ports = ", ".join(map(str, request.ports))
         yield Fix("port", f"publish {name} on another port than {ports}, or on any (no host port)", subject=ports)
     if request.per_node and _fits(fleet, replace(request, per_node=request.per_node + 1)):
@@ -160,31 +137,65 @@ def loosen(fleet: Fleet, request: Request, found: Sequence[Faults], name: str) -
             yield Fix("affinity", f"make '{affinity}' of {name} a wish (no required: true)", subject=str(affinity))
 
 
-def add_node(request: Request) -> Fix:
+# more nodes
+
+
+def add_node(fleet: Fleet, request: Request) -> Iterator[Fix]:
+    """A node that has what is asked for; nothing where even that would not help."""
+    pinned = any(volume in fleet.volumes for volume in request.volumes)
+    beside = any(one.required and one.service and one.weight >= 0 for one in request.affinities)
+    node = _made_for(request)
+    there = {one.name.lower() for one in fleet.nodes}
+    taken = node.name.lower() in there
+    if (
+        pinned
+        or beside
+        or taken
+        or not suits(request, node)
+        or not all(holds(one, node) for one in request.constraints)
+    ):
+        return
     cpus, memory = request.cpus + request.spare_cpus, request.memory + request.spare_memory
     parts = [f"{units.human_cpus(cpus)} {'cpu' if cpus == 1 else 'cpus'}"] if cpus else []
-    parts += [_word(memory)] if memory else []
-    parts += [f"{count} {kind}" for kind, count in request.devices]
+    parts += [word(memory)] if memory else []
+    parts += [f"{1 if count == ALL else count} {kind}" for kind, count in request.devices]
+    parts += [f"runtime {request.runtime}"] if request.runtime else []
+    parts += [f"architecture {request.architecture}"] if request.architecture else []
     parts += [str(one) for one in request.constraints]
+    parts += [f"label {'='.join(one.label)}" for one in request.affinities if one.required and one.label]
     room = f" with at least {' and '.join(parts)}" if parts else ""
-    return Fix("node", f"add a node{room}", cpus=cpus, memory=memory)
+    yield Fix("node", f"add a node{room}", cpus=cpus, memory=memory)
+
+
+def _made_for(request: Request) -> Node:
+    """A node with all that its conditions speak of; they may contradict each other all the same."""
+    told = {one.key: one.value for one in request.constraints if one.equal}
+    labels = {key[12:]: value for key, value in told.items() if key.startswith("node.labels.")}
+    labels |= {
+        one.label[0]: one.label[1] for one in request.affinities if one.required and one.label and one.weight >= 0
+    }
+    return Node(
+        told.get("node.hostname") or told.get("node.id") or "\0",
+        request.cpus,
+        request.memory,
+        labels=labels,
+        runtimes=(request.runtime,),
+        architecture=request.architecture or told.get("node.platform.arch", ""),
+        os=told.get("node.platform.os", "linux"),
+        role=told.get("node.role", "worker"),
+        engine_labels={key[14:]: value for key, value in told.items() if key.startswith("engine.labels.")},
+    )
 
 
 def _fits(fleet: Fleet, request: Request) -> bool:
     return fleet.pick(request) is not None
 
 
-def _frees(request: Request) -> str:
-    parts = [_word(request.memory)] if request.memory else []
-    parts += [f"{units.human_cpus(request.cpus)} cpus"] if request.cpus else []
-    return " and ".join(parts) or "its port"
+# amounts as words that can be written into a file
 
 
 def floor_bytes(amount: int) -> int:
-    """At most `amount`, as a short word can say it: tenths of a GiB where that loses little, whole MiB else."""
-    if amount >= 10 << 30:
-        tenth = amount * 10 >> 30
-        return int(tenth / 10 * (1 << 30))
+    """At most `amount`: whole MiB where there are any."""
     return amount // MIB * MIB if amount >= MIB else max(amount, 0)
 
 
@@ -193,7 +204,7 @@ def floor_cpus(cpus: float) -> float:
     return max(int(cpus * 1000 + 1000 / CORE), 0) / 1000
 
 
-def _word(amount: int) -> str:
+def word(amount: int) -> str:
     """The word that `units.size` reads back as `amount`, or as near as one decimal comes."""
-    word = units.human_bytes(amount)
-    return word if units.size(word) == amount or amount % MIB else f"{amount // MIB}M"
+    short = units.human_bytes(amount)
+    return short if units.size(short) == amount or amount % MIB else f"{amount // MIB}M"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 
-from orchestrator.scheduler.filters import holds, value_of
+from orchestrator.scheduler.filters import holds, lacks, value_of
 from orchestrator.scheduler.node import HostPort, Node, Request
 from orchestrator.scheduler.want import SPREAD_WEIGHT, Domain, Want
 
@@ -110,7 +110,7 @@ class Neighbours:
         if any(self.volumes.get(volume, node) != node for volume in request.volumes):
             return True
         for kind, count in request.devices:
-            if self._devices.get((node, kind), 0) + count > there.devices.get(kind, 0):
+            if lacks(count, there.devices.get(kind, 0), self._devices.get((node, kind), 0)):
                 return True
         if request.pids and there.pids and self._pids.get(node, 0) + request.pids > there.pids:
             return True

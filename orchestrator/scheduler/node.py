@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 PRIORITY = 50  # where nothing is written; 0 … 100
+ALL = 1 << 20  # as a number of devices: all that the node has, and at least one
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +61,7 @@ class Affinity:
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """What one replica asks of its node: `cpus` in cores, `memory` in bytes, `devices` as (kind, count).
+    """What one replica asks of its node: `cpus` in cores, `memory` in bytes, `devices` as (kind, count or ALL).
 
     `service` names the group that `per_node` (at most so many on a node; 0: any number), `spread` (label keys whose
     values are to get equally many) and affinities count by. `volumes` live on one node each, and hold it there.
@@ -167,7 +168,8 @@ class Nearest:
 
 @dataclass(frozen=True, slots=True)
 class Fix:
-    """One change that would make it fit. `kind`: lower, stop, move, uncordon, constraint, port, per_node, node …"""
+    """One change that would make it fit. `kind`: lower, stop, move, uncordon, constraint, label, runtime, port,
+    per_node, affinity, node. Lowered to `cpus` cores, `memory` bytes, or `count` of `resource` (pids, a device)."""
 
     kind: str
     text: str
@@ -175,6 +177,8 @@ class Fix:
     subject: str = ""
     cpus: float | None = None
     memory: int | None = None
+    resource: str = ""
+    count: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

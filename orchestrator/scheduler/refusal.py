@@ -9,7 +9,7 @@ from orchestrator import units
 from orchestrator.scheduler.faults import Faults, faults, free, shortage
 from orchestrator.scheduler.fixes import fixes
 from orchestrator.scheduler.fleet import Fleet
-from orchestrator.scheduler.node import Fix, Nearest, Node, Reason, Refused, Request
+from orchestrator.scheduler.node import ALL, Fix, Nearest, Node, Reason, Refused, Request
 from orchestrator.scheduler.score import CORE
 
 TOLD = 2  # fixes in a sentence; the data has them all
@@ -76,12 +76,18 @@ def amount(request: Request) -> str:
     """What is asked, in words: "1.5 cpus and 512 MiB"."""
     parts = [f"{units.human_cpus(request.cpus)} {'cpu' if request.cpus == 1 else 'cpus'}"] if request.cpus else []
     parts += [size(request.memory)] if request.memory else []
-    parts += [f"{count} {kind}" for kind, count in request.devices]
+    parts += [devices(kind, count) for kind, count in request.devices]
     parts += [f"port {port}" for port in request.ports]
+    parts += [f"runtime {request.runtime}"] if request.runtime else []
+    parts += [f"architecture {request.architecture}"] if request.architecture else []
     if request.spare_cpus or request.spare_memory:
         spare = Request(request.spare_cpus, request.spare_memory)
         parts.append(f"{amount(spare)} to spare")
     return " and ".join(parts) or "no reserved resources"
+
+
+def devices(kind: str, count: int) -> str:
+    return f"{'every' if count == ALL else count} {kind}"
 
 
 def size(count: int) -> str:

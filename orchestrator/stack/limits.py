@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from typing import Any, TypeVar
 
 from orchestrator import units
-from orchestrator.scheduler.node import Request
+from orchestrator.scheduler.node import ALL, Request
 from orchestrator.stack.context import Context, size_of
 from orchestrator.stack.model import Limits
 from orchestrator.stack.places import Path
@@ -51,20 +52,21 @@ def reserved(context: Context, data: dict[str, Any], path: Path) -> Request:
     memory = context.read(written, below, "memory", size_of, None)
     short = context.read(data, path, "mem_reservation", size_of, None)
     bytes_ = _same(context, path, memory, short, "mem_reservation", below) or 0
-    return Request(cpus or 0.0, bytes_, devices=_devices(context, written, below))
+    return Request(cpus or 0.0, bytes_, devices=_devices(context, data, written, below))
 
 
-def _devices(context: Context, written: dict[str, Any], path: Path) -> tuple[tuple[str, int], ...]:
-    """(kind, how many) of `devices` and `generic_resources`. A device's kind is the first thing it must be able to do;
-    "all" of them is at least one."""
+def _devices(
+    context: Context, data: dict[str, Any], written: dict[str, Any], path: Path
+) -> tuple[tuple[str, int], ...]:
+    """(kind, how many) of `gpus`, `devices` and `generic_resources`. A device's kind is the first thing it must be able
+    to do."""
     counts: dict[str, int] = {}
+    for kind, item in _asked_for(data):
+        some = len(item.get("device_ids") or ()) or item.get("count", 1)
+        counts[kind] = ALL if some in ("all", -1) else min(counts.get(kind, 0) + int(some), ALL)
     for index, item in enumerate(written.get("devices") or ()):
-        kinds = [kind for kind in (item or {}).get("capabilities") or () if kind]
-        if item is not None and not kinds:
+        if item is not None and not any(item.get("capabilities") or ()):
             context.complain((*path, "devices", index), "'capabilities' is missing, such as [gpu]")
-        elif item is not None:
-            some = len(item.get("device_ids") or ()) or item.get("count", 1)
-            counts[kinds[0]] = counts.get(kinds[0], 0) + (1 if some == "all" else int(some))
     for index, item in enumerate(written.get("generic_resources") or ()):
         spec = (item or {}).get("discrete_resource_spec") or {}
         if item is not None and not spec.get("kind"):
@@ -72,6 +74,25 @@ def _devices(context: Context, written: dict[str, Any], path: Path) -> tuple[tup
         elif item is not None:
             counts[str(spec["kind"])] = counts.get(str(spec["kind"]), 0) + int(spec.get("value") or 1)
     return tuple(sorted((kind, count) for kind, count in counts.items() if count > 0))
+
+
+def _asked_for(data: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
+    """(kind, what is written) of each request for devices; those of `gpus` are GPUs whatever else they can do."""
+    for item in _written(data, "reservations").get("devices") or ():
+        kinds = [str(kind) for kind in (item or {}).get("capabilities") or () if kind]
+        if kinds:
+            yield kinds[0], item
+    for item in data.get("gpus") or ():
+        if item is not None:
+            yield "gpu", item
+
+
+def device_ids(data: dict[str, Any]) -> tuple[tuple[str, tuple[str, ...]], ...]:
+    """By kind, the ids of the devices that are asked for by name."""
+    found: dict[str, list[str]] = {}
+    for kind, item in _asked_for(data):
+        found.setdefault(kind, []).extend(str(one) for one in item.get("device_ids") or ())
+    return tuple((kind, tuple(ids)) for kind, ids in found.items() if ids)
 
 
 def _written(data: dict[str, Any], kind: str) -> dict[str, Any]:

@@ -264,7 +264,8 @@ class Build:
 
 @dataclass(frozen=True, slots=True)
 class Placement:
-    """Which nodes a service may and would rather go to. `everywhere`: one on each (mode global); `job`: it ends."""
+    """Which nodes a service may and would rather go to. `everywhere`: one on each (mode global); `job`: it ends.
+    `runtime`: the OCI runtime that its node must offer, "" for the native one. `device_ids`: by kind, which ones."""
 
     everywhere: bool = False
     job: bool = False
@@ -273,6 +274,8 @@ class Placement:
     per_node: int = 0  # 0: any number
     affinities: tuple[Affinity, ...] = ()
     priority: int = PRIORITY
+    runtime: str = ""
+    device_ids: tuple[tuple[str, tuple[str, ...]], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

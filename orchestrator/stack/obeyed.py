@@ -27,15 +27,12 @@ REFUSED: dict[str, str] = {
     "services.*.provider": REMOVE,
     "models": REMOVE,
     "services.*.models": REMOVE,
-    # placement
-    "services.*.gpus": REMOVE,
     # its sandbox
     "services.*.blkio_config": REMOVE,
     "services.*.cgroup_parent": REMOVE,
     "services.*.cpu_rt_period": REMOVE,
     "services.*.cpu_rt_runtime": REMOVE,
     "services.*.cpuset": REMOVE,
-    "services.*.runtime": REMOVE,
     "services.*.storage_opt": REMOVE,
     # its network
     "services.*.networks.*.driver_opts": REMOVE,

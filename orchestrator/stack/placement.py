@@ -10,11 +10,13 @@ from typing import Any
 from orchestrator import units
 from orchestrator.scheduler.node import PRIORITY, Affinity, Constraint, HostPort, Request
 from orchestrator.stack.context import Context
+from orchestrator.stack.limits import device_ids
 from orchestrator.stack.model import Placement, Service, Shares, Stack
 from orchestrator.stack.places import Path, did_you_mean
 
 MODES = ("replicated", "global", "replicated-job", "global-job")
 FIXED_KEYS = ("node.id", "node.hostname", "node.role", "node.platform.os", "node.platform.arch")
+STANDARD = ("runc", "crun", "youki", "io.containerd.runc.v2")
 LABEL_KEYS = ("node.labels.", "engine.labels.")
 _CONSTRAINT = re.compile(r"\s*([^\s=!]+)\s*(==|!=)\s*(.+?)\s*")
 
@@ -35,7 +37,15 @@ def placement(context: Context, data: dict[str, Any], path: Path) -> Placement:
         per_node=int(written.get("max_replicas_per_node") or 0),
         affinities=tuple(_affinities(context, ours, (*path, "x-pyorch"))),
         priority=int(ours.get("priority", PRIORITY)),
+        runtime=runtime(data),
+        device_ids=device_ids(data),
     )
+
+
+def runtime(data: Mapping[str, Any]) -> str:
+    """ "" where any runtime of the OCI's standard container will do: ours is one."""
+    word = str(data.get("runtime") or "")
+    return "" if word in STANDARD else word
 
 
 def _mode(word: Any) -> str:
@@ -134,6 +144,7 @@ def asked(service: Service, stack: Stack) -> Request:
             for port in service.ports
             if port.published is not None
         ),
+        runtime=place.runtime,
         architecture=architecture(service.platform),
         constraints=place.constraints,
         service=f"{stack.name}/{service.name}",

@@ -93,6 +93,8 @@ SINCE: dict[str, str] = {
     "services.*.deploy.endpoint_mode": "0.2",
     "services.*.deploy.mode": "0.2",
     "services.*.deploy.placement": "0.2",
+    "services.*.gpus": "0.2",
+    "services.*.runtime": "0.2",
     "services.*.deploy.replicas": "0.1",
     "services.*.deploy.resources": "0.1",
     "services.*.deploy.restart_policy": "0.1",

@@ -107,3 +107,55 @@ def test_a_node_that_lies_is_refused(pyorch: Pyorch) -> None:
     assert said.returncode == 2
     for sentence in ("claims more cpus than this machine has", "expected NAME:cpus=CORES,memory=SIZE"):
         assert sentence in said.stderr
+
+
+DEVICES = """
+    name: dev
+    services:
+      one:
+        image: host:/
+        command: [sh, -c, 'ls /dev/fuse /dev/net/tun; sleep 3600']
+        stop_signal: SIGKILL
+        deploy: {replicas: 3, resources: {reservations: {devices: [{capabilities: [gpu], count: 1}]}}}
+      counted:
+        image: host:/
+        command: [sleep, '3600']
+        stop_signal: SIGKILL
+        deploy:
+          placement: {constraints: [engine.labels.site == north, node.platform.os == linux]}
+          resources: {reservations: {generic_resources: [{discrete_resource_spec: {kind: licence, value: 2}}]}}
+      other:
+        image: host:/
+        command: [sleep, '3600']
+        runtime: runsc
+"""
+
+
+def test_a_node_hands_each_device_to_one_replica_and_what_no_node_offers_is_said(pyorch: Pyorch) -> None:
+    offered = "n1:cpus=1,memory=1G,device.gpu=/dev/fuse+/dev/net/tun"
+    pyorch.ok(
+        "agent", "start", "--node", offered, "--node", "n2:cpus=1,memory=1G,device.licence=3,engine_label.site=north"
+    )
+    pyorch.write(DEVICES)
+    said = pyorch.run("plan", "stack.yaml").stdout
+    assert "needs 1 gpu; of 2 nodes 2 short of gpu" in said
+    assert "needs runtime runsc; of 2 nodes 2 without runtime runsc" in said
+    pyorch.run("up", "-d", "--wait-timeout", "5", "stack.yaml")
+    there = where(pyorch)
+    assert there == {"dev-one-1": "n1", "dev-one-2": "n1", "dev-counted-1": "n2"}
+    seen = {
+        line.split()[-1]
+        for name in ("dev-one-1", "dev-one-2")
+        for line in pyorch.ok("logs", "--no-log-prefix", "one").splitlines()
+        if line.startswith("/dev/")
+    }
+    assert seen == {"/dev/fuse", "/dev/net/tun"}
+    offers = {name: row["Devices"] for name, row in nodes(pyorch).items()}
+    assert offers == {"n1": {"gpu": {"capacity": 2, "reserved": 2}}, "n2": {"licence": {"capacity": 3, "reserved": 2}}}
+    again = pyorch.run("agent", "start", "--node", "none")
+    assert again.returncode == 1 and "the agent runs already" in again.stderr
+    pyorch.run("down", "-t", "0", "stack.yaml")
+    pyorch.ok("agent", "stop", "--all")
+    wrong = pyorch.run("agent", "start", "--node", "n1:cpus=x", "--node", "n2:memory=900T")
+    assert wrong.returncode == 2
+    assert "2 mistakes found" in wrong.stderr
