@@ -47,8 +47,8 @@ class Registry:
 
 
 @contextlib.contextmanager
-def registry(directory: Path, *, password: bool = False) -> Iterator[Registry]:
-    """docker-registry with its files in `directory`, on a free port of loopback."""
+def registry(directory: Path, *, password: bool = False, tls: tuple[Path, Path] | None = None) -> Iterator[Registry]:
+    """docker-registry with its files in `directory`, on a free port of loopback. `tls`: certificate and key."""
     directory.mkdir(parents=True, exist_ok=True)
     port = free_port()
     config: dict[str, Any] = {
@@ -57,6 +57,8 @@ def registry(directory: Path, *, password: bool = False) -> Iterator[Registry]:
         "storage": {"filesystem": {"rootdirectory": str(directory / "storage")}, "delete": {"enabled": True}},
         "http": {"addr": f"127.0.0.1:{port}"},
     }
+    if tls:
+        config["http"]["tls"] = {"certificate": str(tls[0]), "key": str(tls[1])}
     if password:
         (directory / "htpasswd").write_text(_PASSWORD_FILE)
         config["auth"] = {"htpasswd": {"realm": "test", "path": str(directory / "htpasswd")}}
@@ -213,6 +215,44 @@ class Trouble:
     times: int = 1
 
 
+class Tunnel:
+    """An HTTP proxy that only tunnels (CONNECT), every name to loopback. `seen`: what was asked for."""
+
+    def __init__(self) -> None:
+        self.seen: list[str] = []
+        seen = self.seen
+
+        class Handler(socketserver.StreamRequestHandler):
+            def handle(self) -> None:
+                _, target, _ = self.rfile.readline().decode().split(" ", 2)
+                list(_headers(self.rfile))
+                seen.append(target)
+                with socket.create_connection(("127.0.0.1", int(target.rpartition(":")[2]))) as there:
+                    self.wfile.write(b"HTTP/1.1 200 OK\r\n\r\n")
+                    back = threading.Thread(target=_pour, args=(there, self.connection))
+                    back.start()
+                    _pour(self.connection, there)
+                    back.join()
+
+        class Server(socketserver.ThreadingTCPServer):
+            daemon_threads = True
+
+        self._server = Server(("127.0.0.1", 0), Handler)
+        self.url = f"http://127.0.0.1:{self._server.server_address[1]}"
+        threading.Thread(target=self._server.serve_forever, daemon=True).start()
+
+    def close(self) -> None:
+        self._server.shutdown()
+        self._server.server_close()
+
+
+def _pour(source: socket.socket, target: socket.socket) -> None:
+    with contextlib.suppress(OSError):
+        while data := source.recv(1 << 16):
+            target.sendall(data)
+        target.shutdown(socket.SHUT_WR)
+
+
 class Proxy:
     """Stands before a registry and lets things go wrong. `seen`: (method, path, headers) of each request."""
 
@@ -221,6 +261,9 @@ class Proxy:
         self.troubles: list[Trouble] = []
         self.seen: list[tuple[str, str, dict[str, str]]] = []
         self.tokens: dict[str, str] = {}  # path → the token it gives
+        self.answers: dict[str, bytes] = {}  # path → what it holds instead
+        self.bodies: dict[str, list[tuple[str, str]]] = {}  # path → (method, body) of each request for a token
+        self._times: list[tuple[str, float]] = []
         self.released = threading.Event()  # ends a hang
         proxy = self
 
@@ -246,6 +289,10 @@ class Proxy:
         """The headers of each request whose path holds `match`."""
         return [headers for _, path, headers in self.seen if match in path]
 
+    def times(self, match: str) -> list[float]:
+        """When each such request came, in seconds."""
+        return [moment for path, moment in self._times if match in path]
+
     def _trouble(self, path: str) -> Trouble | None:
         for trouble in self.troubles:
             if trouble.match in path and trouble.times:
@@ -259,11 +306,14 @@ class Proxy:
         headers = dict(_headers(handler.rfile))
         body = handler.rfile.read(int(headers.get("content-length", 0)))
         self.seen.append((method, path, headers))
+        self._times.append((path, time.monotonic()))
         trouble = self._trouble(path)
         if token := self.tokens.get(path.partition("?")[0]):
-            content = json.dumps({"token": token})
-            head = f"HTTP/1.1 200 OK\r\nContent-Length: {len(content)}\r\nConnection: close\r\n\r\n"
-            handler.wfile.write((head + content).encode())
+            self.bodies.setdefault(path.partition("?")[0], []).append((method, body.decode()))
+            _answer(handler, json.dumps({"token": token}).encode())
+            return
+        if path in self.answers:
+            _answer(handler, self.answers[path])
             return
         if trouble and trouble.status:
             extra = "".join(f"{name}: {value}\r\n" for name, value in trouble.headers.items())
@@ -298,6 +348,11 @@ class Proxy:
             if trouble.hang:
                 target.flush()
                 self.released.wait(trouble.hang)
+
+
+def _answer(handler: socketserver.StreamRequestHandler, content: bytes) -> None:
+    head = f"HTTP/1.1 200 OK\r\nContent-Length: {len(content)}\r\nConnection: close\r\n\r\n"
+    handler.wfile.write(head.encode() + content)
 
 
 def _headers(file: Any) -> Iterator[tuple[str, str]]:

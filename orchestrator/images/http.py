@@ -13,7 +13,7 @@ import json
 import random
 import re
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlencode, urljoin, urlsplit
@@ -21,7 +21,7 @@ from urllib.parse import urlencode, urljoin, urlsplit
 import urllib3
 
 from orchestrator import __version__
-from orchestrator.errors import Missing, OrchestratorError, Unreachable
+from orchestrator.errors import Missing, Mistake, OrchestratorError, Unreachable
 from orchestrator.images import credentials
 from orchestrator.images.credentials import Credential
 from orchestrator.images.settings import Settings
@@ -66,7 +66,7 @@ class Line:
     caller: Caller
     tokens: dict[tuple[str, str], str] = field(default_factory=dict)  # (base URL, scope) → Authorization
     _lock: threading.Lock = field(default_factory=threading.Lock)
-    _pools: dict[tuple[str | None, str | None], urllib3.PoolManager] = field(default_factory=dict)
+    _pools: dict[tuple[str | None, tuple[str, ...]], urllib3.PoolManager] = field(default_factory=dict)
 
     def ask(
         self,
@@ -202,12 +202,14 @@ class Line:
 
     def _pool(self, url: str, registry: str) -> urllib3.PoolManager:
         proxy = proxy_of(url, self.caller.environment)
-        key = (proxy, self.settings.ca(registry))
+        key = (proxy, tuple(self.settings.authorities(registry)))
         with self._lock:
             pool = self._pools.get(key)
             if pool is None:
                 timeout = urllib3.Timeout(connect=CONNECT, read=SILENCE)
-                options: dict[str, Any] = {"maxsize": 16, "timeout": timeout, "ca_certs": key[1]}
+                options: dict[str, Any] = {"maxsize": 16, "timeout": timeout}
+                if key[1]:
+                    options["ssl_context"] = _trusting(key[1], registry)
                 pool = urllib3.ProxyManager(proxy, **options) if proxy else urllib3.PoolManager(**options)
                 self._pools[key] = pool
             return pool
@@ -277,6 +279,19 @@ def _challenge(header: str, scheme: str) -> dict[str, str]:
         return {}
     pairs = re.findall(r"([\w-]+)=(?:\"([^\"]*)\"|([^\s,]+))", found[1])
     return {name.lower(): quoted or plain for name, quoted, plain in pairs}
+
+
+def _trusting(authorities: Sequence[str], registry: str) -> Any:
+    """Those certificates beside the system's: where a registry redirects to, another authority may vouch."""
+    import ssl
+
+    context = ssl.create_default_context()
+    for path in authorities:
+        try:
+            context.load_verify_locations(path)
+        except (OSError, ssl.SSLError) as error:
+            raise Mistake(f"cannot trust registry '{registry}' by the certificates in {path}: {error}") from error
+    return context
 
 
 def _basic(who: Credential) -> str:

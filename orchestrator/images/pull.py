@@ -145,7 +145,13 @@ class _Pull:
     def _fetch(self, blob: Descriptor) -> None:
         if blob.media_type in (manifests.OCI_CONFIG, manifests.DOCKER_CONFIG) and blob.size > configs.LARGEST:
             raise Refusal(f"its configuration is larger than {configs.LARGEST >> 20} MiB")
-        download(self._store, self._repository, blob, self._caller, self._came)
+        try:
+            download(self._store, self._repository, blob, self._caller, self._came)
+        except NotThere as error:
+            if "foreign" in blob.media_type or "nondistributable" in blob.media_type:
+                why = "it is not the registry's to hand out (a foreign layer, as images of Windows have them)"
+                raise Refusal(f"its layer {blob.digest} cannot be had: {why}") from error
+            raise
 
     def _came(self, count: int) -> None:
         with self._lock:

@@ -61,6 +61,9 @@ class Repository:
             digest = f"{algorithm}:{hashlib.new(algorithm, content).hexdigest()}"
             if ":" in wanted and digest != wanted:
                 raise Refusal(f"its manifest came with the digest {digest} and not {wanted}")
+            said = answer.headers.get("Docker-Content-Digest", "")
+            if said.startswith(f"{algorithm}:") and said != digest:
+                raise Refusal(f"its manifest is said to have the digest {said}, and has {digest}")
             return Document(content, answer.headers.get("Content-Type", ""), digest)
 
         return self._anywhere(ask)

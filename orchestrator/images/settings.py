@@ -12,6 +12,7 @@ as Docker does: what never leaves the machine needs no TLS.
 
 from __future__ import annotations
 
+import glob
 import ipaddress
 import os
 from collections.abc import Mapping
@@ -23,6 +24,7 @@ from orchestrator.errors import Mistake
 from orchestrator.images.unpack import Limits
 from orchestrator.root import Root
 
+CERTIFICATES = ("/etc/docker/certs.d", "/etc/containers/certs.d")
 HUB_HOST = "registry-1.docker.io"  # where docker.io's API is
 
 
@@ -48,8 +50,14 @@ class Settings:
         scheme = "http" if known.plain_http or is_loopback(registry) else "https"
         return [*((mirror.rstrip("/"), True) for mirror in known.mirrors), (f"{scheme}://{host}", False)]
 
-    def ca(self, registry: str) -> str | None:
-        return self.registries.get(registry, Registry()).ca
+    def authorities(self, registry: str) -> list[str]:
+        """Files of certificates that vouch for a registry beside the system's: `ca`, and what lies for it in the
+        directories where docker and podman look (https://docs.docker.com/engine/security/certificates/)."""
+        known = self.registries.get(registry, Registry())
+        files = [known.ca] if known.ca else []
+        for directory in CERTIFICATES:
+            files += sorted(glob.glob(os.path.join(directory, glob.escape(registry), "*.crt")))
+        return files
 
 
 def load(root: Root) -> Settings:

@@ -50,7 +50,7 @@ class Plain:
         self._source = source
         self._buffer = memoryview(b"")
         first = source(PIECE)
-        self._kind = "gzip" if first[:2] == b"\x1f\x8b" else "zstd" if first[:4] == b"\x28\xb5\x2f\xfd" else "plain"
+        self._kind = "gzip" if first[:2] == b"\x1f\x8b" else "zstd" if _is_zstd(first) else "plain"
         self._pending = first
         self._decompressor = self._fresh()
 
@@ -96,6 +96,11 @@ class Plain:
         if self._kind == "gzip":
             return gunzip()
         return _unzstd() if self._kind == "zstd" else None
+
+
+def _is_zstd(first: bytes) -> bool:
+    """A frame, or one to be skipped (RFC 8878, 3.1.2)."""
+    return first[:4] == b"\x28\xb5\x2f\xfd" or (first[1:4] == b"\x2a\x4d\x18" and first[0] & 0xF0 == 0x50)
 
 
 def gunzip() -> Any:

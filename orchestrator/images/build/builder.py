@@ -140,8 +140,8 @@ class Builder:
     def _base(self, stage: Stage) -> Made:
         below = self._reading.base(stage)
         if below is None:
-            return Made(State(), [], "scratch", [], orders.platform(self._order))
-        fresh = replace(below.state, arguments={}, command_is_ours=False)
+            return Made(State().with_path(), [], "scratch", [], orders.platform(self._order))
+        fresh = replace(below.state.with_path(), arguments={}, command_is_ours=False)
         return Made(fresh, list(below.layers), below.key, list(below.history), below.platform, below.created)
 
     def _image(self, name: str, platform: str) -> Made:

@@ -20,6 +20,7 @@ FLAGGED = {
     "ADD": {"chown", "chmod", "link", "exclude", "checksum", "keep-git-dir", "unpack"},
     "HEALTHCHECK": {"interval", "timeout", "start-period", "start-interval", "retries"},
 }
+_SWITCHES = {"link", "parents", "keep-git-dir", "unpack"}  # flags that may stand without a value
 KEYWORDS = frozenset(
     (
         *("FROM", "RUN", "COPY", "ADD", "ENV", "ARG", "WORKDIR", "USER", "ENTRYPOINT", "CMD", "EXPOSE", "VOLUME"),
@@ -138,7 +139,9 @@ def _flags(keyword: str, rest: str, source: Source) -> tuple[list[tuple[str, str
             name = matched[1] if matched else word.partition("=")[0].lstrip("-")
             near = _near(name, known, "--") or f"; it has {', '.join(f'--{one}' for one in sorted(known))}"
             raise Wrong(*_place(source, word), f"{keyword} has no flag --{name}{near}")
-        found.append((matched[1], matched[2] if matched[2] is not None else ""))
+        if not matched[2] and matched[1] not in _SWITCHES:
+            raise Wrong(*_place(source, word), f"{keyword}: --{matched[1]} needs a value: --{matched[1]}=…")
+        found.append((matched[1], matched[2] or ""))
         rest = after
     return found, rest
 

@@ -12,6 +12,8 @@ from typing import Any
 SHELL = ("/bin/sh", "-c")
 # Known without ARG, and no part of what a step means: where the build is made must not change what it makes.
 PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "FTP_PROXY", "NO_PROXY", "ALL_PROXY")
+# Every image has one: what a Dockerfile puts before or after $PATH must find the programs that are there.
+PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 PREDEFINED = frozenset((*PROXIES, *(name.lower() for name in PROXIES)))
 
 
@@ -104,6 +106,12 @@ class State:
     def scope(self) -> dict[str, str]:
         """What $VARIABLES mean: ENV wins over ARG."""
         return {**self.arguments, **self.environment}
+
+    def with_path(self) -> State:
+        """With a PATH where it has none."""
+        if "PATH" in self.environment:
+            return self
+        return self.with_config(Env=[*(self.config.get("Env") or ()), f"PATH={PATH}"])
 
     def with_config(self, **changes: Any) -> State:
         return replace(self, config={**self.config, **changes})

@@ -156,10 +156,17 @@ class _Reader:
             case "#" | "##" | "%" | "%%":
                 return _trimmed(value or "", self._pattern(word), sign)
             case "/" | "//":
-                pattern, _, instead = word.partition("/")
+                pattern, instead = self._halves(word)
                 count = 0 if sign == "//" else 1
                 return re.sub(self._pattern(pattern), lambda _: self._word(instead), value or "", count=count)
         raise WrongWord(f"unknown modifier in {whole}", whole)
+
+    def _halves(self, text: str) -> tuple[str, str]:
+        """What stands before and after the first '/' that is not escaped."""
+        at = 0
+        while at < len(text) and text[at] != "/":
+            at += 2 if text[at] == self._escape else 1
+        return text[:at], text[at + 1 :]
 
     def _word(self, text: str, raw: bool = False) -> str:
         return _Reader(text, self._known, self._escape, self._quotes, self._depth + 1, raw).whole()
