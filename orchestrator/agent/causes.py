@@ -1,7 +1,8 @@
 """Which event brought another one about: every automatic deed names the number of its cause.
 
 A deed follows what happened last to the same subject, or what its reason speaks of (a dependency, a network), or what
-the user last asked of the stack. What comes from outside (the end of a process, a check's answer, an `up`) has none.
+the user last asked of the stack. What comes from outside (the end of a process, a check's answer, an `up`) has none;
+an apply that a source or a changed file brought about names that event itself (`Events.note`, `because`).
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ BEFORE = {
     "destroy": ("die", "stop"),
     "create": ("drift",),
     "adjust": ("drift",),
-    "gave_up": ("adjust", "die", "trouble"),
+    "gave_up": ("adjust", "die", "drift", "trouble"),
 }
 OUTSIDE = ("drift", "trouble")
 
@@ -44,6 +45,9 @@ class Causes:
             if number := self._services.get((stack, word)):
                 return number
         return self._asked.get(stack, 0)
+
+    def latest(self, stack: str, service: str) -> int:
+        return self._services.get((stack, service), 0)
 
     def note(self, number: int, action: str, kind: str, stack: str, service: str, subject: str) -> None:
         if not number:

@@ -8,10 +8,11 @@ from dataclasses import replace
 from typing import Any
 
 from orchestrator.agent import clock
-from orchestrator.agent.causes import Causes
+from orchestrator.agent.causes import ASKED, Causes
 from orchestrator.agent.store import Event, Store
 from orchestrator.errors import HostRefused
 
+RECALLED = 2000  # events of an earlier agent among which causes are found
 BACKLOG = 1000  # events a slow follower may be behind before it is dropped
 
 
@@ -43,6 +44,8 @@ class Events:
         self._followers: set[asyncio.Queue[Event | None]] = set()
         self._written = 0
         self._causes = Causes()
+        for event in store.latest_events(RECALLED):
+            self._remember(event)
         self.trouble: str | None = None  # why events are not kept just now
 
     def note(
@@ -55,14 +58,18 @@ class Events:
         stack: str = "",
         service: str = "",
         attributes: Mapping[str, Any] | None = None,
-    ) -> None:
-        """Something happened to `subject`. Rings the bell."""
-        cause = self._causes.of(action, kind, stack, subject, why)
+        because: int = 0,
+    ) -> int:
+        """Something happened to `subject`; returns its number. Rings the bell. `because`: the number of its cause,
+        where the caller knows better than `Causes` can."""
+        cause = because or self._causes.of(action, kind, stack, subject, why)
         told = {**(attributes or {}), **({"because": cause} if cause else {})}
         event = Event(clock.wall_ns(), kind, action, stack, service, subject, why, told)
         number = self._keep(event)
-        self._causes.note(number, action, kind, stack, service, subject)
         event = replace(event, number=number)
+        self._remember(event)
+        if kind == "stack" and action in ASKED:
+            self.commit()  # the cause of what comes next, whoever does it
         for queue in list(self._followers):
             if queue.qsize() > BACKLOG:
                 self._followers.discard(queue)
@@ -70,6 +77,14 @@ class Events:
             else:
                 queue.put_nowait(event)
         self._bell.ring()
+        return number
+
+    def _remember(self, event: Event) -> None:
+        self._causes.note(event.number, event.action, event.type, event.stack, event.service, event.subject)
+
+    def latest(self, stack: str, service: str) -> int:
+        """The number of what happened last to a service; 0: nothing is known."""
+        return self._causes.latest(stack, service)
 
     def _keep(self, event: Event) -> int:
         """Its number; 0 where it was not kept. A history that cannot be written (a full disk) is no reason to stop: who

@@ -32,8 +32,10 @@ def tell(circle: Circle, found: Iterable[Find]) -> None:
     for find in found:
         if find.answer != "ignore":
             told, kind = {"kind": find.kind, "answer": find.answer}, TYPES.get(find.kind, "container")
-            place = {"stack": find.stack, "service": find.service}
-            circle.events.note("drift", find.subject, find.why, kind=kind, attributes=told, **place)
+            stack, service = find.stack, find.service
+            circle.events.note(
+                "drift", find.subject, find.why, kind=kind, stack=stack, service=service, attributes=told
+            )
         if find.kind == "rules" and find.answer == "heal" and find.subject not in circle.loops.futile:
             circle.wiring.write_rules_again()
             if once_too_often := circle.loops.fixed(find.subject, clock.now()):

@@ -50,6 +50,7 @@ class Up:
     plan: Mapping[str, Any] | None = None  # of an up: apply this plan, if nothing has come between
     watch: bool = False  # again whenever a file changes: see sources/files.py
     cause: str = ""  # what the history says of it; "": the command
+    because: int = 0  # the number of the event that brought it about; 0: a user did
     only_needs: bool = False  # what the services named need, and their images, but not the services themselves
 
 
@@ -151,7 +152,8 @@ class Requests:
             materials.keep(self.circle.root, stack)
             self.circle.wishes.put(wish, _cause(body))
             self.circle.obey(wish)
-            self.circle.events.note("apply", stack.name, f"revision {wish.revision}", kind="stack", stack=stack.name)
+            why = f"revision {wish.revision}: {_cause(body)}"
+            self.circle.events.note("apply", stack.name, why, kind="stack", stack=stack.name, because=body.because)
         goal, told = body.goal, set(body.services)
         if body.only_needs:
             needed = set() if body.no_deps else set(_with_dependencies(frozenset(told), stack)) - told

@@ -240,16 +240,23 @@ class Store:
     def events(self, stack: str | None, since_ns: int) -> list[Event]:
         """Events not older than `since_ns`, oldest first; of all stacks where `stack` is None, else of this one and of
         the agent's own processes, which serve them all."""
+        return self._events_where("wall_ns >= ? AND (? IS NULL OR stack IN (?, ''))", since_ns, stack, stack)
+
+    def _events_where(self, condition: str, *values: object) -> list[Event]:
         rows = self._db.execute(
-            "SELECT id, wall_ns, stack, document FROM events "
-            "WHERE wall_ns >= ? AND (? IS NULL OR stack IN (?, '')) AND json_valid(document) ORDER BY id",
-            (since_ns, stack, stack),
+            f"SELECT id, wall_ns, stack, document FROM events WHERE {condition} AND json_valid(document) ORDER BY id",
+            values,
         )
         found = []
         for number, wall_ns, of_stack, document in rows:
             kind, action, service, subject, why, attributes = json.loads(document)
             found.append(Event(wall_ns, kind, action, of_stack, service, subject, why, attributes, number))
         return found
+
+    def latest_events(self, count: int) -> list[Event]:
+        """The newest, oldest first."""
+        (newest,) = self._db.execute("SELECT coalesce(max(id), 0) FROM events").fetchone()
+        return self._events_where("id > ?", newest - count)
 
     def trim_events(self, now_ns: int) -> None:
         """Drop what is beyond the newest EVENTS_KEPT, or older than EVENTS_AGE_NS."""

@@ -25,6 +25,9 @@ def take_back(circle: Circle, action: TakeBack) -> None:
     if wish is None or wish.down or wish.proven:
         return
     name, good = action.stack, circle.wishes.history.last_good(action.stack, wish.revision)
+    record = circle.containers.named(action.why.partition(":")[0])
+    ill = [*action.services, record.service if record else ""]
+    because = max(circle.events.latest(name, service) for service in ill)
     subjects = [f"{name}-{service}-1" for service in action.services] or [action.why.partition(":")[0]]
     circle.last_cards[name, wish.revision] = cards(circle, wish, subjects, clock.now())
     circle.wishes.ended(name, "taken back", action.why)
@@ -35,12 +38,12 @@ def take_back(circle: Circle, action: TakeBack) -> None:
         back = going_back(circle.wishes, wish, good, clock.now())
     else:  # nothing was there before it
         circle.wishes.put(replace(wish, down=True))
-        circle.events.note("down", name, f"taken back: {action.why}", kind="stack", stack=name)
+        circle.events.note("down", name, f"taken back: {action.why}", kind="stack", stack=name, because=because)
         return
     circle.wishes.put(back, f"taken back: {action.why}")
     circle.obey(back)
     why = f"revision {back.revision} takes revision {wish.revision} back: {action.why}"
-    circle.events.note("apply", name, why, kind="stack", stack=name)
+    circle.events.note("apply", name, why, kind="stack", stack=name, because=because)
 
 
 def _services_back(circle: Circle, wish: Wanted, services: tuple[str, ...], good: int | None) -> Wanted:

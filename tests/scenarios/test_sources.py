@@ -159,6 +159,31 @@ def test_what_is_committed_runs_and_a_webhook_shortens_the_wait(pyorch: Pyorch, 
     synced(pyorch, three)
 
 
+def test_each_event_names_its_cause_back_to_the_commit_also_over_the_agents_death(
+    pyorch: Pyorch, repository: Repository
+) -> None:
+    repository.commit(stack(1))
+    follow(pyorch, repository.directory)
+    synced(pyorch, repository.git("rev-parse", "HEAD"))
+    os.kill(pyorch.status()["pid"], signal.SIGKILL)
+    pyorch.ok("agent", "start")
+    pid = pyorch.pid("synced-a-1")
+    os.kill(pid, signal.SIGKILL)
+    recorded = lambda: pyorch.lines("-p", "synced", "events", "--json", "--no-follow", "--since", "0")  # noqa: E731
+    pyorch.until(lambda: any(event["action"] == "drift" for event in recorded()))
+    pyorch.ok("-p", "synced", "start")
+    events = {event["number"]: event for event in recorded()}
+
+    def chain(event: dict[str, Any]) -> list[str]:
+        return [event["action"], *(chain(events[event["cause"]]) if event["cause"] else [])]
+
+    starts = [event for event in events.values() if event["action"] == "start" and event["subject"] == "synced-a-1"]
+    assert chain(starts[0]) == ["start", "apply", "sync", "fetch"]
+    assert chain(starts[1]) == ["start", "start"]  # which its user asked for, after
+    assert chain(next(event for event in events.values() if event["action"] == "gave_up")) == ["gave_up", "drift"]
+    assert chain(next(event for event in events.values() if event["action"] == "synced")) == ["synced", "sync", "fetch"]
+
+
 def test_a_bad_commit_is_set_aside_and_the_last_good_one_kept(pyorch: Pyorch, repository: Repository) -> None:
     good = repository.commit(stack(1))
     follow(pyorch, repository.directory, "--attempts", "1", "--settle", "3s")

@@ -84,7 +84,7 @@ class Sources:
         wish = self._circle.wishes.get(name)
         return wish.stack.inputs if wish is not None else ()
 
-    async def _up(self, source: Source, commit: str, stack: Stack) -> list[str]:
+    async def _up(self, source: Source, commit: str, stack: Stack, because: int) -> list[str]:
         body = Up(
             directory=stack.directory,
             files=list(stack.files),
@@ -92,6 +92,7 @@ class Sources:
             timeout=source.timeout,
             remove_orphans=source.prune,
             cause=f"sync {source.name} {commit[:8]}",
+            because=because,
         )
         return await _failures(self._requests.up(body, stack)) or await self._relapses(source, stack.name)
 

@@ -124,9 +124,9 @@ class Watcher:
             self._follow_directories()
 
     async def _again(self, stack: str, watched: _Watched) -> None:
-        self._events.note("change", stack, "a file of the stack changed", kind="stack", stack=stack)
+        seen = self._events.note("change", stack, "a file of the stack changed", kind="stack", stack=stack)
         try:
-            watched.inputs = await self._apply(watched.body)
+            watched.inputs = await self._apply({**watched.body, "because": seen})
         except OrchestratorError as error:
             why = f"cannot apply the changed file, what runs goes on: {error}"
             self._events.note("trouble", stack, why, kind="stack", stack=stack)

@@ -20,11 +20,11 @@ from orchestrator.stack.model import Stack
 
 @dataclass(frozen=True, slots=True)
 class Doors:
-    """What a follower may do with the agent. `up` brings a stack of a commit up, `down` takes one away, never its
-    volumes; both return what failed. `owner`: whose a stack of this name is already (None: nobody's). `missing`: it
-    is not up. `external`: what the machine keeps under a name."""
+    """What a follower may do with the agent. `up` brings a stack of a commit up, because of an event, `down` takes one
+    away, never its volumes; both return what failed. `owner`: whose a stack of this name is already (None: nobody's).
+    `missing`: it is not up. `external`: what the machine keeps under a name."""
 
-    up: Callable[[Source, str, Stack], Awaitable[list[str]]]
+    up: Callable[[Source, str, Stack, int], Awaitable[list[str]]]
     down: Callable[[str], Awaitable[list[str]]]
     owner: Callable[[str], str | None]
     missing: Callable[[str], bool]
@@ -46,6 +46,7 @@ class Follower:
         self._repository = Repository(shelf.directory, source.repo, source.access, source.verify)
         self._bell = asyncio.Event()
         self._removal_granted = False
+        self._because = 0  # the number of the event that led to what is done now: fetch → sync → apply → synced
         # This source's own place within the jitter: always the same, different from its neighbours'.
         self._shift = zlib.crc32(f"{source.name} {source.repo}".encode()) / 0x7FFFFFFF - 1
 
@@ -188,7 +189,10 @@ class Follower:
         for stack in stacks:
             known[stack.name] = sorted(stack.services)
             self._remember(known)  # ours from now on, whatever happens next
-            failures += [f"{stack.name}: {failure}" for failure in await self._doors.up(self.source, commit, stack)]
+            failures += [
+                f"{stack.name}: {failure}"
+                for failure in await self._doors.up(self.source, commit, stack, self._because)
+            ]
         for name in gone if self.source.prune else ():
             failures += [f"{name}: {failure}" for failure in await self._doors.down(name)]
             known.pop(name)
@@ -231,7 +235,10 @@ class Follower:
         self.state = state
 
     def _note(self, action: str, why: str) -> None:
-        self._events.note(action, self.source.name, why, kind="sync")
+        led = 0 if action in ("fetch", "drift") else self._because
+        number = self._events.note(action, self.source.name, why, kind="sync", because=led)
+        if action in ("fetch", "sync", "drift"):
+            self._because = number
 
 
 def wall() -> float:
