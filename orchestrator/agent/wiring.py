@@ -37,6 +37,8 @@ class End:
     mac: str
     gateway: str | None
     six: tuple[str, str | None] | None
+    more: tuple[str, ...] = ()
+    settings: tuple[tuple[str, str], ...] = ()
 
 
 class Wiring:
@@ -198,6 +200,8 @@ class Wiring:
                     mac=attached.mac_address or pool.mac(address),
                     gateway=lease.gateway if name == outward else None,
                     six=self._six(record, name, lease.gateway6 if name == outward else None),
+                    more=attached.link_local,
+                    settings=attached.sysctls,
                 )
             )
         return found
@@ -214,6 +218,8 @@ class Wiring:
             mac=end.mac,
             mtu=bridges.mtu(end.bridge),
             six=end.six,
+            more=end.more,
+            settings=end.settings,
         )
 
     def introduce_all(self) -> None:

@@ -10,6 +10,7 @@ import contextlib
 import errno
 import os
 import socket
+from collections.abc import Sequence
 
 from orchestrator.errors import HostRefused
 from orchestrator.kernel import netlink
@@ -21,12 +22,14 @@ _LOOPBACK = 1  # index of lo in every network namespace
 
 def attach(
     pid: int, *, host_name: str, bridge_index: int, address: str, gateway: str | None, inside: str = "eth0", mac: str,
-    mtu: int = 0, six: tuple[str, str | None] | None = None,
+    mtu: int = 0, six: tuple[str, str | None] | None = None, more: Sequence[str] = (),
+    settings: Sequence[tuple[str, str]] = (),
 ) -> None:  # fmt: skip
     """Give the network namespace of `pid` the interface `inside` with `address` ("10.1.0.5/24"), up, and lo up too.
 
     `gateway` becomes its default route; None: it speaks to its own network only, or has its default elsewhere.
-    `six`: its IPv6 address with prefix length and gateway. Raises HostRefused, and then nothing is left behind.
+    `six`: its IPv6 address with prefix length and gateway. `more`: further addresses. `settings`: sysctls of the
+    interface, IFNAME standing for its name. Raises HostRefused, and then nothing is left behind.
     """
     hardware = bytes.fromhex(mac.replace(":", ""))
     try:
@@ -36,6 +39,8 @@ def attach(
         try:
             switch("ipv6", host_name, "disable_ipv6", True)
             _furnish(pid, inside, address, gateway, six)
+            if more or settings:
+                _extend(pid, inside, more, settings)
         except BaseException:
             detach(host_name)
             raise
@@ -94,6 +99,20 @@ def furnish_again(pid: int, inside: str, address: str, gateway: str | None, six:
     except OSError as error:
         if error.errno != errno.EEXIST:  # its default route is the only thing that may not be there twice
             raise HostRefused(f"cannot give process {pid} its address {address}: {error.strerror}") from error
+
+
+def _extend(pid: int, inside: str, more: Sequence[str], settings: Sequence[tuple[str, str]]) -> None:
+    with netlink.namespace_of(pid):
+        for name, value in settings:
+            path = "/".join(part.replace("IFNAME", inside) for part in name.split("."))
+            with open(f"/proc/sys/{path}", "w", encoding="ascii") as file:
+                file.write(value)
+        kernel = Netlink()
+        with contextlib.closing(kernel.socket):
+            index = socket.if_nametoindex(inside)
+            if any(":" in address for address in more):
+                switch("ipv6", inside, "disable_ipv6", False)
+            kernel.run(*(netlink.new_address(index, address) for address in more))
 
 
 def loopback(pid: int) -> None:

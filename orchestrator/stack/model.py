@@ -45,7 +45,10 @@ class Port:
 
 @dataclass(frozen=True, slots=True)
 class Attachment:
-    """How a service stands in one of the stack's networks (by the network's key in the file)."""
+    """How a service stands in one of the stack's networks (by the network's key in the file).
+
+    `link_local`: further addresses with prefix length. `sysctls`: of its interface, IFNAME standing for its name.
+    """
 
     aliases: tuple[str, ...] = ()
     ipv4_address: str | None = None
@@ -54,6 +57,8 @@ class Attachment:
     mac_address: str | None = None
     interface_name: str | None = None
     ipv6_address: str | None = None
+    link_local: tuple[str, ...] = ()
+    sysctls: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,6 +9,7 @@ from dataclasses import replace
 from typing import Any, TypeAlias
 
 from orchestrator.stack.context import Context
+from orchestrator.stack.endpoints import endpoint, mac
 from orchestrator.stack.forms import paired
 from orchestrator.stack.model import Attachment, Network
 from orchestrator.stack.places import Path, did_you_mean
@@ -180,24 +181,7 @@ def attachments(context: Context, service: dict[str, Any], path: Path) -> dict[s
         return _with_mac(context, service, path, {"default": Attachment()})
     result: dict[str, Attachment] = {}
     for key, data in written.items():
-        data = data or {}
-        address = data.get("ipv4_address")
-        if address is not None and not _is_address(address):
-            context.complain(
-                (*path, "networks", key, "ipv4_address"), f"expected an IPv4 address, but found {address!r}"
-            )
-            address = None
-        aliases = tuple(alias for alias in data.get("aliases", ()) if alias is not None)
-        here = (*path, "networks", key)
-        result[key] = Attachment(
-            aliases,
-            address,
-            priority=int(data.get("priority", 0)),
-            gw_priority=int(data.get("gw_priority", 0)),
-            mac_address=context.read(data, here, "mac_address", _mac, None),
-            ipv6_address=context.read(data, here, "ipv6_address", lambda word: str(ipaddress.IPv6Address(word)), None),
-            interface_name=context.read(data, here, "interface_name", _interface, None),
-        )
+        result[key] = endpoint(context, data or {}, (*path, "networks", key))
     return _with_mac(context, service, path, result)
 
 
@@ -205,33 +189,10 @@ def _with_mac(
     context: Context, service: dict[str, Any], path: Path, made: dict[str, Attachment]
 ) -> dict[str, Attachment]:
     """The older `mac_address` of the service itself is that of its first network."""
-    mac = context.read(service, path, "mac_address", _mac, None)
-    if mac is None or not made:
+    found = context.read(service, path, "mac_address", mac, None)
+    if found is None or not made:
         return made
     first = max(made, key=lambda key: made[key].priority)
-    if made[first].mac_address not in (None, mac):
+    if made[first].mac_address not in (None, found):
         context.complain((*path, "mac_address"), f"networks.{first}.mac_address says otherwise; write one of the two")
-    return made | {first: replace(made[first], mac_address=mac)}
-
-
-def _mac(word: Any) -> str:
-    mac = str(word).lower().replace("-", ":")
-    if not re.fullmatch(r"[0-9a-f]{2}(:[0-9a-f]{2}){5}", mac):
-        raise ValueError(f"expected a hardware address such as 02:42:ac:11:65:43, but found {word!r}")
-    if int(mac[:2], 16) & 1:
-        raise ValueError(f"{mac} is an address of a group; a container needs one of its own (an even first byte)")
-    return mac
-
-
-def _interface(word: Any) -> str:
-    if not _INTERFACE.fullmatch(str(word)) or word in (".", "..", "lo"):
-        raise ValueError(f"expected the name of an interface, at most 15 characters, but found {word!r}")
-    return str(word)
-
-
-def _is_address(word: str) -> bool:
-    try:
-        ipaddress.IPv4Address(word)
-    except ValueError:
-        return False
-    return True
+    return made | {first: replace(made[first], mac_address=found)}

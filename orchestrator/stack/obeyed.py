@@ -16,28 +16,28 @@ from orchestrator.stack.tree import Map
 _SPEC = "is part of the Compose Specification but pyorch does not obey it yet; "
 _OURS = "is a word of pyorch that is not obeyed yet; "
 REMOVE = "remove it"
+_NO_REAL_TIME = (
+    "today's kernels group no real-time processes; write cap_add: [SYS_NICE], and let it ask for its priority"
+)
 
 # key → the way out
 REFUSED: dict[str, str] = {
     # images
     "services.*.build.ssh": "no agent or key is handed into a step; give what it needs as a build secret",
     "services.*.pull_refresh_after": REMOVE,
-    "services.*.volumes[].image": REMOVE,
+    "services.*.volumes[].image": "an empty volume takes what its image holds at that path: mount one there",
     # its life
-    "services.*.provider": REMOVE,
-    "models": REMOVE,
-    "services.*.models": REMOVE,
+    "services.*.provider": "what another program makes is no container; run that program before 'up'",
+    "models": "no model runner is started; run one as a service, and give its address in environment",
+    "services.*.models": "no model runner is started; run one as a service, and give its address in environment",
     # its sandbox
     "services.*.blkio_config": REMOVE,
-    "services.*.cgroup_parent": REMOVE,
-    "services.*.cpu_rt_period": REMOVE,
-    "services.*.cpu_rt_runtime": REMOVE,
+    "services.*.cgroup_parent": "all containers share one parent group; write the limits at each service",
+    "services.*.cpu_rt_period": _NO_REAL_TIME,
+    "services.*.cpu_rt_runtime": _NO_REAL_TIME,
     "services.*.cpuset": REMOVE,
-    "services.*.storage_opt": REMOVE,
+    "services.*.storage_opt": "the writable layer has no size of its own; write read_only, and a tmpfs with a size",
     # its network
-    "services.*.networks.*.driver_opts": REMOVE,
-    "services.*.networks.*.link_local_ips": REMOVE,
-    "networks.*.ipam.options": REMOVE,
     # its files
     "configs.*.template_driver": "write the content as it is to be",
     "secrets.*.template_driver": "write the content as it is to be",
@@ -68,6 +68,15 @@ ALLOWED: dict[str, tuple[object, ...]] = {
     "volumes.*.driver": ("local",),
 }
 
+# The ways out of these, where removing the key is not the best one.
+_WAYS: dict[str, str] = {
+    "services.*.use_api_socket": "there is no Docker API here; remove it",
+    "services.*.deploy.endpoint_mode": "a service's name leads to its replicas in turn; write dnsrr, or remove it",
+    "networks.*.driver": "networks are bridges of this machine; for its own network write network_mode: host",
+    "services.*.volumes[].type": "write bind, volume or tmpfs",
+    "volumes.*.driver": "write the driver local, which mounts nfs, cifs and others by driver_opts type, o and device",
+}
+
 # key → why nothing has to be done for it: checked, carried along, never refused
 WITHOUT_EFFECT: dict[str, str] = {
     "version": "the number of an old format; obsolete",
@@ -83,6 +92,7 @@ WITHOUT_EFFECT: dict[str, str] = {
     "services.*.ports[].mode": "there is one node: host and ingress are the same",
     "services.*.ports[].name": "a note for readers",
     "services.*.volumes[].consistency": "a hint for desktop virtual machines",
+    "networks.*.ipam.options": "the default driver has none",
     "networks.*.attachable": "there is no swarm that could keep anybody from joining",
 }
 
@@ -95,7 +105,7 @@ def _plant() -> _Tree:
     leaves: dict[str, tuple[str, tuple[object, ...]]] = {
         path: ((_OURS if "x-pyorch" in path else _SPEC) + way_out, ()) for path, way_out in REFUSED.items()
     }
-    leaves |= {path: (_SPEC + REMOVE, values) for path, values in ALLOWED.items()}
+    leaves |= {path: (_SPEC + _WAYS.get(path, REMOVE), values) for path, values in ALLOWED.items()}
     for path, leaf in leaves.items():
         tree, steps = root, path.replace("[]", ".[]").split(".")
         for step in steps[:-1]:
