@@ -60,7 +60,10 @@ STACK = f"""
         command: {WAITS}
         networks:
           lan: {{interface_name: lan0, mac_address: "02:42:ac:11:65:43"}}
-          out: {{gw_priority: 1}}
+          out:
+            gw_priority: 1
+            link_local_ips: [169.254.8.8, "fe80::8"]
+            driver_opts: {{com.docker.network.endpoint.sysctls: "net.ipv4.conf.IFNAME.log_martians=1"}}
       alone: {{image: "host:/", command: {WAITS}, network_mode: none}}
       bridged: {{image: "host:/", command: {WAITS}, network_mode: bridge}}
       silent: {{image: "host:/", command: [sh, -c, "echo heard; exec sleep 3600"], logging: {{driver: none}}}}
@@ -172,6 +175,9 @@ def test_interfaces_have_the_names_addresses_and_sizes_that_are_written(stack: P
     assert inside(stack, "wired", f"cat {lan}/address {lan}/mtu").split() == ["02:42:ac:11:65:43", "1380"]
     default = inside(stack, "wired", "awk '$2 == \"00000000\" {print $1}' /proc/net/route").split()
     assert default == ["eth1"], "the highest gw_priority has the default route"
+    assert inside(stack, "wired", "cat /proc/sys/net/ipv4/conf/eth1/log_martians") == "1\n"
+    table = inside(stack, "wired", "cat /proc/net/fib_trie /proc/net/if_inet6")
+    assert "169.254.8.8" in table and "fe800000000000000000000000000008" in table
     index, mine = socket.if_nametoindex("po-test-lan"), Path("/sys/class/net").glob(f"po{stack.root.instance}b*")
     (bridge,) = [link for link in mine if int((link / "ifindex").read_text()) == index]
     assert (bridge / "mtu").read_text() == "1380\n"

@@ -80,6 +80,19 @@ HOSTS = {"a": ("10.0.0.1",), "host.docker.internal": ("host-gateway",)}
             "networks",
             {"default": Attachment((), None, 1, 3, None, "lan0")},
         ),
+        (
+            "networks: {default: {link_local_ips: [169.254.8.8, 'FE80::08'], driver_opts: {"
+            "com.docker.network.endpoint.ifname: lan1, "
+            "com.docker.network.endpoint.sysctls: 'net.ipv4.conf.IFNAME.log_martians=1'}}}",
+            "networks",
+            {
+                "default": Attachment(
+                    interface_name="lan1",
+                    link_local=("169.254.8.8/16", "fe80::8/64"),
+                    sysctls=(("net.ipv4.conf.IFNAME.log_martians", "1"),),
+                )
+            },
+        ),
         ("ulimits: {nofile: 9}", "sandbox", Sandbox(ulimits={"nofile": (9, 9)})),
         ("ulimits: {memlock: {soft: 0, hard: -1}}", "sandbox", Sandbox(ulimits={"memlock": (0, -1)})),
         ("sysctls: {net.core.somaxconn: 99}", "sandbox", Sandbox(sysctls={"net.core.somaxconn": "99"})),
@@ -138,6 +151,25 @@ def test_a_wrong_word_of_a_network_is_a_mistake(tmp_path: pathlib.Path, before: 
     (tmp_path / "stack.yaml").write_text(NETWORK.replace(before, after))
     with pytest.raises(Mistake) as caught:
         load(["stack.yaml"], directory=str(tmp_path), environment={})
+    assert said in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ("link_local_ips: [10.0.0.1]", "expected an address of 169.254.0.0/16 or fe80::/10, but found '10.0.0.1'"),
+        ("link_local_ips: [here]", "expected an address such as 169.254.8.8, but found 'here'"),
+        ("driver_opts: {com.docker.network.endpoint.sysctl: a}", "is not obeyed; remove it; did you mean"),
+        (
+            "driver_opts: {com.docker.network.endpoint.sysctls: 'kernel.panic=1'}",
+            "expected net.ipv4.conf.IFNAME.SETTING=VALUE, but found 'kernel.panic=1'",
+        ),
+        ("driver_opts: {com.docker.network.endpoint.ifname: lo}", "expected the name of an interface"),
+    ],
+)
+def test_a_wrong_word_of_an_endpoint_is_a_mistake(tmp_path: pathlib.Path, words: str, said: str) -> None:
+    with pytest.raises(Mistake) as caught:
+        web(tmp_path, f"networks: {{default: {{{words}}}}}")
     assert said in str(caught.value)
 
 
