@@ -7,10 +7,11 @@ from dataclasses import replace
 
 from orchestrator import units
 from orchestrator.reconcile.leaving import stop
-from orchestrator.reconcile.plan import Hold
+from orchestrator.reconcile.plan import Hold, Stop
 from orchestrator.reconcile.replica import count, named
 from orchestrator.reconcile.scene import Scene
-from orchestrator.reconcile.turn import Line
+from orchestrator.reconcile.turn import Line, Turn
+from orchestrator.reconcile.world import Container
 from orchestrator.scheduler.node import Request
 from orchestrator.scheduler.preempt import evict
 from orchestrator.scheduler.refusal import amount, refuse
@@ -21,17 +22,9 @@ from orchestrator.stack.placement import asked
 def by_priority(scenes: Sequence[Scene]) -> list[tuple[Scene, str]]:
     """Every service, in the order in which they get room: what is more important first, with all it depends on."""
     ordered = [(scene, service) for scene in scenes for service in scene.order]
-    weights: dict[tuple[str, str], int] = {}
-    for scene in scenes:
-        for service in reversed(scene.order):  # those who need it have been seen
-            own = max(scene.services[service].placement.priority, weights.get((scene.stack.name, service), 0))
-            weights[scene.stack.name, service] = own
-            for needed in scene.services[service].depends_on:
-                key = (scene.stack.name, needed)
-                weights[key] = max(weights.get(key, 0), own)
-    if len(set(weights.values())) <= 1:
+    if len({one.placement.priority for scene in scenes for one in scene.services.values()}) <= 1:
         return ordered
-    return sorted(ordered, key=lambda one: -weights[one[0].stack.name, one[1]])
+    return sorted(ordered, key=lambda one: -one[0].weights[one[1]])
 
 
 def refused(scene: Scene, service: Service) -> str | None:
@@ -102,6 +95,13 @@ def _under_way(scene: Scene) -> bool:
     return any(name.startswith(prefix) for name in scene.turn.world.busy)
 
 
+def _weight(turn: Turn, one: Container) -> int:
+    """The priority of a replica, or of what needs it: nobody moves what itself stands on."""
+    scene = turn.scenes.get(one.stack)
+    own = turn.room.priority(one.name)
+    return max(own, scene.weights.get(one.service, 0)) if scene is not None else own
+
+
 def make_room(scene: Scene, service: Service, name: str, why: str) -> Iterator[Line]:
     """No room for `name`: whoever is less important is moved, if that helps. They start again where there is room."""
     turn, request = scene.turn, asked(service, scene.stack)
@@ -109,9 +109,10 @@ def make_room(scene: Scene, service: Service, name: str, why: str) -> Iterator[L
     lower = {
         one.name: one
         for one in turn.world.containers
-        if one.phase == "running" and one.name in room.fleet.where and room.priority(one.name) < request.priority
+        if one.phase == "running" and one.name in room.fleet.where and _weight(turn, one) < request.priority
     }
-    going = sorted(turn.world.busy.intersection(lower))
+    stopped = {subject for subject, action in turn.acted.items() if isinstance(action, Stop)}
+    going = sorted((turn.world.busy | stopped).intersection(lower))
     if going:
         yield Hold(name, f"{why}; waits for {going[0]} to stop", outlook="soon")
         return
@@ -119,6 +120,7 @@ def make_room(scene: Scene, service: Service, name: str, why: str) -> Iterator[L
     if found is None:
         yield Hold(name, why, outlook="parked")
         return
+    freed = Request()
     for victim in found.victims:
         one = lower[victim]
         reason = f"makes room for {name} (priority {request.priority} before {room.priority(victim)})"
@@ -126,6 +128,10 @@ def make_room(scene: Scene, service: Service, name: str, why: str) -> Iterator[L
         yield replace(stop(one, reason, other.wanted.grace if other else None), moved=True)
         if other is not None:
             other.touched.add(victim)
-        room.fleet.drop(victim)
-    room.fleet.put(request, found.node, name)  # nobody else slips in this turn
+        left, _ = room.fleet.drop(victim)
+        freed = Request(freed.cpus + left.cpus, freed.memory + left.memory)
+    # Nobody slips in this turn: not into the place that is being made, nor into what is left beside it, for those who
+    # make it still run.
+    room.fleet.put(request, found.node, name)
+    room.fleet.block(found.node, max(freed.cpus - request.cpus, 0.0), max(freed.memory - request.memory, 0))
     yield Hold(name, f"{found.victims[0]} makes room on {found.node}", outlook="soon")

@@ -100,8 +100,9 @@ def tend(scene: Scene, service: str) -> Iterator[Line]:
         yield back
     if scene.unprepared(service):
         yield from preparing.prepare(scene, service)
-    # What is to be replaced comes last: it waits for its siblings, so their holds must be known.
-    for slot in sorted(scene.slots(service), key=lambda slot: slot.outdated is not None):
+    # What is to be replaced comes last: it waits for its siblings, so their holds must be known. What is ill makes way
+    # in any case, and takes the places of a roll-out before one that serves does.
+    for slot in sorted(scene.slots(service), key=lambda slot: (slot.outdated is not None, not slot.ill)):
         yield from keep(scene, slot)
 
 
@@ -239,8 +240,10 @@ def keep_running(scene: Scene, slot: Slot, container: Container) -> Iterator[Lin
         elif not definition.restart.heal:
             yield Hold(container.name, f"{reason} (restart: no)", failed=True)
         else:
+            scene.touched.add(container.name)
             yield stop(container, reason, None, failure=True)
     elif absent := healing.without(scene, definition):
+        scene.touched.add(container.name)
         yield stop(container, f"{absent} is down (on_dependency: stop)", scene.wanted.grace)
     elif reload := healing.renew(scene, container, definition) or healing.to_reload(scene, container, definition):
         yield reload

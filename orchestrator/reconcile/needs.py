@@ -108,7 +108,7 @@ def _obstacle(scene: Scene, slot: Slot, condition: Condition, several: bool) -> 
             return Unmet(f"{need}, but {who} {slot.next.why}", failed=True)
         if slot.present and not slot.replica.definition.checked and slot.present.verdict is None:
             return Unmet(f"{need}, but {who} has no healthcheck", failed=True)
-    state = "to be stopped for a moment" if scene.makes_way(slot) else _state(slot)
+    state = "to be stopped for a moment" if scene.makes_way(slot) and not slot.ill else _state(slot)
     state = f"{slot.replica.name} {state}" if several else state
     return Unmet(f"{need} ({hold.why if hold else state})", outlook=hold.outlook if hold else "soon")
 

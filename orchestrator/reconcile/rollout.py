@@ -105,7 +105,7 @@ def watched(scene: Scene, service: Service) -> bool:
     """The new version may still turn out to be bad, though no old replica is left: its revision was never ready as a
     whole, and there is something to be done if it is."""
     wanted = scene.wanted
-    if wanted.proven or service.name in scene.blueprint.jobs:
+    if wanted.proven or service.name in scene.blueprint.jobs or service.name not in scene.stack.services:
         return False
     return scene.stack.atomic or (wanted.revision > 1 and policy_of(scene, service) is not None)
 

@@ -68,6 +68,16 @@ class Scene:
     def order(self) -> tuple[str, ...]:
         return dependency_order(self.services) if self.wanted.orphans else self.blueprint.order
 
+    @cached_property
+    def weights(self) -> dict[str, int]:
+        """By service: the highest priority of itself and of all that need it, directly or through others."""
+        found = {name: service.placement.priority for name, service in self.services.items()}
+        for name in reversed(self.order):  # those who need it have been seen
+            for needed in self.services[name].depends_on:
+                if needed in found:
+                    found[needed] = max(found[needed], found[name])
+        return found
+
     def active(self, service: str) -> bool:
         return service in self.wanted.active or (service in self.wanted.orphans and service not in self.stack.services)
 
@@ -143,7 +153,7 @@ class Scene:
             return Slot(replica, container, outdated, restart)
         # Restarting it by hand, or asking for it again, forgives what failed before.
         exits = since(container.exits, asked)
-        if exits and not exits[-1].good:
+        if exits and not (exits[-1].good and definition.restart.ends):
             exits = since(exits, self.wanted.retries.get(definition.name))
         mine = healing.blameless(self, definition, exits)
         if exits and not mine and definition.restart.condition != "no":  # then no budget of its own is spent

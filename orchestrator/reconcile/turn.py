@@ -47,12 +47,13 @@ class Turn:
             if slots is None:
                 slots = services[container.service] = {}
             slots[container.slot] = container
-        self._actions: list[Action] = []
+        self.acted: dict[str, Action] = {}  # by subject
 
     def note(self, lines: Iterable[Line]) -> None:
-        """Keep what a law says. Nothing is done to a subject with a deed under way: the next turn looks again."""
+        """Keep what a law says. Nothing is done to a subject with a deed under way, and one thing at a time: the next
+        turn looks again."""
         for line in lines:
-            if line.subject in self.world.busy:
+            if line.subject in self.world.busy or (line.subject in self.acted and not isinstance(line, Hold)):
                 continue
             if isinstance(line, Adjust | MakeNetwork) and line.subject in self.world.futile:
                 line = Hold(line.subject, f"{line.why}; {self.world.futile[line.subject]}", failed=True)
@@ -61,9 +62,9 @@ class Turn:
             if isinstance(line, Hold):
                 self.holds[line.subject] = line
                 continue
-            if isinstance(line, Start) and line.container is None:  # one that exists has its room
+            if isinstance(line, Start):
                 self.room.take(line.node, line.replica.stack, line.replica.definition, line.replica.name)
-            self._actions.append(line)
+            self.acted[line.subject] = line
 
     def _not_at_once(self, line: Line) -> Line:
         """What could not be taken away is tried again soon, but not in a mad circle. (Laws that bring something up
@@ -75,4 +76,4 @@ class Turn:
         return Hold(line.subject, f"{line.why}; {failure.why}", until, outlook="failing")
 
     def plan(self) -> Plan:
-        return Plan(tuple(self._actions), tuple(self.holds.values()))
+        return Plan(tuple(self.acted.values()), tuple(self.holds.values()))

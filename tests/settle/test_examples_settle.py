@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from toy import Life, Nature, Toy, play
+from circle import play
+from toy import Life, Nature, Toy
 
 from orchestrator.reconcile.goal import settled
 from orchestrator.reconcile.world import Wanted

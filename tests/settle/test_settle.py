@@ -6,7 +6,8 @@ from dataclasses import replace
 
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from toy import Life, Nature, Toy, play
+from circle import play
+from toy import Life, Nature, Toy
 
 from orchestrator.health.check import Check
 from orchestrator.policy.restart import RestartPolicy

@@ -1,18 +1,18 @@
 """The toy world: the one fake runtime, in memory, with a clock in hand.
 
-It does what a plan says, deed by deed, each taking its time; what runs lives by its service's `Nature`. It keeps the
-house rules itself (`Broken` is raised where a plan breaks one), so every test that plays with it checks them.
+It does what a plan says, deed by deed, each taking its time; what runs lives by its service's `Nature`. Time jumps from
+one event to the next. A deed that cannot be done (two at once, a removal of what runs) is `Broken`: the plan was wrong.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from typing import Literal
 
 from orchestrator.health.check import Result, Verdict
 from orchestrator.policy.restart import Exit
-from orchestrator.reconcile.laws import reconcile
 from orchestrator.reconcile.plan import (
     Action,
     Adjust,
@@ -20,15 +20,18 @@ from orchestrator.reconcile.plan import (
     DropVolume,
     MakeNetwork,
     MakeVolume,
-    Plan,
     Prepare,
     Reload,
     Remove,
+    Renew,
     Start,
     Stop,
 )
-from orchestrator.reconcile.world import Container, Failure, Wanted, World
+from orchestrator.reconcile.world import Container, Failure, World
 from orchestrator.scheduler.node import Node, Request
+from orchestrator.stack.model import Service
+
+NOTHING = (math.inf, "")  # a fate: when, and what
 
 
 class Broken(AssertionError):
@@ -43,6 +46,7 @@ class Life:
     code: int = 0
     healthy: float = 0.05
     ill: float = math.inf
+    oom: bool = False
 
 
 @dataclass(frozen=True)
@@ -53,19 +57,25 @@ class Nature:
     lives: tuple[Life, ...] = (Life(),)
 
 
+GOOD = Nature()
+
+
 @dataclass
 class Being:
-    """A container and what its present life holds in store."""
+    """A container, what its present life holds in store, and what of that comes next."""
 
     container: Container
-    born: int = 0  # lives lived by this slot
     life: Life = Life()
+    fate: tuple[float, str] = NOTHING
 
 
 @dataclass
 class Toy:
+    """`natures`: by service, or by "service:V" for one version of it. `given`: what configs say, by service, as the
+    agent writes it into a container that is made. All times are seconds."""
+
     nodes: tuple[Node, ...] = (Node("n1", 1000.0, 1 << 50),)
-    natures: Mapping[str, Nature] = field(default_factory=dict)  # by service
+    natures: Mapping[str, Nature] = field(default_factory=dict)
     now: float = 100.0
     beings: dict[str, Being] = field(default_factory=dict)  # by container name
     networks: set[str] = field(default_factory=set)
@@ -75,25 +85,33 @@ class Toy:
     lived: dict[str, int] = field(default_factory=dict)  # by container name; a removed container's lives count on
     failed: dict[str, int] = field(default_factory=dict)
     done: frozenset[tuple[str, str, int, str]] = frozenset()
+    homes: dict[str, str] = field(default_factory=dict)  # volume → the node it lies on: where it was first used
+    given: Callable[[Service], Mapping[str, str]] = lambda service: {}
     ids: int = 0
     history: list[str] = field(default_factory=list)
 
     def world(self) -> World:
         return World(
             self.nodes,
-            tuple(being.container for being in self.beings.values()),
+            tuple([being.container for being in self.beings.values()]),
             frozenset(self.networks),
             frozenset(self.volumes),
-            frozenset(action.subject for _, action in self.deeds),
+            frozenset([action.subject for _, action in self.deeds]),
             dict(self.failures),
-            done=self.done,
-            making=frozenset(action.subject for _, action in self.deeds if isinstance(action, Start)),
+            self.done,
+            making=frozenset([action.subject for _, action in self.deeds if isinstance(action, Start)]),
+            volume_nodes=dict(self.homes),
         )
 
     # --- time
 
     def next_event(self) -> float:
-        return min([at for at, _ in self.deeds] + [at for at, _, _ in self._fates()], default=math.inf)
+        """When something happens by itself; infinity: never."""
+        soonest = min([at for at, _ in self.deeds], default=math.inf)
+        for being in self.beings.values():
+            if being.fate[0] < soonest:
+                soonest = being.fate[0]
+        return soonest
 
     def advance(self, to: float) -> None:
         """Let time pass, and what is due happen in its order."""
@@ -104,41 +122,44 @@ class Toy:
                 self.deeds.remove(deed)
                 self.do(deed[1])
             if not due:
-                _, what, name = min(self._fates())
+                _, what, name = min((*being.fate, name) for name, being in self.beings.items())
                 self._meet(what, name)
         self.now = max(self.now, to)
 
-    def _fates(self) -> Iterable[tuple[float, str, str]]:
-        """What is in store for those who run: (when, what, who)."""
-        for name, being in self.beings.items():
-            container, life = being.container, being.life
-            if container.phase != "running" or container.started is None:
-                continue
-            if life.lasts < math.inf:
-                yield container.started + life.lasts, "end", name
-            verdict = container.verdict
-            if verdict and verdict.status == "starting" and life.healthy < life.ill:
-                yield container.started + life.healthy, "healthy", name
-            if verdict and verdict.status != "unhealthy" and life.ill < math.inf:
-                yield container.started + life.ill, "unhealthy", name
-
     def _meet(self, what: str, name: str) -> None:
-        container = self.beings[name].container
+        life = self.beings[name].life
+        self.history.append(f"{self.now:.3f} {name} {what}")
         if what == "end":
-            self._end(name, self.beings[name].life.code, "exited")
+            self.end(name, life.code, "oom" if life.oom else "exited")
         elif what == "healthy":
-            self._become(name, verdict=Verdict("healthy", self.now))
+            self.become(name, verdict=Verdict("healthy", self.now))
         else:
-            failing = Verdict("unhealthy", self.now, failing=3, last=Result(self.now, 1, "no route"))
-            self._become(name, verdict=failing)
-        self.history.append(f"{self.now:.3f} {container.name} {what}")
+            self.sicken(name)
+
+    # --- what befalls who runs
+
+    def end(self, name: str, code: int, cause: Literal["exited", "oom", "unhealthy", "asked", "moved"]) -> None:
+        container = self.beings[name].container
+        exit = Exit(container.started or 0.0, self.now, code, 9 if code == 137 else None, cause)
+        self.become(name, phase="exited", verdict=None, exits=(*container.exits, exit)[-32:])
+
+    def sicken(self, name: str) -> None:
+        self.become(name, verdict=Verdict("unhealthy", self.now, 3, 3, Result(self.now, 1, "no route")))
+
+    def become(self, name: str, **changes: object) -> None:
+        being = self.beings[name]
+        being.container = replace(being.container, **changes)  # type: ignore[arg-type]
+        being.fate = _fate(being)
 
     # --- deeds
 
     def begin(self, action: Action, takes: float) -> None:
-        if action.subject in {other.subject for _, other in self.deeds}:
+        if action.subject in [other.subject for _, other in self.deeds]:
             raise Broken(f"two deeds at once for {action.subject}")
         self.deeds.append((self.now + takes, action))
+        if isinstance(action, Start):
+            for mount in action.replica.definition.mounts:
+                self.homes.setdefault(f"{action.replica.stack}_{mount.source}", action.node)
         self.history.append(f"{self.now:.3f} {action}")
 
     def crash(self, done: Iterable[bool]) -> None:
@@ -150,46 +171,71 @@ class Toy:
         self.history.append(f"{self.now:.3f} crash")
 
     def do(self, action: Action) -> None:
+        subject = action.subject
         match action:
             case MakeNetwork():
-                self.networks.add(action.subject)
+                self.networks.add(subject)
             case MakeVolume():
-                self.volumes.add(action.subject)
+                self.volumes.add(subject)
             case DropNetwork():
                 self._nobody_there(action.stack, action)
-                self.networks.remove(action.subject)
+                self.networks.remove(subject)
             case DropVolume():
                 self._nobody_there(action.stack, action)
-                self.volumes.remove(action.subject)
+                self.volumes.remove(subject)
+                self.homes.pop(subject, None)
             case Remove():
-                if self.beings[action.subject].container.phase == "running":
+                if self.beings[subject].container.phase == "running":
                     raise Broken(f"{action} while it runs")
-                del self.beings[action.subject]
+                del self.beings[subject]
             case Stop():
-                if self.beings[action.subject].container.phase == "running":  # else it ended by itself meanwhile
-                    self._end(action.subject, 143, "unhealthy" if action.failure else "asked")
+                if self.beings[subject].container.phase == "running":  # else it ended by itself meanwhile
+                    self.end(subject, 143, "unhealthy" if action.failure else "moved" if action.moved else "asked")
             case Adjust():
-                self._become(action.subject, bounds_off=None)
+                self.become(subject, bounds_off=None, edited=None)
             case Prepare():
-                replica = action.replica
-                self.done = self.done | {(replica.stack, replica.service, 0, replica.digest)}
+                self._prepare(action)
             case Reload():
-                self._become(action.subject, reloaded=self.now)
+                self.become(subject, reloaded=self.now)
+            case Renew():
+                self._renew(action)
             case Start():
                 self._start(action)
 
+    def _prepare(self, prepare: Prepare) -> None:
+        replica = prepare.replica
+        if not self._out_of_luck(prepare.subject, self.natures.get(replica.service, GOOD)):
+            self.note_done(replica.stack, replica.service, 0, replica.digest)
+
+    def note_done(self, stack: str, service: str, slot: int, digest: str) -> None:
+        """A job or a hook has done its work; of older versions that is forgotten."""
+        others = [job for job in self.done if job[:3] != (stack, service, slot)]
+        self.done = frozenset([*others, (stack, service, slot, digest)])
+
+    def _renew(self, renew: Renew) -> None:
+        container = self.beings[renew.subject].container
+        if container.service_definition is not None:
+            contents = {**container.contents, **self.given(container.service_definition)}
+            self.become(renew.subject, contents=contents, reloaded=self.now)
+
+    def _out_of_luck(self, name: str, nature: Nature) -> bool:
+        """It fails to come up, as often as its nature wants."""
+        if self.failed.get(name, 0) >= nature.failures:
+            self.failures.pop(name, None)
+            return False
+        self.failed[name] = self.failed.get(name, 0) + 1
+        before = self.failures.get(name)
+        self.failures[name] = Failure(before.count + 1 if before else 1, self.now, "cannot start: out of luck")
+        return True
+
     def _start(self, start: Start) -> None:
-        name, service = start.subject, start.replica.definition
+        name, replica, service = start.subject, start.replica, start.replica.definition
         if (start.container is None) != (name not in self.beings):
             raise Broken(f"{start}: made although it exists, or run again although it does not")
         version = f"{service.name}:{service.environment.get('V', '')}"  # a version may have a nature of its own
-        nature = self.natures.get(version) or self.natures.get(service.name, Nature())
-        if self.failed.get(name, 0) < nature.failures:
-            self.failed[name] = self.failed.get(name, 0) + 1
-            before = self.failures.get(name)
-            self.failures[name] = Failure(before.count + 1 if before else 1, self.now, "cannot start: out of luck")
+        nature = self.natures.get(version) or self.natures.get(service.name, GOOD)
+        if self._out_of_luck(name, nature):
             return
-        self.failures.pop(name, None)
         if start.container is None:
             self.ids += 1
             exits: tuple[Exit, ...] = ()
@@ -198,33 +244,25 @@ class Toy:
             exits, identity = self.beings[name].container.exits, start.container
         lived = self.lived.get(name, 0)
         self.lived[name] = lived + 1
-        life = nature.lives[min(lived, len(nature.lives) - 1)]
         container = Container(
             identity,
             name,
-            start.replica.stack,
+            replica.stack,
             service.name,
-            start.replica.slot,
-            start.replica.digest,
+            replica.slot,
+            replica.digest,
             start.node,
             "running",
-            start.replica.meaning,
+            replica.meaning,
             self.now,
             Verdict("starting", self.now) if service.healthcheck else None,
             exits,
+            contents=self.given(service),
             service_definition=service,
         )
-        self.beings[name] = Being(container, lived, life)
-        self._nobody_overfull()
-
-    def _end(self, name: str, code: int, cause: str) -> None:
-        container = self.beings[name].container
-        exit = Exit(container.started or 0.0, self.now, code, None, cause)  # type: ignore[arg-type]
-        self._become(name, phase="exited", verdict=None, exits=(*container.exits, exit)[-32:])
-
-    def _become(self, name: str, **changes: object) -> None:
-        being = self.beings[name]
-        being.container = replace(being.container, **changes)  # type: ignore[arg-type]
+        being = self.beings[name] = Being(container, nature.lives[min(lived, len(nature.lives) - 1)])
+        being.fate = _fate(being)
+        self._nobody_overfull(start.node)
 
     # --- rules
 
@@ -233,72 +271,24 @@ class Toy:
         if there:
             raise Broken(f"{action} while {there} are there")
 
-    def _nobody_overfull(self) -> None:
-        for node in self.nodes:
-            running = [b.container for b in self.beings.values() if b.container.phase == "running"]
-            asked = [c.service_definition.reservations for c in running if c.node == node.name and c.service_definition]
-            taken = Request(sum(one.cpus for one in asked), sum(one.memory for one in asked))
-            if taken.cpus > node.cpus + 1e-6 or taken.memory > node.memory:
-                raise Broken(f"{node.name} is over-full: {taken} of {node}")
+    def _nobody_overfull(self, node_name: str) -> None:
+        node = next(one for one in self.nodes if one.name == node_name)
+        running = [b.container for b in self.beings.values() if b.container.phase == "running"]
+        asked = [c.service_definition.reservations for c in running if c.node == node_name and c.service_definition]
+        taken = Request(sum(one.cpus for one in asked), sum(one.memory for one in asked))
+        if taken.cpus > node.cpus + 1e-6 or taken.memory > node.memory:
+            raise Broken(f"{node.name} is over-full: {taken} of {node}")
 
 
-def check_starts(plan: Plan, world: World, wanted: Sequence[Wanted]) -> None:
-    """Nothing starts before what it needs is there, seen with plain eyes."""
-    for start in (action for action in plan.actions if isinstance(action, Start)):
-        stack = next(one for one in wanted if one.stack.name == start.replica.stack)
-        service = start.replica.definition
-        for key in service.networks:
-            if stack.stack.networks[key].name not in world.networks:
-                raise Broken(f"{start} without its network {key}")
-        for needed, how in service.depends_on.items():
-            if needed not in stack.active or not how.required:
-                continue
-            there = [c for c in world.containers if c.stack == stack.stack.name and c.service == needed]
-            size = stack.scale.get(needed, stack.stack.services[needed].replicas)
-            good = sum(_is(container, how.condition) for container in there)
-            if good < size:
-                raise Broken(f"{start} before {needed} is {how.condition}: {there}")
-
-
-def _is(container: Container, condition: str) -> bool:
-    match condition:
-        case "healthy":
-            return container.verdict is not None and container.verdict.status == "healthy"
-        case "completed":
-            return container.phase == "exited" and container.exits[-1].code == 0
-        case _:
-            return container.phase == "running" or bool(container.exits)
-
-
-def play(
-    toy: Toy,
-    wanted: Sequence[Wanted],
-    takes: Iterable[float],
-    *,
-    turns: int = 500,
-    crashes: Iterable[int] = (),
-    watch: Callable[[Toy], None] = lambda toy: None,
-) -> Plan:
-    """Turn the circle until nothing is left to do and nothing is to be expected; the last plan.
-
-    `takes`: seconds that each deed needs, one after the other. `crashes`: numbers of the turns in which the agent dies.
-    `watch` sees the world before each turn.
-    """
-    times, deadly = iter(takes), set(crashes)
-    for turn in range(turns):
-        watch(toy)
-        world = toy.world()
-        plan = reconcile(wanted, world, toy.now)
-        if plan != reconcile(wanted, world, toy.now):
-            raise Broken("the same world, another plan")
-        check_starts(plan, world, wanted)
-        for action in plan.actions:
-            toy.begin(action, next(times, 0.01))
-        if turn in deadly:
-            toy.crash(bool((turn + n) % 2) for n in range(len(toy.deeds)))
-            continue
-        upcoming = min(toy.next_event(), plan.due if plan.due is not None else math.inf)
-        if upcoming == math.inf:
-            return plan
-        toy.advance(max(upcoming, toy.now))
-    raise Broken("it does not settle:\n" + "\n".join(toy.history[-40:]))
+def _fate(being: Being) -> tuple[float, str]:
+    """What is next in store for who runs."""
+    container, life, verdict = being.container, being.life, being.container.verdict
+    if container.phase != "running" or container.started is None:
+        return NOTHING
+    found = (container.started + life.lasts, "end")
+    if verdict is not None:
+        if verdict.status == "starting" and life.healthy < life.ill:
+            found = min(found, (container.started + life.healthy, "healthy"))
+        if verdict.status != "unhealthy":
+            found = min(found, (container.started + life.ill, "unhealthy"))
+    return found

@@ -1,0 +1,323 @@
+"""One random world, played: its user edits, stops, scales and suspends; its containers die, are ill, are tampered with;
+its agent dies. In the end all troubles end, and then everything must be as it is wanted, in so many turns.
+
+The game does what the agent does with a plan (see `agent.circle`), and nothing more.
+"""
+
+from __future__ import annotations
+
+import math
+import traceback
+from dataclasses import replace
+from random import Random
+
+import rules
+import worlds
+from toy import GOOD, Broken, Life, Nature, Toy
+
+from orchestrator.reconcile.blueprint import blueprint
+from orchestrator.reconcile.goal import settled
+from orchestrator.reconcile.laws import reconcile
+from orchestrator.reconcile.plan import Plan, TakeBack
+from orchestrator.reconcile.replica import contents, count
+from orchestrator.reconcile.world import Wanted
+from orchestrator.scheduler.node import Node
+from orchestrator.stack.model import Service, Stack
+
+TURNS = 300  # in which everything must be well, once all troubles have ended
+PATIENCE = 20  # turns in which it may come to rest, while there may be trouble
+BAD = Nature(lives=(Life(lasts=0.05, code=1),))
+LARGE = Node("large", 1000.0, 1 << 50)
+
+
+class Game:
+    """`good`: the newest stack that has no bad version in it."""
+
+    def __init__(self, seed: int) -> None:
+        self.chance = chance = Random(seed)
+        self.known = known = worlds.words(chance)
+        stack = worlds.stack(chance, known)
+        nodes = (Node("n1", 3.0, 8 << 30),) if "room" in known else (LARGE,)
+        if "drain" in known:
+            nodes = (*nodes, Node("n2", 2.0, 8 << 30))
+        self.toy = Toy(nodes, worlds.natures(chance, known, stack), given=self.given)
+        self.wanted = Wanted(stack, active=frozenset(stack.services))
+        self.good = stack
+        self.versions = 0
+        self.plan = Plan()
+
+    def given(self, service: Service) -> dict[str, str]:
+        return contents(service, self.wanted.stack)
+
+    def play(self) -> None:
+        """Raises AssertionError where a rule is broken, or the end is not as it must be."""
+        self.turn_until_quiet(PATIENCE)
+        events = [name for name in ("edit", *worlds.EVENTS) if name == "edit" or name in self.known]
+        for _ in range(self.chance.choice((1, 1, 2, 2, 3))):
+            getattr(self, f"_{self.chance.choice(events)}")()
+            for _ in range(self.chance.choice((0, 1, 2, 4, PATIENCE))):  # the next event may come in the middle
+                if self.turn():
+                    break
+        self.end_of_troubles()
+        if not self.turn_until_quiet(TURNS):
+            raise Broken(f"it does not settle\n{self.plan.text(self.toy.now)}")
+        self.judge()
+        if self.chance.random() < 0.15:
+            self.wanted = replace(self.wanted, down=True, remove_volumes=self.chance.random() < 0.5)
+            if not self.turn_until_quiet(TURNS) or self.toy.beings or self.toy.networks:
+                raise Broken(f"it does not go down\n{self.plan.text(self.toy.now)}")
+
+    # --- what its user does
+
+    def up(self, stack: Stack, **changes: object) -> None:
+        """A new revision of the stack, asked for by `up`: what failed before is forgiven."""
+        names = frozenset(stack.services)
+        wanted = replace(
+            self.wanted,
+            stack=stack,
+            revision=self.wanted.revision + (stack != self.wanted.stack),
+            active=names,
+            stopped=frozenset(),
+            retries=dict.fromkeys(names, self.toy.now),
+            proven=self.wanted.proven and stack == self.wanted.stack,
+            taken_back=frozenset(),
+            down=False,
+        )
+        self.wanted = replace(wanted, **changes)  # type: ignore[arg-type]
+        self.say("up " + ", ".join(f"{name}={one.environment['V']}" for name, one in stack.services.items()))
+
+    def some(self) -> list[str]:
+        """One service or more."""
+        names = list(self.wanted.stack.services)
+        return self.chance.sample(names, self.chance.randint(1, len(names)))
+
+    def version(self, good: bool) -> dict[str, str]:
+        self.versions += 1
+        return {"V": f"{'' if good else 'bad'}{self.versions}"}
+
+    def _edit(self) -> None:
+        services = dict(self.wanted.stack.services)
+        for name in self.some():
+            services[name] = replace(services[name], environment=self.version(good=True))
+        stack = replace(self.wanted.stack, services=services)
+        if stack.configs and self.chance.random() < 0.5:
+            said = {"words": replace(worlds.MATERIAL, digest=str(self.versions))}
+            stack = replace(stack, configs=said)
+        self.up(stack)
+
+    def _bad(self) -> None:
+        """A version that ends soon after each start."""
+        services = dict(self.wanted.stack.services)
+        for name in self.some():
+            if not services[name].job:
+                services[name] = replace(services[name], environment=self.version(good=False))
+                self.toy.natures = {**self.toy.natures, f"{name}:{services[name].environment['V']}": BAD}
+        self.up(replace(self.wanted.stack, services=services))
+
+    def _scale(self) -> None:
+        fixed = [n for n, one in self.wanted.stack.services.items() if one.job or one.canary or one.mounts]
+        scale = {name: self.chance.randint("follows" in self.known, 4) for name in self.some() if name not in fixed}
+        self.up(self.wanted.stack, scale={**self.wanted.scale, **scale})
+
+    def _restart(self) -> None:
+        now, chosen = self.toy.now, self.some()
+        if self.chance.random() < 0.5:
+            self.wanted = replace(self.wanted, restarts={**self.wanted.restarts, **dict.fromkeys(chosen, now)})
+        else:
+            self.wanted = replace(self.wanted, recreate={**self.wanted.recreate, **dict.fromkeys(chosen, now)})
+            self.toy.done = frozenset(job for job in self.toy.done if job[1] not in chosen)
+        self.say(f"restart or make anew {chosen}")
+
+    def _stop(self) -> None:
+        self.wanted = replace(self.wanted, stopped=frozenset(self.some()))
+        self.say(f"stop {sorted(self.wanted.stopped)}")
+
+    def _suspend(self) -> None:
+        key, until = self.chance.choice(["*", *self.wanted.stack.services]), self.toy.now + self.chance.choice((1, 60))
+        self.wanted = replace(self.wanted, suspended={key: (until, "a look at the disk")})
+        self.say(f"suspend {key} until {until}")
+
+    def _orphan(self) -> None:
+        """The file loses a service that nobody needs; what runs of it may stay for a while."""
+        services = dict(self.wanted.stack.services)
+        name, one = services.popitem()
+        if services:
+            orphans = {name: one} if self.chance.random() < 0.5 else {}
+            self.up(replace(self.wanted.stack, services=services), orphans=orphans)
+
+    def _down(self) -> None:
+        self.wanted = replace(self.wanted, down=True, remove_volumes=self.chance.random() < 0.5)
+        self.say("down")
+
+    # --- what befalls it
+
+    def victims(self) -> list[str]:
+        return [name for name, one in self.toy.beings.items() if one.container.phase == "running"]
+
+    def _kill(self) -> None:
+        for name in self.victims():
+            if self.chance.random() < 0.5:
+                code, cause = self.chance.choice(((137, "exited"), (137, "oom"), (1, "exited"), (0, "exited")))
+                self.toy.end(name, code, cause)  # type: ignore[arg-type]
+                self.say(f"{name} is killed: {code} {cause}")
+
+    def _trouble(self) -> None:
+        self._kill()
+
+    def _ill(self) -> None:
+        for name in self.victims():
+            if self.toy.beings[name].container.verdict is not None and self.chance.random() < 0.6:
+                self.toy.sicken(name)
+                self.say(f"{name} is ill")
+
+    def _drift(self) -> None:
+        """Somebody tampers: with the limits of a container, with a network."""
+        for name in self.victims():
+            if self.chance.random() < 0.5:
+                change = self.chance.choice(({"edited": "pids.max is 7"}, {"bounds_off": "limits.pids changed"}))
+                self.toy.become(name, **change)
+        self.toy.networks.clear()
+        self.say("somebody tampers")
+
+    def _drain(self) -> None:
+        nodes = list(self.toy.nodes)
+        at = self.chance.randrange(len(nodes))
+        nodes[at] = replace(nodes[at], drained=self.chance.random() < 0.7, cordoned=self.chance.random() < 0.3)
+        self.toy.nodes = tuple(nodes)
+        self.say(f"{nodes[at].name} is drained or cordoned")
+
+    def end_of_troubles(self) -> None:
+        """Versions are good, room is there, nobody is stopped, and who runs goes on well from here."""
+        toy, services = self.toy, self.wanted.stack.services
+        for being in toy.beings.values():
+            one = being.container.service_definition
+            if one is not None and not one.job:
+                being.life = Life()
+        toy.natures = {name: worlds.DONE if one.job else GOOD for name, one in services.items()}
+        for name in list(toy.beings):
+            container = toy.beings[name].container
+            toy.become(name, edited=None if self.told_only(container.service) else container.edited)
+        toy.nodes = tuple(replace(LARGE, name=node.name) for node in toy.nodes)
+        bad = [name for name, one in services.items() if is_bad(one)]
+        cured = {name: replace(services[name], environment=self.version(good=True)) for name in bad}
+        self.up(
+            replace(self.wanted.stack, services={**services, **cured}),
+            promoted=blueprint(self.wanted.stack).digests,
+            orphans={},
+        )
+        self.wanted = replace(self.wanted, promoted=blueprint(self.wanted.stack).digests)
+        self.say("the end of troubles")
+
+    def told_only(self, service: str) -> bool:
+        found = self.wanted.stack.services.get(service)
+        return found is not None and found.healing.drift == "report"
+
+    # --- what the agent does
+
+    def turn(self) -> bool:
+        """One turn; whether nothing is left to do and nothing is to come."""
+        toy, chance = self.toy, self.chance
+        if "clock" in self.known and chance.random() < 0.03:
+            toy.advance(toy.now + 3600.0)  # the machine slept, or the agent was stopped
+        self.note_jobs()
+        world = toy.world()
+        plan = self.plan = reconcile([self.wanted], world, toy.now)
+        if chance.random() < 0.02:
+            self.decide_again(world, plan)
+        rules.check(plan, world, [self.wanted], toy.now)
+        takes = chance.choice((0.0, 0.01, 0.1))
+        for action in plan.actions:
+            if isinstance(action, TakeBack):
+                self.take_back(action)
+            else:
+                toy.begin(action, chance.choice((0.0, 0.01, 0.3)) if "ragged" in self.known else takes)
+        if "crash" in self.known and toy.deeds and chance.random() < 0.1:
+            toy.crash(chance.random() < 0.5 for _ in range(len(toy.deeds)))
+            return False
+        upcoming = min(toy.next_event(), plan.due if plan.due is not None else math.inf)
+        if upcoming < math.inf:
+            toy.advance(max(upcoming, toy.now))
+            return False
+        if plan.actions:
+            return False
+        if not self.wanted.down:
+            end = settled(self.wanted, world, plan, "ready")
+            if end.done and not end.failures:
+                self.wanted = replace(self.wanted, proven=True)
+        return True
+
+    def decide_again(self, world: object, plan: Plan) -> None:
+        """The same world gives the same plan, from a stack that was never seen before too."""
+        fresh = replace(self.wanted, stack=replace(self.wanted.stack))
+        if plan != reconcile([fresh], self.toy.world(), self.toy.now):
+            raise Broken("the same world, another plan")
+
+    def turn_until_quiet(self, turns: int) -> bool:
+        return any(self.turn() for _ in range(turns))
+
+    def take_back(self, action: TakeBack) -> None:
+        good, present = self.good.services, self.wanted.stack
+        names = action.services or tuple(present.services)
+        services = {**present.services, **{name: good[name] for name in names if name in good}}
+        self.wanted = replace(
+            self.wanted,
+            stack=replace(present, services=services),
+            revision=self.wanted.revision + 1,
+            taken_back=frozenset(names),
+            retries={**self.wanted.retries, **dict.fromkeys(names, self.toy.now)},
+        )
+        self.say(str(action))
+
+    def note_jobs(self) -> None:
+        for being in self.toy.beings.values():
+            one = being.container
+            if one.phase != "exited" or not one.exits[-1].good:
+                continue
+            asked = self.wanted.recreate.get(one.service, 0.0)
+            if one.exits[-1].started >= asked and one.service in blueprint(self.wanted.stack).jobs:
+                self.toy.note_done(one.stack, one.service, one.slot, one.digest)
+        if not any(map(is_bad, self.wanted.stack.services.values())):
+            self.good = self.wanted.stack
+
+    def say(self, what: str) -> None:
+        self.toy.history.append(f"{self.toy.now:.3f} {what}")
+
+    # --- what must be so in the end
+
+    def judge(self) -> None:
+        world, plan, digests = self.toy.world(), self.plan, blueprint(self.wanted.stack).digests
+        for name, one in self.wanted.stack.services.items():
+            running = [c for c in world.containers if c.service == name and c.phase == "running"]
+            if one.job:
+                assert ("shop", name, 1, digests[name]) in world.done, f"{name} is not done\n{plan.text(self.toy.now)}"
+                continue
+            assert len(running) == count(self.wanted, one), f"{len(running)} {name} run\n{plan.text(self.toy.now)}"
+            old = [c.name for c in running if c.digest != digests[name]]
+            assert not old, f"{old} are of an older version\n{plan.text(self.toy.now)}"
+            ill = [c.name for c in running if c.verdict is not None and c.verdict.status != "healthy"]
+            assert not ill, f"{ill} are not healthy\n{plan.text(self.toy.now)}"
+            tampered = [c.name for c in running if c.bounds_off or (c.edited and one.healing.drift == "heal")]
+            assert not tampered, f"{tampered} are not held to their limits"
+            wrong = [c.name for c in running if one.on_change.config != "none" and c.contents != self.given(one)]
+            assert not wrong, f"{wrong} have old configs"
+            assert "default" not in one.networks or not running or "shop_default" in world.networks, "no network"
+        strangers = {c.name for c in world.containers if c.service not in self.wanted.stack.services}
+        assert not strangers, f"{strangers} are left"
+        end = settled(self.wanted, world, plan, "ready")
+        assert end.done and not end.failures, f"{end}"
+
+
+def is_bad(one: Service) -> bool:
+    return one.environment["V"].startswith("bad")
+
+
+def play(seed: int) -> str | None:
+    """The world of this seed; None where all went well, else what did not, with its history."""
+    game = Game(seed)
+    try:
+        game.play()
+    except Exception as error:
+        history = "\n".join(game.toy.history[-60:])
+        where = traceback.extract_tb(error.__traceback__)[-1]
+        return f"seed {seed}: {type(error).__name__}: {error} ({where.name}, line {where.lineno})\n{history}"
+    return None
