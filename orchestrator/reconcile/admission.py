@@ -22,7 +22,7 @@ from orchestrator.stack.placement import asked
 def by_priority(scenes: Sequence[Scene]) -> list[tuple[Scene, str]]:
     """Every service, in the order in which they get room: what is more important first, with all it depends on."""
     ordered = [(scene, service) for scene in scenes for service in scene.order]
-    if len({one.placement.priority for scene in scenes for one in scene.services.values()}) <= 1:
+    if len(scenes) == 1 and not scenes[0].blueprint.priorities and not scenes[0].wanted.orphans:
         return ordered
     return sorted(ordered, key=lambda one: -one[0].weights[one[1]])
 

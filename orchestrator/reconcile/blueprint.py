@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
 from orchestrator.reconcile.replica import Replica, digest, meaning, named
-from orchestrator.stack.model import Service, Stack
+from orchestrator.scheduler.node import Request
+from orchestrator.stack.model import Network, Service, Stack, Volume
+from orchestrator.stack.placement import asked
 
 
 class Blueprint:
     """`order`: services, dependencies first, else as in the file. `followers`: service → those with
-    `depends_on: {service: {restart: true}}`. `jobs`: those that end, as their own word or their dependents' says."""
+    `depends_on: {service: {restart: true}}`. `jobs`: those that end, as their own word or their dependents' says.
+    `ground`: the stack's networks and volumes that each service stands on. `priorities`: more than one is written."""
 
     def __init__(self, stack: Stack) -> None:
         self.stack = stack
@@ -28,6 +31,11 @@ class Blueprint:
         waits = (item for one in stack.services.values() for item in one.depends_on.items())
         awaited = {name for name, how in waits if how.condition == "completed"}
         self.jobs = frozenset(n for n, one in stack.services.items() if one.job or (n in awaited and one.restart.ends))
+        self.ground = {name: tuple(_used(service, stack)) for name, service in stack.services.items()}
+        self.priorities = len({one.placement.priority for one in stack.services.values()}) > 1
+        self.everywhere = tuple(one for one in stack.services.values() if one.placement.everywhere)
+        self.atomic = stack.atomic
+        self._requests: dict[str, tuple[Service, Request]] = {}
         self._replicas: dict[tuple[str, int], Replica] = {}
 
     def replica(self, service: Service, slot: int) -> Replica:
@@ -39,6 +47,26 @@ class Blueprint:
             made = Replica(stack, service.name, slot, named(stack, service, slot), code, text, service)
             self._replicas[service.name, slot] = made
         return made
+
+
+    def request(self, service: Service) -> Request:
+        """What one replica of it asks of its node."""
+        found = self._requests.get(service.name)
+        if found is None or found[0] is not service:
+            found = self._requests[service.name] = (service, asked(service, self.stack))
+        return found[1]
+
+    def used(self, service: Service) -> tuple[Network | Volume, ...]:
+        """The stack's networks and volumes that a service (of this or an earlier revision) stands on."""
+        if self.stack.services.get(service.name) is service:
+            return self.ground[service.name]
+        return tuple(_used(service, self.stack))
+
+
+def _used(service: Service, stack: Stack) -> Iterator[Network | Volume]:
+    yield from (stack.networks[key] for key in service.networks if key in stack.networks)
+    sources = (mount.source for mount in service.mounts if mount.kind == "volume")
+    yield from (stack.volumes[key] for key in sources if key and key in stack.volumes)
 
 
 def dependency_order(services: Mapping[str, Service]) -> tuple[str, ...]:

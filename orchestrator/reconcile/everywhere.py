@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from orchestrator.reconcile.blueprint import blueprint
 from orchestrator.reconcile.world import Wanted, World
 from orchestrator.scheduler.filters import holds
 from orchestrator.scheduler.node import Node
@@ -14,11 +15,10 @@ from orchestrator.stack.placement import asked
 
 def everywhere(wanted: Wanted, world: World) -> Wanted:
     """With as many replicas of each global service as there are nodes for it, unless somebody scaled it."""
-    services = wanted.stack.services.values()
     found = {
         service.name: len(homes(service, wanted.stack, world.nodes))
-        for service in services
-        if service.placement.everywhere and service.name not in wanted.scale
+        for service in blueprint(wanted.stack).everywhere
+        if service.name not in wanted.scale
     }
     return replace(wanted, scale={**wanted.scale, **found}) if found else wanted
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from orchestrator.policy.restart import describe
-from orchestrator.reconcile.goal import settled
+from orchestrator.reconcile.goal import judged
 from orchestrator.reconcile.plan import TakeBack
 from orchestrator.reconcile.scene import Scene, since
 from orchestrator.reconcile.turn import Line
@@ -17,10 +17,10 @@ ENDS = 3  # failed runs of one replica, after which its gate is closed
 
 
 def all_or_nothing(scene: Scene) -> Iterator[Line]:
-    wanted, turn = scene.wanted, scene.turn
-    if not scene.stack.atomic or wanted.proven or wanted.taken_back:
+    wanted = scene.wanted
+    if not scene.blueprint.atomic or wanted.proven or wanted.taken_back:
         return
-    failures = [*settled(wanted, turn.world, turn.plan(), "ready").failures, *_keep_ending(scene)]
+    failures = [*judged(scene, scene.turn.plan(), "ready").failures, *_keep_ending(scene)]
     if failures:
         subject, why = failures[0]
         yield TakeBack(f"{scene.stack.name}/", scene.stack.name, (), f"{subject}: {why}")

@@ -8,7 +8,6 @@ from typing import Literal, TypeAlias
 
 from orchestrator.health.judge import symptom
 from orchestrator.policy.restart import GaveUp, describe
-from orchestrator.reconcile.ground import used
 from orchestrator.reconcile.plan import Hold, Plan
 from orchestrator.reconcile.scene import Scene
 from orchestrator.reconcile.slot import Slot
@@ -39,7 +38,11 @@ class _Answer:
 
 def settled(wanted: Wanted, world: World, plan: Plan, goal: Goal) -> Settled:
     """Compare the world with the goal, after `plan` was made of that world. Only active services count."""
-    scene = Scene(Turn([wanted], world, 0.0), wanted)
+    return judged(Scene(Turn([wanted], world, 0.0), wanted), plan, goal)
+
+
+def judged(scene: Scene, plan: Plan, goal: Goal) -> Settled:
+    """`settled`, of a scene whose turn made the plan."""
     match goal:
         case "down":
             answers = list(_down(scene))
@@ -139,6 +142,6 @@ def _illness(container: Container) -> str | None:
 
 def _trouble(scene: Scene, slot: Slot) -> str | None:
     """Bringing it up failed, or making what it stands on."""
-    names = [slot.replica.name, *(thing.name for thing in used(scene, slot.replica.definition))]
+    names = [slot.replica.name, *(thing.name for thing in scene.blueprint.used(slot.replica.definition))]
     found = (scene.turn.world.failures.get(name) for name in names)
     return next((failure.why for failure in found if failure), None)

@@ -42,7 +42,9 @@ def beneath(stack: Stack, service: Service, world: World) -> Iterator[MakeNetwor
 
 
 def _used(scene: Scene, thing: Network | Volume) -> bool:
-    return any(thing in used(scene, service) for name, service in scene.services.items() if scene.runs(name))
+    return any(
+        thing in scene.blueprint.used(service) for name, service in scene.services.items() if scene.runs(name)
+    )
 
 
 def _hold(scene: Scene, name: str) -> Hold | None:
@@ -50,11 +52,3 @@ def _hold(scene: Scene, name: str) -> Hold | None:
     failure = scene.turn.world.failures.get(name)
     until = failure.at + setback(failure.count) if failure else 0.0
     return Hold(name, failure.why, until) if failure and until > scene.turn.now else None
-
-
-def used(scene: Scene, service: Service) -> Iterator[Network | Volume]:
-    """The stack's networks and volumes that a service uses."""
-    networks, volumes = scene.stack.networks, scene.stack.volumes
-    yield from (networks[key] for key in service.networks if key in networks)
-    sources = (mount.source for mount in service.mounts if mount.kind == "volume")
-    yield from (volumes[key] for key in sources if key and key in volumes)

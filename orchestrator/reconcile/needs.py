@@ -10,7 +10,6 @@ from collections.abc import Iterator
 
 from orchestrator.policy.restart import Finished
 from orchestrator.reconcile import drift
-from orchestrator.reconcile.ground import used
 from orchestrator.reconcile.scene import Met, Scene, Unmet
 from orchestrator.reconcile.slot import Condition, Slot, reached
 from orchestrator.stack.model import Network, Service
@@ -34,7 +33,7 @@ def _check(scene: Scene, service: Service) -> Met | Unmet:
 
 
 def _external(scene: Scene, service: Service) -> Iterator[Unmet]:
-    for thing in used(scene, service):
+    for thing in scene.blueprint.used(service):
         kind, exist = _kind(scene, thing)
         if thing.external and thing.name not in exist:
             way_out = f"create it, or take `external: true` off {kind} '{thing.key}'"
@@ -45,7 +44,7 @@ def _ground(scene: Scene, service: Service) -> Iterator[Unmet]:
     for key in service.networks:
         if key not in scene.stack.networks:
             yield Unmet(f"cannot start again: network '{key}' is no longer in the file", failed=True)
-    for thing in used(scene, service):
+    for thing in scene.blueprint.used(service):
         kind, exist = _kind(scene, thing)
         if not thing.external and (thing.name not in exist or thing.name in scene.turn.world.busy):
             failure = scene.turn.world.failures.get(thing.name)

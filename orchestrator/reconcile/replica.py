@@ -5,7 +5,8 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, fields, is_dataclass, replace
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from orchestrator.stack.model import Logging, Mount, Service, Stack
@@ -32,6 +33,7 @@ class Replica:
     definition: Service
 
 
+_TEXT = json.JSONEncoder(sort_keys=True).encode
 WHOLE = (
     *("command", "entrypoint", "working_dir", "user", "hostname", "init", "read_only", "cap_add", "cap_drop"),
     *("container_name", "platform", "annotations", "network_mode"),
@@ -40,7 +42,7 @@ WHOLE = (
 
 def meaning(service: Service, stack: Stack) -> dict[str, str]:
     """What a container of `service` is made from: key path below the service → JSON text. See `Replica`."""
-    return {path: json.dumps(value, sort_keys=True) for path, value in _parts(service, stack)}
+    return {path: _TEXT(value) for path, value in _parts(service, stack)}
 
 
 def _parts(service: Service, stack: Stack) -> Iterator[tuple[str, Any]]:
@@ -110,10 +112,24 @@ def _named(mount: Mount, stack: Stack) -> Mount:
 
 def _set_fields(value: Any) -> dict[str, Any]:
     """Those fields of a dataclass that are not as they are where the file is silent."""
-    usual = {field.name: field.default for field in fields(value)}
     return {
-        key: part for key, part in asdict(value).items() if part not in (None, False, (), 0, {}) and part != usual[key]
+        name: _plain(part)
+        for name, usual in _usual(value.__class__)
+        if (part := getattr(value, name)) != usual and part not in (None, False, (), 0, {})
     }
+
+
+@cache
+def _usual(kind: type) -> tuple[tuple[str, Any], ...]:
+    """The fields of a dataclass and their defaults."""
+    return tuple((field.name, field.default) for field in fields(kind))
+
+
+def _plain(part: Any) -> Any:
+    """As JSON can say it."""
+    if isinstance(part, tuple):
+        return [_plain(one) for one in part]
+    return asdict(part) if is_dataclass(part) and not isinstance(part, type) else part
 
 
 def digest(meaning: Mapping[str, str]) -> str:

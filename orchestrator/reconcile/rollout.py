@@ -107,7 +107,7 @@ def watched(scene: Scene, service: Service) -> bool:
     wanted = scene.wanted
     if wanted.proven or service.name in scene.blueprint.jobs or service.name not in scene.stack.services:
         return False
-    return scene.stack.atomic or (wanted.revision > 1 and policy_of(scene, service) is not None)
+    return scene.blueprint.atomic or (wanted.revision > 1 and policy_of(scene, service) is not None)
 
 
 def watch_time(scene: Scene, service: Service) -> float:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 
+from orchestrator.reconcile.blueprint import blueprint
 from orchestrator.reconcile.world import Container, Wanted, World
 from orchestrator.scheduler.fleet import Fleet
 from orchestrator.scheduler.neighbours import NOWHERE
@@ -100,8 +101,12 @@ class Room:
         found = self._asked.get(id(service))
         if found is None:
             wanted = self._wanted.get(stack)
-            home = wanted.stack if wanted is not None else Stack(stack, "/", (), {})
-            found = self._asked[id(service)] = (service, asked(service, home))
+            request = (
+                blueprint(wanted.stack).request(service)
+                if wanted is not None
+                else asked(service, Stack(stack, "/", (), {}))
+            )
+            found = self._asked[id(service)] = (service, request)
         return found[1]
 
     def _count(self) -> Fleet:
