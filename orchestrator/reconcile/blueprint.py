@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
 
 from orchestrator.reconcile.replica import Replica, digest, meaning, named
-from orchestrator.scheduler.node import Request
+from orchestrator.scheduler.node import PRIORITY, Request
 from orchestrator.stack.model import Network, Service, Stack, Volume
 from orchestrator.stack.placement import asked
 
@@ -35,7 +35,7 @@ class Blueprint:
         self.priorities = len({one.placement.priority for one in stack.services.values()}) > 1
         self.everywhere = tuple(one for one in stack.services.values() if one.placement.everywhere)
         self.atomic = stack.atomic
-        self._requests: dict[str, tuple[Service, Request]] = {}
+        self._requests: dict[str, tuple[Service, Request, bool]] = {}
         self._replicas: dict[tuple[str, int], Replica] = {}
 
     def replica(self, service: Service, slot: int) -> Replica:
@@ -51,10 +51,19 @@ class Blueprint:
 
     def request(self, service: Service) -> Request:
         """What one replica of it asks of its node."""
+        return self._asked(service)[1]
+
+    def modest(self, service: Service) -> bool:
+        """It asks nothing of its node: it fits on any that takes replicas at all."""
+        return self._asked(service)[2]
+
+    def _asked(self, service: Service) -> tuple[Service, Request, bool]:
         found = self._requests.get(service.name)
         if found is None or found[0] is not service:
-            found = self._requests[service.name] = (service, asked(service, self.stack))
-        return found[1]
+            request = asked(service, self.stack)
+            modest = replace(request, service="", priority=PRIORITY) == Request()
+            found = self._requests[service.name] = (service, request, modest)
+        return found
 
     def used(self, service: Service) -> tuple[Network | Volume, ...]:
         """The stack's networks and volumes that a service (of this or an earlier revision) stands on."""
@@ -85,18 +94,9 @@ def dependency_order(services: Mapping[str, Service]) -> tuple[str, ...]:
     return tuple(order)
 
 
-_KEPT = 64
-_made: OrderedDict[int, Blueprint] = OrderedDict()
-
-
 def blueprint(stack: Stack) -> Blueprint:
-    """The blueprint of this very Stack object. The agent keeps a Stack from turn to turn, so identity is enough and
-    free; the blueprint holds its Stack, so an id cannot come to mean another one."""
-    found = _made.get(id(stack))
+    """The blueprint of this very Stack object, kept with it: the agent keeps a Stack from turn to turn."""
+    found: Blueprint | None = stack.derived.get("blueprint")
     if found is None:
-        found = _made[id(stack)] = Blueprint(stack)
-        if len(_made) > _KEPT:
-            _made.popitem(last=False)
-    else:
-        _made.move_to_end(id(stack))
+        found = stack.derived["blueprint"] = Blueprint(stack)
     return found

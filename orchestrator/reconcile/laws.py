@@ -64,7 +64,7 @@ def dropped(scene: Scene) -> Iterator[Line]:
     gone = [
         container
         for service, slots in scene.containers.items()
-        if service not in scene.services or (not scene.active(service) and scene.wanted.scale.get(service) == 0)
+        if service not in scene.services or (scene.wanted.scale.get(service) == 0 and not scene.active(service))
         for container in slots.values()
     ]
     if gone:
@@ -74,6 +74,8 @@ def dropped(scene: Scene) -> Iterator[Line]:
 
 def stop_by_hand(scene: Scene) -> Iterator[Line]:
     """Stopped and kept. One waits for dependents that were stopped with it, not for those that were left running."""
+    if not scene.wanted.stopped:
+        return
     stopped = [
         slot.container
         for service in scene.order
@@ -100,9 +102,12 @@ def tend(scene: Scene, service: str) -> Iterator[Line]:
         yield back
     if scene.unprepared(service):
         yield from preparing.prepare(scene, service)
-    # What is to be replaced comes last: it waits for its siblings, so their holds must be known. What is ill makes way
-    # in any case, and takes the places of a roll-out before one that serves does.
-    for slot in sorted(scene.slots(service), key=lambda slot: (slot.outdated is not None, not slot.ill)):
+    slots: Sequence[Slot] = scene.slots(service)
+    if rolling:
+        # What is to be replaced comes last: it waits for its siblings, so their holds must be known. What is ill makes
+        # way in any case, and takes the places of a roll-out before one that serves does.
+        slots = sorted(slots, key=lambda slot: (slot.outdated is not None, not slot.ill))
+    for slot in slots:
         yield from keep(scene, slot)
 
 

@@ -22,6 +22,9 @@ class Room:
         self._world = world
         self._wanted = wanted
         self._fleet: Fleet | None = None
+        self._later: list[tuple[str, str, Service, str]] = []  # taken before anybody asked
+        only = world.nodes[0] if len(world.nodes) == 1 else None
+        self._alone = only.name if only and only.ready and not (only.drained or only.cordoned) else None
         self._sums: dict[str, tuple[float, int]] | None = None  # by stack: cores and bytes
         self._asked: dict[int, tuple[Service, Request]] = {}
         # By stack: whether a container that does not run keeps its room. Else what waits for room would slip in while
@@ -42,6 +45,9 @@ class Room:
     ) -> Placed | Refused:
         """A place for the replica `name`. `stays`: an existing container runs where it is. `leaves`: its room counts as
         free."""
+        if self._fleet is None and self._alone is not None and self._modest(stack, service):
+            if stays is None or stays.node == self._alone:
+                return Placed(self._alone, "the only node")
         fleet, request = self.fleet, self.asked(stack, service)
         if stays is not None and stays.node not in fleet.names:
             return Refused(f"its node {stays.node} is gone")
@@ -60,6 +66,10 @@ class Room:
         finally:
             if left is not None and leaves is not None:
                 fleet.put(left[0], fleet.nodes[left[1]].name, leaves.name)
+
+    def _modest(self, stack: str, service: Service) -> bool:
+        wanted = self._wanted.get(stack)
+        return wanted is not None and blueprint(wanted.stack).modest(service)
 
     def _preferred(self, fleet: Fleet, request: Request, name: str) -> tuple[int | None, str]:
         """Where it was told to go, or lay last, and which of the two: things move as little as possible."""
@@ -90,7 +100,10 @@ class Room:
         return self.fleet.occupants[self.fleet.where[name]][name].priority
 
     def take(self, node: str, stack: str, service: Service, name: str) -> None:
-        fleet = self.fleet
+        if self._fleet is None:
+            self._later.append((node, stack, service, name))
+            return
+        fleet = self._fleet
         if node in fleet.names and name not in fleet.where:
             request = self.asked(stack, service)
             fleet.put(request, node, name)
@@ -127,6 +140,8 @@ class Room:
             if request.cpus or request.memory:
                 for node in self._world.nodes:
                     fleet.block(node.name, request.cpus, request.memory)
+        for taken in self._later:
+            self.take(*taken)
         return fleet
 
     def _expected(self) -> Iterator[tuple[Request, int]]:

@@ -41,6 +41,7 @@ class Scene:
 
     `shaken`: service → why it makes way for a moment. `touched`: containers that this turn stops, to be started again
     or replaced. `stuck`: those whose replacement has to wait: they go on as they are, and others may count on them.
+    `services`: those of the file, and those that an earlier revision had and nobody has taken away yet.
     """
 
     def __init__(self, turn: Turn, wanted: Wanted) -> None:
@@ -48,6 +49,11 @@ class Scene:
         self.wanted = wanted = everywhere(wanted, turn.world)
         self.stack = wanted.stack
         self.blueprint = blueprint(wanted.stack)
+        self.services: Mapping[str, Service] = wanted.stack.services
+        self.order = self.blueprint.order
+        if wanted.orphans:
+            self.services = {**wanted.orphans, **wanted.stack.services}
+            self.order = dependency_order(self.services)
         self.containers = turn.containers.get(self.stack.name, {})
         self.shaken: dict[str, str] = {}
         self.touched: set[str] = set()
@@ -58,15 +64,6 @@ class Scene:
         turn.scenes[self.stack.name] = self
         self._slots: dict[str, tuple[Slot, ...]] = {}
         self._rolling: dict[str, rollout.Rolling | None] = {}
-
-    @cached_property
-    def services(self) -> Mapping[str, Service]:
-        """Those of the file, and those that an earlier revision had and nobody has taken away yet."""
-        return {**self.wanted.orphans, **self.stack.services} if self.wanted.orphans else self.stack.services
-
-    @cached_property
-    def order(self) -> tuple[str, ...]:
-        return dependency_order(self.services) if self.wanted.orphans else self.blueprint.order
 
     @cached_property
     def weights(self) -> dict[str, int]:
@@ -134,8 +131,8 @@ class Scene:
 
     def surplus(self, service: str) -> list[Container]:
         """Containers in places that are not wanted, highest slot first."""
-        kept = {slot.replica.slot for slot in self.slots(service)}
-        return [c for n, c in sorted(self.containers.get(service, {}).items(), reverse=True) if n not in kept]
+        there, kept = self.containers.get(service, {}), {slot.replica.slot for slot in self.slots(service)}
+        return [there[number] for number in sorted(there.keys() - kept, reverse=True)]
 
     def claims(self, container: Container) -> bool:
         """A container that does not run just now, and whose room is not for others: it will be back."""

@@ -425,6 +425,7 @@ class Material:
 class Stack:
     """One checked stack. Only networks, volumes, configs and secrets that some service uses are in it, external ones
     included. `contents`: what configs and secrets say, by `Material.id`, as far as it was read; never written out.
+    `derived`: what was worked out from this very object, and lives as long as it does (see `reconcile.blueprint`).
     """
 
     name: str
@@ -447,6 +448,7 @@ class Stack:
     configs: Mapping[str, Material] = field(default_factory=dict)
     secrets: Mapping[str, Material] = field(default_factory=dict)
     contents: Mapping[str, bytes] = field(default_factory=dict, compare=False, repr=False)
+    derived: dict[str, Any] = field(default_factory=dict, init=False, compare=False, repr=False)
 
     def origin(self, path: str) -> Origin | None:
         """Where the value at `path`, or its nearest parent, was written."""

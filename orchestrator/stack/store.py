@@ -16,7 +16,7 @@ Reader = Callable[[Any], Any]
 def to_json(stack: Stack) -> str:
     """One line of JSON. Field names are the classes'; origins are packed, because there is one for every word."""
     fields = fields_of(stack)
-    del fields["contents"]
+    del fields["contents"], fields["derived"]
     files = list(dict.fromkeys(origin.file for origin in stack.origins.values()))
     number = {file: index for index, file in enumerate(files)}
     packed = {path: (number[origin.file], origin.line, origin.column) for path, origin in stack.origins.items()}

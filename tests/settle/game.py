@@ -16,7 +16,7 @@ import worlds
 from toy import GOOD, Broken, Life, Nature, Toy
 
 from orchestrator.reconcile.blueprint import blueprint
-from orchestrator.reconcile.goal import settled
+from orchestrator.reconcile.goal import Settled, settled
 from orchestrator.reconcile.laws import reconcile
 from orchestrator.reconcile.plan import Plan, TakeBack
 from orchestrator.reconcile.replica import contents, count
@@ -25,7 +25,7 @@ from orchestrator.scheduler.node import Node
 from orchestrator.stack.model import Service, Stack
 
 TURNS = 300  # in which everything must be well, once all troubles have ended
-PATIENCE = 20  # turns in which it may come to rest, while there may be trouble
+PATIENCE = 12  # turns in which it may come to rest, while there may be trouble
 BAD = Nature(lives=(Life(lasts=0.05, code=1),))
 LARGE = Node("large", 1000.0, 1 << 50)
 
@@ -45,6 +45,7 @@ class Game:
         self.good = stack
         self.versions = 0
         self.plan = Plan()
+        self.end = Settled(False)
 
     def given(self, service: Service) -> dict[str, str]:
         return contents(service, self.wanted.stack)
@@ -52,7 +53,7 @@ class Game:
     def play(self) -> None:
         """Raises AssertionError where a rule is broken, or the end is not as it must be."""
         self.turn_until_quiet(PATIENCE)
-        events = [name for name in ("edit", *worlds.EVENTS) if name == "edit" or name in self.known]
+        events = [name for name in ("edit", *worlds.EVENTS, "drain") if name == "edit" or name in self.known]
         for _ in range(self.chance.choice((1, 1, 2, 2, 3))):
             getattr(self, f"_{self.chance.choice(events)}")()
             for _ in range(self.chance.choice((0, 1, 2, 4, PATIENCE))):  # the next event may come in the middle
@@ -222,7 +223,7 @@ class Game:
         self.note_jobs()
         world = toy.world()
         plan = self.plan = reconcile([self.wanted], world, toy.now)
-        if chance.random() < 0.02:
+        if chance.random() < 0.01:
             self.decide_again(world, plan)
         rules.check(plan, world, [self.wanted], toy.now)
         takes = chance.choice((0.0, 0.01, 0.1))
@@ -241,8 +242,8 @@ class Game:
         if plan.actions:
             return False
         if not self.wanted.down:
-            end = settled(self.wanted, world, plan, "ready")
-            if end.done and not end.failures:
+            self.end = settled(self.wanted, world, plan, "ready")
+            if self.end.done and not self.end.failures:
                 self.wanted = replace(self.wanted, proven=True)
         return True
 
@@ -303,8 +304,7 @@ class Game:
             assert "default" not in one.networks or not running or "shop_default" in world.networks, "no network"
         strangers = {c.name for c in world.containers if c.service not in self.wanted.stack.services}
         assert not strangers, f"{strangers} are left"
-        end = settled(self.wanted, world, plan, "ready")
-        assert end.done and not end.failures, f"{end}"
+        assert self.end.done and not self.end.failures, f"{self.end}"
 
 
 def is_bad(one: Service) -> bool:

@@ -286,6 +286,7 @@ def _no_more_away_than_allowed(look: Look, stop: Stop) -> str | None:
     serving = [one for one in look.of(service.name) if one.name not in look.stops | look.world.busy]
     serving = [one for one in serving if one.phase == "running" and (not look.current(one) or _well(service, one))]
     away, allowed = look.count(service) - len(serving), policy.parallelism or look.count(service)
+    allowed += int(policy.max_failure_ratio * look.count(service))  # so many may fail, and are not waited for
     if policy.order == "start-first" and not any(mount.source for mount in service.mounts):
         allowed = 0
     elif len(look.of(service.name)) > look.count(service):

@@ -27,11 +27,12 @@ from orchestrator.stack.model import (
     Volume,
 )
 
-# What a stack may speak of, and what may befall it.
-WORDS = ("checks", "jobs", "hooks", "needs", "follows", "rollouts", "canaries", "writer", "room", "priority", "configs")
-EVENTS = ("bad", "trouble", "kill", "ill", "drift", "stop", "suspend", "restart", "scale", "orphan", "drain", "down")
-LUCK = ("crash", "ragged", "clock", "atomic")
-SIZES = (1, 1, 1, 1, 1, 2, 2, 2, 2, 2, 2, 3, 3, 3, 4, 7)  # services of a stack: many small ones, and some that are not
+# What a stack may speak of, what may befall it, and how the game is played; each as likely as not to be in a world.
+WORDS = ("checks", "jobs", "hooks", "needs", "follows", "rollouts", "canaries", "writer", "configs", "atomic")
+EVENTS = ("bad", "trouble", "kill", "ill", "drift", "stop", "suspend", "restart", "scale", "orphan", "down")
+LUCK = ("crash", "ragged", "clock")
+ROOM = ("room", "priority", "drain")  # questions to the scheduler, which has tests of its own: in one world of five
+SIZES = (1, 1, 1, 1, 1, 1, 2, 2, 2, 2, 2, 2, 3, 3, 4, 7)  # services of a stack: many small ones, and some that are not
 CHECK = Check(("CMD", "true"), interval=1.0)
 DONE = Nature(lives=(Life(0.1, 0),))
 TROUBLE = (Life(0.05, 1), Life(0.5, 137, oom=True), Life(ill=0.2), Life(12.0, 0))
@@ -39,11 +40,12 @@ MATERIAL = Material("config", "words", "shop_words", "content", "", "1")
 
 
 def words(chance: Random) -> frozenset[str]:
-    """What this world knows: each word as likely as not to be in it."""
-    known = chance.getrandbits(len(WORDS) + len(EVENTS) + len(LUCK))
-    rare = chance.getrandbits(len(WORDS) + len(EVENTS) + len(LUCK))  # with both: one in two of the words, thinned
-    bits = known if chance.random() < 0.5 else known & rare
-    return frozenset(word for at, word in enumerate((*WORDS, *EVENTS, *LUCK)) if bits >> at & 1)
+    """What this world knows: half of all there is, or a quarter."""
+    every = (*WORDS, *EVENTS, *LUCK, *(ROOM if chance.random() < 0.2 else ()))
+    bits = chance.getrandbits(len(every))
+    if chance.random() < 0.5:
+        bits &= chance.getrandbits(len(every))
+    return frozenset(word for at, word in enumerate(every) if bits >> at & 1)
 
 
 def stack(chance: Random, known: frozenset[str]) -> Stack:
@@ -79,7 +81,7 @@ def service(chance: Random, known: frozenset[str], name: str, others: dict[str, 
         networks={"default": Attachment()} if chance.random() < 0.7 else {},
         mounts=(Mount("volume", "/data", "data"),) if writer else (),
         grants=grants,
-        replicas=1 if job or writer else chance.choice((1, 1, 2, 2, 3, 4 if len(others) < 4 or "follows" in known else 0)),
+        replicas=1 if job or writer else chance.choice((1, 1, 1, 1, 2, 2, 3, 4 if "follows" in known else 0)),
         reservations=chance.choice((Request(0.5), Request(1.0, 1 << 30))) if "room" in known else Request(),
         placement=Placement(priority=chance.choice((20, 50, 80))) if "priority" in known else Placement(),
         update=rollout(chance, ("pause", "continue", "rollback")) if "rollouts" in known and not job else None,
