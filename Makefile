@@ -62,7 +62,7 @@ check: dev
 	$(VENV)/bin/pytest -q -m 'not root'
 
 test: packages dev
-	$(SUDO) env PYORCH_SEEDS=2000 $(VENV)/bin/pytest -q; status=$$?; $(SUDO) $(give_back); exit $$status
+	$(SUDO) env PYORCH_SEEDS=5000 $(VENV)/bin/pytest -q; status=$$?; $(SUDO) $(give_back); exit $$status
 
 packages:
 	@tests/packages $(TEST_PACKAGES)

@@ -7,13 +7,14 @@ from dataclasses import replace
 
 from orchestrator.reconcile.replica import Replica, digest, meaning, named
 from orchestrator.scheduler.node import PRIORITY, Request
-from orchestrator.stack.model import Network, Service, Stack, Volume
+from orchestrator.stack.model import Healing, Network, OnChange, Service, Stack, Volume
 from orchestrator.stack.placement import asked
 
 
 class Blueprint:
     """`order`: services, dependencies first, else as in the file. `followers`: service → those with
     `depends_on: {service: {restart: true}}`. `jobs`: those that end, as their own word or their dependents' says.
+    `plain`: those that nothing but their own definition moves: no restarts of others, no contents, no drift to be told.
     `ground`: the stack's networks and volumes that each service stands on. `priorities`: more than one is written."""
 
     def __init__(self, stack: Stack) -> None:
@@ -35,6 +36,11 @@ class Blueprint:
         self.priorities = len({one.placement.priority for one in stack.services.values()}) > 1
         self.everywhere = tuple(one for one in stack.services.values() if one.placement.everywhere)
         self.atomic = stack.atomic
+        self.plain = frozenset(
+            name
+            for name, one in stack.services.items()
+            if name not in self.leaders and one.healing == Healing() and one.on_change == OnChange()
+        )
         self._requests: dict[str, tuple[Service, Request, bool]] = {}
         self._replicas: dict[tuple[str, int], Replica] = {}
 
@@ -47,7 +53,6 @@ class Blueprint:
             made = Replica(stack, service.name, slot, named(stack, service, slot), code, text, service)
             self._replicas[service.name, slot] = made
         return made
-
 
     def request(self, service: Service) -> Request:
         """What one replica of it asks of its node."""

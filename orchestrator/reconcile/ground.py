@@ -42,9 +42,7 @@ def beneath(stack: Stack, service: Service, world: World) -> Iterator[MakeNetwor
 
 
 def _used(scene: Scene, thing: Network | Volume) -> bool:
-    return any(
-        thing in scene.blueprint.used(service) for name, service in scene.services.items() if scene.runs(name)
-    )
+    return any(thing in scene.blueprint.used(service) for name, service in scene.services.items() if scene.runs(name))
 
 
 def _hold(scene: Scene, name: str) -> Hold | None:

@@ -42,6 +42,8 @@ def _down(other: Container, exit: Exit) -> bool:
 
 def renew(scene: Scene, container: Container, definition: Service) -> Renew | None:
     """`on_change`: configs or secrets say something else than what the container was given."""
+    if not definition.grants:
+        return None
     wanted = contents(definition, scene.stack)
     changed = [key for key, digest in wanted.items() if container.contents.get(key, digest) != digest]
     answers = {definition.on_change.to(key.partition(".")[0]) for key in changed}

@@ -25,9 +25,6 @@ from orchestrator.reconcile.slot import Slot
 from orchestrator.reconcile.turn import Line, Turn
 from orchestrator.reconcile.world import Container, Wanted, World
 from orchestrator.scheduler.node import Placed
-from orchestrator.stack.model import Healing, OnChange
-
-UNTOLD = Healing()
 
 
 def reconcile(wanted: Sequence[Wanted], world: World, now: float) -> Plan:
@@ -84,6 +81,7 @@ def stop_by_hand(scene: Scene) -> Iterator[Line]:
         if slot.container
     ]
     if stopped:
+        scene.touched.update(one.name for one in stopped if one.phase == "running")  # nobody is to count on them
         services, grace = scene.services, scene.wanted.grace
         yield from leave(scene.turn, stopped, "stopped by hand", definitions=services, grace=grace, remove=False)
 
@@ -116,11 +114,9 @@ def calm(scene: Scene, service: str) -> bool:
     wanted, there = scene.wanted, scene.containers.get(service, {})
     if len(there) != count(wanted, scene.services[service]) or service in scene.shaken:
         return False
-    if service in wanted.restarts or service in wanted.recreate or service in scene.blueprint.leaders:
+    if service in wanted.restarts or service in wanted.recreate or wanted.suspended:
         return False
-    if wanted.suspended or scene.services[service].healing != UNTOLD:
-        return False
-    if scene.services[service].on_change != OnChange():
+    if service not in scene.blueprint.plain:
         return False
     if rollout.watched(scene, scene.services[service]):
         return False
@@ -180,7 +176,7 @@ def start(scene: Scene, slot: Slot, why: str) -> Iterator[Line]:
         yield Hold(replica.name, needs.why, failed=needs.failed, outlook=needs.outlook)
     elif absent := healing.without(scene, replica.definition):
         yield Hold(replica.name, f"{absent} is down (on_dependency: stop)")
-    elif replica.digest == scene.digest(replica.service) and scene.unprepared(replica.service):
+    elif replica.digest == scene.meant(replica.service) and scene.unprepared(replica.service):
         yield preparing.unprepared(scene, slot)
     elif failure and (until := failure.at + setback(failure.count)) > turn.now:
         yield Hold(replica.name, failure.why, until, outlook="failing")

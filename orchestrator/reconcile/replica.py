@@ -33,6 +33,8 @@ class Replica:
     definition: Service
 
 
+# As they are where the file says nothing of them: most services share these very objects.
+_SILENT = {one.name: one.default for one in fields(Service) if one.name in ("lookup", "sandbox")}
 _TEXT = json.JSONEncoder(sort_keys=True).encode
 WHOLE = (
     *("command", "entrypoint", "working_dir", "user", "hostname", "init", "read_only", "cap_add", "cap_drop"),
@@ -71,8 +73,9 @@ def _parts(service: Service, stack: Stack) -> Iterator[tuple[str, Any]]:
     if service.placement.runtime:
         yield "runtime", service.placement.runtime
     yield from _granted(service, stack)
-    for part in (service.lookup, service.sandbox):
-        yield from _set_fields(part).items()
+    for key, usual in _SILENT.items():
+        if (part := getattr(service, key)) is not usual:
+            yield from _set_fields(part).items()
     if service.logging != Logging():
         yield "logging", asdict(service.logging)
 

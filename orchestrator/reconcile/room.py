@@ -45,9 +45,10 @@ class Room:
     ) -> Placed | Refused:
         """A place for the replica `name`. `stays`: an existing container runs where it is. `leaves`: its room counts as
         free."""
-        if self._fleet is None and self._alone is not None and self._modest(stack, service):
-            if stays is None or stays.node == self._alone:
-                return Placed(self._alone, "the only node")
+        here = stays is None or stays.node == self._alone
+        plainly = self._fleet is None and not self._world.explained  # nobody counted yet, and nobody asks for scores
+        if plainly and here and self._alone is not None and self._modest(stack, service):
+            return Placed(self._alone, "the only node")
         fleet, request = self.fleet, self.asked(stack, service)
         if stays is not None and stays.node not in fleet.names:
             return Refused(f"its node {stays.node} is gone")

@@ -90,6 +90,10 @@ class Scene:
         """None for an orphan: it stays what it is, there is nothing in the file to compare it with."""
         return self.blueprint.digests.get(service)
 
+    def meant(self, service: str) -> str:
+        """The digest of its definition, an orphan's too."""
+        return self.blueprint.replica(self.services[service], 0).digest
+
     def slots(self, service: str) -> tuple[Slot, ...]:
         """The places of a service that are wanted; while its replicas are replaced, one or the other more."""
         made = self._slots.get(service)
@@ -163,14 +167,14 @@ class Scene:
     def _done(self, definition: Service, number: int) -> bool:
         """A job that has run to a good end with this definition and these inputs; slot 0: the `pre_start` hooks."""
         job = number == 0 or (definition.name in self.blueprint.jobs and definition.job != "always")
-        return job and (self.stack.name, definition.name, number, self.digest(definition.name)) in self.turn.world.done
+        return job and (self.stack.name, definition.name, number, self.meant(definition.name)) in self.turn.world.done
 
     def unprepared(self, service: str) -> bool:
         """Its `pre_start` hooks have not run yet for what it means now."""
-        definition, digest = self.services[service], self.digest(service)
-        if not definition.pre_start or digest is None or self._done(definition, 0):
+        definition = self.services[service]
+        if not definition.pre_start or self._done(definition, 0):
             return False
-        return not any(c.digest == digest for c in self.containers.get(service, {}).values())
+        return not any(c.digest == self.meant(service) for c in self.containers.get(service, {}).values())
 
     def _outdated(self, container: Container, replica: Replica) -> str | None:
         service = container.service

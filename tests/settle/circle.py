@@ -44,4 +44,4 @@ def play(
         if upcoming == math.inf:
             return plan
         toy.advance(max(upcoming, toy.now))
-    raise Broken("it does not settle:\n" + "\n".join(toy.history[-40:]))
+    raise Broken("it does not settle:\n" + toy.told(40))

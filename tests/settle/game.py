@@ -73,6 +73,8 @@ class Game:
     def up(self, stack: Stack, **changes: object) -> None:
         """A new revision of the stack, asked for by `up`: what failed before is forgiven."""
         names = frozenset(stack.services)
+        if not any(map(is_bad, self.wanted.stack.services.values())):
+            self.good = self.wanted.stack
         wanted = replace(
             self.wanted,
             stack=stack,
@@ -277,11 +279,9 @@ class Game:
             asked = self.wanted.recreate.get(one.service, 0.0)
             if one.exits[-1].started >= asked and one.service in blueprint(self.wanted.stack).jobs:
                 self.toy.note_done(one.stack, one.service, one.slot, one.digest)
-        if not any(map(is_bad, self.wanted.stack.services.values())):
-            self.good = self.wanted.stack
 
     def say(self, what: str) -> None:
-        self.toy.history.append(f"{self.toy.now:.3f} {what}")
+        self.toy.say(what)
 
     # --- what must be so in the end
 
@@ -317,7 +317,6 @@ def play(seed: int) -> str | None:
     try:
         game.play()
     except Exception as error:
-        history = "\n".join(game.toy.history[-60:])
         where = traceback.extract_tb(error.__traceback__)[-1]
-        return f"seed {seed}: {type(error).__name__}: {error} ({where.name}, line {where.lineno})\n{history}"
+        return f"seed {seed}: {type(error).__name__}: {error} ({where.name}, line {where.lineno})\n{game.toy.told(60)}"
     return None

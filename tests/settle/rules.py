@@ -193,7 +193,8 @@ def _canaries_go_first(look: Look, action: Start | Stop) -> str | None:
     old = [one for one in look.of(name) if one.digest != digest]
     if isinstance(action, Stop):
         serves = action.subject in [one.name for one in old] and (look.there[action.subject].verdict or GOOD).status
-        early = serves and serves != "unhealthy" and len(new) >= service.canary and len(old) + len(new) <= look.count(service)
+        many = len(new) >= service.canary and len(old) + len(new) <= look.count(service)
+        early = serves and serves != "unhealthy" and many
         return f"{len(new)} canaries run, and nobody promoted them" if early else None
     if action.container is not None or action.replica.digest != digest or not old:
         return None

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from circle import play
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from circle import play
 from toy import Life, Nature, Toy
 
 from orchestrator.health.check import Check

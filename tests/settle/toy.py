@@ -88,7 +88,7 @@ class Toy:
     homes: dict[str, str] = field(default_factory=dict)  # volume → the node it lies on: where it was first used
     given: Callable[[Service], Mapping[str, str]] = lambda service: {}
     ids: int = 0
-    history: list[str] = field(default_factory=list)
+    history: list[tuple[float, object]] = field(default_factory=list)  # when, what
 
     def world(self) -> World:
         return World(
@@ -102,6 +102,13 @@ class Toy:
             making=frozenset([action.subject for _, action in self.deeds if isinstance(action, Start)]),
             volume_nodes=dict(self.homes),
         )
+
+    def say(self, *what: str) -> None:
+        self.history.append((self.now, " ".join(what)))
+
+    def told(self, lines: int) -> str:
+        """The last lines of the history."""
+        return "\n".join(f"{at:.3f} {what}" for at, what in self.history[-lines:])
 
     # --- time
 
@@ -128,7 +135,7 @@ class Toy:
 
     def _meet(self, what: str, name: str) -> None:
         life = self.beings[name].life
-        self.history.append(f"{self.now:.3f} {name} {what}")
+        self.say(name, what)
         if what == "end":
             self.end(name, life.code, "oom" if life.oom else "exited")
         elif what == "healthy":
@@ -160,7 +167,7 @@ class Toy:
         if isinstance(action, Start):
             for mount in action.replica.definition.mounts:
                 self.homes.setdefault(f"{action.replica.stack}_{mount.source}", action.node)
-        self.history.append(f"{self.now:.3f} {action}")
+        self.history.append((self.now, action))
 
     def crash(self, done: Iterable[bool]) -> None:
         """The agent dies: of the deeds under way, some were done and some were not."""
@@ -168,7 +175,7 @@ class Toy:
         for (_, action), was_done in zip(deeds, done, strict=False):
             if was_done:
                 self.do(action)
-        self.history.append(f"{self.now:.3f} crash")
+        self.say("crash")
 
     def do(self, action: Action) -> None:
         subject = action.subject
@@ -262,7 +269,8 @@ class Toy:
         )
         being = self.beings[name] = Being(container, nature.lives[min(lived, len(nature.lives) - 1)])
         being.fate = _fate(being)
-        self._nobody_overfull(start.node)
+        if service.reservations != Request():
+            self._nobody_overfull(start.node)
 
     # --- rules
 

@@ -59,7 +59,7 @@ def stack(chance: Random, known: frozenset[str]) -> Stack:
         (),
         services,
         {"default": Network("default", "shop_default")},
-        {"data": Volume("data", "shop_data", writers=1)},
+        {"data": Volume("data", "shop_data", writers=1)} if any(one.mounts for one in services.values()) else {},
         extensions,
         configs={"words": MATERIAL} if "configs" in known else {},
     )
@@ -99,7 +99,9 @@ def needs(chance: Random, known: frozenset[str], others: dict[str, Service]) -> 
     found = {}
     for other, there in others.items():
         if chance.random() < 0.4:
-            conditions = ["started", *(["healthy"] * 2 if there.checked else []), *(["completed"] * 2 if there.job else [])]
+            conditions = ["started", "started"]
+            conditions += ["healthy"] * 4 if there.checked else []
+            conditions += ["completed"] * 4 if there.job else []
             follows = "follows" in known and chance.random() < 0.4
             found[other] = Dependency(chance.choice(conditions), follows, chance.random() < 0.85)  # type: ignore[arg-type]
     return found
@@ -108,7 +110,8 @@ def needs(chance: Random, known: frozenset[str], others: dict[str, Service]) -> 
 def restart(chance: Random, job: bool) -> RestartPolicy:
     if job:
         return RestartPolicy("on-failure")
-    return RestartPolicy(chance.choice(("always", "unless-stopped")), give_up_after=chance.choice((None, None, None, 3)))
+    limit = chance.choice((None, None, None, 3))
+    return RestartPolicy(chance.choice(("always", "unless-stopped")), give_up_after=limit)
 
 
 def rollout(chance: Random, actions: tuple[FailureAction, ...]) -> Rollout:
