@@ -72,8 +72,8 @@ def suspension(scene: Scene, service: str) -> tuple[float, str] | None:
 def resting(scene: Scene, service: str, until: float, reason: str) -> Iterator[Hold]:
     """Nothing is done to it until then, and this is as its user wants it."""
     why = f"suspended{f': {reason}' if reason else ''}"
-    for slot in scene.slots(service):
-        yield Hold(slot.replica.name, why, until, outlook="asked")
+    names = [*(slot.replica.name for slot in scene.slots(service)), *(one.name for one in scene.surplus(service))]
+    yield from (Hold(name, why, until, outlook="asked") for name in names)
 
 
 def without(scene: Scene, definition: Service) -> str | None:

@@ -23,7 +23,7 @@ from orchestrator.reconcile.goal import settled
 from orchestrator.reconcile.laws import reconcile
 from orchestrator.reconcile.replica import digest, meaning
 from orchestrator.reconcile.world import Container, Failure, Wanted, World
-from orchestrator.scheduler.node import Node, Request
+from orchestrator.scheduler.node import PRIORITY, Node, Request
 from orchestrator.stack.model import (
     Attachment,
     Dependency,
@@ -32,6 +32,7 @@ from orchestrator.stack.model import (
     Mount,
     Network,
     Origin,
+    Placement,
     Service,
     Stack,
     Volume,
@@ -120,6 +121,7 @@ def service_from(name: str, body: Mapping[str, Any]) -> Service:
         replicas=body.get("replicas", 1),
         reservations=Request(body.get("cpus", 0.0), int(body.get("memory", 0) * (1 << 20))),
         stop_grace_period=body.get("grace", 10.0),
+        placement=Placement(priority=body.get("priority", PRIORITY)),
         update=Rollout(**body["update"]) if "update" in body else None,
         rollback=Rollout(**body["rollback"]) if "rollback" in body else None,
         canary=body.get("canary", 0),

@@ -27,6 +27,7 @@ from orchestrator.stack.model import Service, Stack
 TURNS = 300  # in which everything must be well, once all troubles have ended
 PATIENCE = 12  # turns in which it may come to rest, while there may be trouble
 BAD = Nature(lives=(Life(lasts=0.05, code=1),))
+DRIFTS = ("limits", "link", "address", "config")
 LARGE = Node("large", 1000.0, 1 << 50)
 
 
@@ -72,6 +73,7 @@ class Game:
 
     def up(self, stack: Stack, **changes: object) -> None:
         """A new revision of the stack, asked for by `up`: what failed before is forgiven."""
+        self.toy.advance(self.toy.now + 0.001)
         names = frozenset(stack.services)
         if not any(map(is_bad, self.wanted.stack.services.values())):
             self.good = self.wanted.stack
@@ -136,7 +138,8 @@ class Game:
         self.say(f"stop {sorted(self.wanted.stopped)}")
 
     def _suspend(self) -> None:
-        key, until = self.chance.choice(["*", *self.wanted.stack.services]), self.toy.now + self.chance.choice((1, 60))
+        key = self.chance.choice(["*", *self.wanted.stack.services])
+        until = self.toy.now + self.toy.slept + self.chance.choice((1, 60))
         self.wanted = replace(self.wanted, suspended={key: (until, "a look at the disk")})
         self.say(f"suspend {key} until {until}")
 
@@ -177,9 +180,14 @@ class Game:
         """Somebody tampers: with the limits of a container, with a network."""
         for name in self.victims():
             if self.chance.random() < 0.5:
-                change = self.chance.choice(({"edited": "pids.max is 7"}, {"bounds_off": "limits.pids changed"}))
-                self.toy.become(name, **change)
-        self.toy.networks.clear()
+                kinds = self.chance.sample(DRIFTS, 2)
+                drifted = dict.fromkeys(kinds, "somebody was here")
+                self.toy.become(name, **self.chance.choice(({"drifted": drifted}, {"bounds_off": "pids changed"})))
+            elif self.chance.random() < 0.2:
+                self.toy.end(name, 137, "stopped")
+        if self.chance.random() < 0.5:
+            self.toy.broken = dict.fromkeys(self.toy.networks, "its bridge was removed")
+            self.toy.networks.clear()
         self.say("somebody tampers")
 
     def _drain(self) -> None:
@@ -197,9 +205,6 @@ class Game:
             if one is not None and not one.job:
                 being.life = Life()
         toy.natures = {name: worlds.DONE if one.job else GOOD for name, one in services.items()}
-        for name in list(toy.beings):
-            container = toy.beings[name].container
-            toy.become(name, edited=None if self.told_only(container.service) else container.edited)
         toy.nodes = tuple(replace(LARGE, name=node.name) for node in toy.nodes)
         bad = [name for name, one in services.items() if is_bad(one)]
         cured = {name: replace(services[name], environment=self.version(good=True)) for name in bad}
@@ -211,17 +216,16 @@ class Game:
         self.wanted = replace(self.wanted, promoted=blueprint(self.wanted.stack).digests)
         self.say("the end of troubles")
 
-    def told_only(self, service: str) -> bool:
-        found = self.wanted.stack.services.get(service)
-        return found is not None and found.healing.drift == "report"
-
     # --- what the agent does
 
     def turn(self) -> bool:
         """One turn; whether nothing is left to do and nothing is to come."""
         toy, chance = self.toy, self.chance
         if "clock" in self.known and chance.random() < 0.03:
-            toy.advance(toy.now + 3600.0)  # the machine slept, or the agent was stopped
+            if chance.random() < 0.5:
+                toy.slept += 3600.0
+            else:
+                toy.advance(toy.now + 3600.0)  # the agent was held up
         self.note_jobs()
         world = toy.world()
         plan = self.plan = reconcile([self.wanted], world, toy.now)
@@ -297,8 +301,8 @@ class Game:
             assert not old, f"{old} are of an older version\n{plan.text(self.toy.now)}"
             ill = [c.name for c in running if c.verdict is not None and c.verdict.status != "healthy"]
             assert not ill, f"{ill} are not healthy\n{plan.text(self.toy.now)}"
-            tampered = [c.name for c in running if c.bounds_off or (c.edited and one.healing.drift == "heal")]
-            assert not tampered, f"{tampered} are not held to their limits"
+            tampered = [c.name for c in running if c.bounds_off or "heal" in map(one.healing.answer, c.drifted)]
+            assert not tampered, f"{tampered} are as somebody else made them"
             wrong = [c.name for c in running if one.on_change.config != "none" and c.contents != self.given(one)]
             assert not wrong, f"{wrong} have old configs"
             assert "default" not in one.networks or not running or "shop_default" in world.networks, "no network"

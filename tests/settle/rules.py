@@ -251,7 +251,7 @@ def _suspended_rests(look: Look, action: Action) -> str | None:
     if service is None or not look.tended(service) or look.wanted.down or (isinstance(action, Stop) and action.moved):
         return None
     until = max(look.wanted.suspended.get(key, (0.0, ""))[0] for key in (service, "*"))
-    return "it is suspended" if until > look.now else None
+    return "it is suspended" if until - look.world.slept > look.now else None
 
 
 def _dependents_end_first(look: Look, stop: Stop) -> str | None:
@@ -302,8 +302,11 @@ def _well(service: Service, container: Container) -> bool:
 def _edits_are_told_only(look: Look, adjust: Adjust) -> str | None:
     container = look.there[adjust.subject]
     service = look.stack.services.get(container.service)
-    told = service is not None and service.healing.drift == "report" and not container.bounds_off
-    return "drift is only to be reported" if told else None
+    if service is None:
+        return None
+    wrong = [kind for kind in adjust.kinds if service.healing.answer(kind) != "heal"]
+    nothing = not adjust.kinds and not container.bounds_off
+    return f"{wrong or 'nothing'} is to be put right" if wrong or nothing else None
 
 
 def _reloads_what_asked_for_it(look: Look, reload: Reload) -> str | None:

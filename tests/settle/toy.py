@@ -86,6 +86,8 @@ class Toy:
     failed: dict[str, int] = field(default_factory=dict)
     done: frozenset[tuple[str, str, int, str]] = frozenset()
     homes: dict[str, str] = field(default_factory=dict)  # volume → the node it lies on: where it was first used
+    broken: dict[str, str] = field(default_factory=dict)  # network → what somebody has done to it
+    slept: float = 0.0
     given: Callable[[Service], Mapping[str, str]] = lambda service: {}
     ids: int = 0
     history: list[tuple[float, object]] = field(default_factory=list)  # when, what
@@ -101,6 +103,8 @@ class Toy:
             self.done,
             making=frozenset([action.subject for _, action in self.deeds if isinstance(action, Start)]),
             volume_nodes=dict(self.homes),
+            slept=self.slept,
+            broken=dict(self.broken),
         )
 
     def say(self, *what: str) -> None:
@@ -145,7 +149,9 @@ class Toy:
 
     # --- what befalls who runs
 
-    def end(self, name: str, code: int, cause: Literal["exited", "oom", "unhealthy", "asked", "moved"]) -> None:
+    def end(
+        self, name: str, code: int, cause: Literal["exited", "oom", "unhealthy", "asked", "moved", "stopped"]
+    ) -> None:
         container = self.beings[name].container
         exit = Exit(container.started or 0.0, self.now, code, 9 if code == 137 else None, cause)
         self.become(name, phase="exited", verdict=None, exits=(*container.exits, exit)[-32:])
@@ -182,6 +188,7 @@ class Toy:
         match action:
             case MakeNetwork():
                 self.networks.add(subject)
+                self.broken.pop(subject, None)
             case MakeVolume():
                 self.volumes.add(subject)
             case DropNetwork():
@@ -199,7 +206,9 @@ class Toy:
                 if self.beings[subject].container.phase == "running":  # else it ended by itself meanwhile
                     self.end(subject, 143, "unhealthy" if action.failure else "moved" if action.moved else "asked")
             case Adjust():
-                self.become(subject, bounds_off=None, edited=None)
+                there = self.beings[subject].container.drifted
+                left = {kind: why for kind, why in there.items() if kind not in action.kinds}
+                self.become(subject, bounds_off=None, drifted=left)
             case Prepare():
                 self._prepare(action)
             case Reload():

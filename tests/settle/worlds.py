@@ -131,6 +131,10 @@ def healing(chance: Random, known: frozenset[str]) -> Healing:
         restart=chance.choice(("ignore", "reload", "restart")) if follows else "ignore",
         down=chance.choice(("wait", "wait", "stop")) if follows else "wait",
         drift=chance.choice(("heal", "report")) if "drift" in known else "heal",
+        kinds=chance.choice(({}, {"limits": "report"}, {"stopped": "report", "link": "heal"}))
+        if "drift" in known
+        else {},
+        ignore=chance.choice(((), ("address",))) if "drift" in known else (),
     )
 
 
