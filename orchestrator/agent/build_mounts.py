@@ -5,7 +5,9 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
+import secrets
 import stat
+import subprocess
 from collections.abc import Iterator
 from typing import Any
 
@@ -29,7 +31,7 @@ def asked(
             case "secret":
                 made += _secret(task, mount, os.path.join(memory, f"secret-{number}"))
             case "cache":
-                made.append(bind(_cache(stack, root, mount), mount["target"], mount["read_only"]))
+                made.append(bind(_cache(stack, root, mount, home), mount["target"], mount["read_only"]))
             case _:
                 source = stack.enter_context(readable(mount["from"], home))
                 made.append(_borrowed(stack, source, mount, home, number))
@@ -49,20 +51,17 @@ def _secret(task: dict[str, Any], mount: dict[str, Any], path: str) -> list[dict
     return [bind(path, mount["target"], read_only=True)]
 
 
-def _cache(stack: contextlib.ExitStack, root: Root, mount: dict[str, Any]) -> str:
-    """A directory that outlives the build; `locked` waits for others, `private` takes another than theirs."""
+def _cache(stack: contextlib.ExitStack, root: Root, mount: dict[str, Any], home: str) -> str:
+    """A directory that outlives the build; `locked` waits for others, `private` takes another than theirs. It begins
+    empty, or as what it is made `from`."""
     import fcntl
 
-    if mount["origin"]:
-        raise ValueError("--mount=type=cache,from=… is refused: a cache begins empty here")
     kept = Store(root.images).build_caches
     code = hashlib.sha256(mount["id"].encode("utf-8", "surrogateescape")).hexdigest()[:16]
     for turn in range(64):
         path = os.path.join(kept, code if not turn else f"{code}-{turn}")
         if not os.path.isdir(path):
-            os.makedirs(path, mode=0o755, exist_ok=True)
-            os.chmod(path, 0o755 if mount["mode"] is None else mount["mode"])
-            os.chown(path, mount["uid"], mount["gid"])
+            _begin(path, mount, home)
         held = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         stack.callback(os.close, held)
         if mount["sharing"] == "shared":
@@ -75,22 +74,44 @@ def _cache(stack: contextlib.ExitStack, root: Root, mount: dict[str, Any]) -> st
     raise ValueError(f"the private cache {mount['id']!r} is in use 64 times")
 
 
-def _borrowed(
-    stack: contextlib.ExitStack, source: str, mount: dict[str, Any], home: str, number: int
-) -> dict[str, Any]:
-    """A directory or file of a context, stage or image; what is written into it (`rw`) is lost."""
+def _begin(path: str, mount: dict[str, Any], home: str) -> None:
+    """A new cache, whole when it has its name."""
+    new = os.path.join(home, f"cache-{secrets.token_hex(4)}")
+    if mount["origin"]:
+        with readable(mount["from"], home) as source:
+            begin, directory = _inside(source, mount)
+            if not directory:
+                raise ValueError(f"--mount=type=cache: {mount['source']!r} is no directory")
+            subprocess.run(["cp", "-a", "-T", begin, new], check=True)
+    else:
+        os.mkdir(new)
+    os.chmod(new, 0o755 if mount["mode"] is None else mount["mode"])
+    os.chown(new, mount["uid"], mount["gid"])
+    os.makedirs(os.path.dirname(path), mode=0o700, exist_ok=True)
+    with contextlib.suppress(OSError):  # somebody else was faster; ours goes with the step's home
+        os.rename(new, path)
+
+
+def _inside(source: str, mount: dict[str, Any]) -> tuple[str, bool]:
+    """What a mount's `source` means inside a root: its path, and whether it is a directory."""
     held = os.open(source, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         inside = mounts.open_in(held, "/" + mount["source"])
     except OSError as error:
-        raise ValueError(f"--mount=type=bind: there is no {mount['source']!r}") from error
+        raise ValueError(f"--mount=type={mount['kind']}: there is no {mount['source']!r}") from error
     finally:
         os.close(held)
     try:
-        path = os.readlink(f"/proc/self/fd/{inside}")
-        directory = stat.S_ISDIR(os.fstat(inside).st_mode)
+        return os.readlink(f"/proc/self/fd/{inside}"), stat.S_ISDIR(os.fstat(inside).st_mode)
     finally:
         os.close(inside)
+
+
+def _borrowed(
+    stack: contextlib.ExitStack, source: str, mount: dict[str, Any], home: str, number: int
+) -> dict[str, Any]:
+    """A directory or file of a context, stage or image; what is written into it (`rw`) is lost."""
+    path, directory = _inside(source, mount)
     if mount["read_only"] or not directory:
         return bind(path, mount["target"], read_only=True)
     aside = os.path.join(home, f"bind-{number}")

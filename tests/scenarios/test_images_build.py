@@ -154,6 +154,17 @@ def test_mounts_of_a_step_are_there_and_leave_nothing_in_the_image(build: Builds
     assert subprocess.run(["grep", "-rl", "top-secret", layers], capture_output=True, text=True).stdout == ""
 
 
+def test_a_cache_may_begin_as_a_stage(build: Builds) -> None:
+    text = (
+        "FROM base AS seed\nRUN mkdir -p /s/in && echo seed > /s/in/f\nFROM base\n"
+        "RUN --mount=type=cache,from=seed,source=/s,target=/c cat /c/in/f > /out && echo more > /c/in/f\n"
+        "RUN --mount=type=cache,from=seed,source=/s,target=/c cat /c/in/f >> /out\n"
+    )
+    build(text)
+    assert build.inside("cat /out") == "seed\nmore\n"
+    assert "there is no '/none'" in build.fails(text.replace("source=/s", "source=/none"))
+
+
 def test_steps_have_a_network_with_a_way_out_and_no_sight_of_the_hosts(build: Builds) -> None:
     said = build("FROM base\nRUN cat /proc/net/dev && cat /proc/net/route\nRUN --network=none cat /proc/net/dev\n")
     assert "eth0:" in said.split("--network=none")[0]
@@ -177,6 +188,18 @@ def test_add_unpacks_archives_and_fetches_only_what_it_can_verify(build: Builds)
         assert build.inside("cat /a/file /b/file /c/file /d/file /f; ls /e") == "packed" * 5 + "a.tar\n"
         said = build.fails(f"FROM base\nADD --checksum=sha256:{'0' * 64} {url}/file /f\n")
         assert f"has the digest sha256:{digest}, and --checksum says" in said
+
+
+def test_what_an_archive_holds_keeps_its_owners(build: Builds) -> None:
+    source = build.pyorch.directory / "tree"
+    source.mkdir()
+    (source / "file").write_text("x")
+    os.chown(source / "file", 2510, 2516)
+    (source / "file").chmod(0o640)
+    subprocess.run(["tar", "-C", source, "-cf", build.context / "a.tar", "file"], check=True)
+    build("FROM base\nADD a.tar /1\nADD --chown=7:8 --chmod=0777 a.tar /2/\nCOPY --chown=7:8 --chmod=0777 a.tar /3/\n")
+    told = build.inside("stat -c '%u %g %a' /1/file /2/file /3/a.tar")
+    assert told == "2510 2516 640\n" * 2 + "7 8 777\n"
 
 
 class Served:

@@ -138,7 +138,12 @@ class Builder:
         return made
 
     def _base(self, stage: Stage) -> Made:
-        below = self._reading.base(stage)
+        try:
+            below = self._reading.base(stage)
+        except OrchestratorError as error:
+            if self._failure is not None:
+                raise
+            raise type(error)(f"{self._order.cannot}: line {stage.origin.line}: FROM: {error}") from error
         if below is None:
             return Made(State().with_path(), [], "scratch", [], orders.platform(self._order))
         fresh = replace(below.state.with_path(), arguments={}, command_is_ours=False)

@@ -305,6 +305,6 @@ def _unpacked(read: Callable[[int], bytes], start: str, root: int, whole: str, t
         unpack(read, aside)
         things = list(context.walk(aside, "", ()))
         with _holding(aside, "") as held:
-            _tree(held, things, root, whole, task)
+            _tree(held, things, root, whole, replace(task, owner=None, mode=None))
     finally:
         shutil.rmtree(aside, ignore_errors=True)

@@ -172,8 +172,10 @@ class Making:
         mounts = []
         for mount in step.mounts:
             value = asdict(mount)
-            if mount.kind == "bind":
+            if mount.kind == "bind" or mount.origin:
                 value["from"] = self._reading.source(mount.origin, stage)
+            if mount.kind == "cache" and mount.origin:
+                value["id"] += f"\0{self._reading.key(mount.origin, stage)} {mount.source}"
             if mount.kind == "secret":
                 if mount.id not in order.secrets:
                     if mount.required:
