@@ -18,7 +18,7 @@ from bench import engines
 from orchestrator import images
 from orchestrator.agent import daemon, home
 from orchestrator.agent.launcher_client import LauncherClient, connect
-from orchestrator.kernel import cgroups
+from orchestrator.kernel import parents
 from orchestrator.root import Root
 from orchestrator.runtime.spec import container_spec
 from orchestrator.stack.model import Limits, Service
@@ -77,7 +77,7 @@ async def launcher(image: str | None = None) -> AsyncIterator[Bench]:
         await bench[0].each("delete", os.listdir(root.bundles))
         await client.request("quit")
         await client.closed
-        cgroups.forget(f"/{root.cgroup}")
+        parents.forget(f"/{root.cgroup}")
         home.leave(root)
         os.close(lock)
         shutil.rmtree(root.directory)

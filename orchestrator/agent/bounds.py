@@ -20,9 +20,9 @@ def wanted(record: Record, ceiling: int) -> dict[str, Any]:
 
 
 def _kept(spec: dict[str, Any]) -> dict[str, Any]:
-    """Which devices it may open is no limit: that stays as it was made."""
+    """Which devices it may open, and how much of a disk it may have, stays as it was made."""
     made = spec["linux"]["resources"]
-    return {"devices": made["devices"]} if "devices" in made else {}
+    return {key: made[key] for key in ("devices", "blockIO") if key in made}
 
 
 def off(root: Root, record: Record, ceiling: int) -> str | None:

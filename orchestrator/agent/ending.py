@@ -7,7 +7,7 @@ import signal
 
 from orchestrator.agent import daemon, one_off
 from orchestrator.agent.circle import Circle
-from orchestrator.kernel import cgroups
+from orchestrator.kernel import parents
 from orchestrator.network import bridges, firewall
 from orchestrator.root import Root
 
@@ -33,4 +33,4 @@ async def end_processes(root: Root) -> None:
     for bridge in bridges.listing(root.bridge(0)[:-1]):
         bridges.drop(bridge)
     for own_devices in (False, True):
-        cgroups.forget(root.group("", own_devices).rstrip("/"))
+        parents.forget(root.group("", own_devices).rstrip("/"))

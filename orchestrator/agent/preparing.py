@@ -71,6 +71,7 @@ def prepare(
             memory_ceiling=hands.memory_ceiling,
             ulimits=granted,
             devices=_devices(walls, record),
+            block_io=devices.block_io(walls.blkio),
         )
         if any(wish.stack.networks[key].enable_ipv6 for key in record.network_keys.values()):
             spec["linux"]["sysctl"] |= {f"net.ipv6.conf.{name}.disable_ipv6": "0" for name in ("all", "default")}

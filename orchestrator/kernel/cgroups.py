@@ -11,7 +11,7 @@ import os
 import signal
 from contextlib import suppress
 
-from orchestrator.kernel import devices, freezer, limits, syscalls
+from orchestrator.kernel import devices, freezer, limits, rare, syscalls
 from orchestrator.kernel.tape import Register, text
 
 TYPE_CHECKING = False  # typing itself would cost the launcher a megabyte
@@ -23,11 +23,9 @@ if TYPE_CHECKING:
 
 MOUNT = "/sys/fs/cgroup"
 _V1_USED = ("cpu", "cpuacct", "memory", "pids", "devices")
+_V1_KNOWN = (*_V1_USED, *rare.CONTROLLERS)
 _V1_SHARED = "devices"  # one list for all: every container is in the parent's group itself
-_OWN_DEVICES = "-devices"  # parents that end so hold containers with device rules of their own
-_V2_USED = ("cpu", "memory", "pids")
-# In the v1 cpu hierarchy a child competes as one task of weight 1024 with every single task of the root group.
-_PARENT_SHARES = 20480
+OWN_DEVICES = "-devices"  # parents that end so hold containers with device rules of their own
 _OF_SWAP = ("memory.memsw.limit_in_bytes", "memory.swap.max")
 _FILE = 243  # a register for the time of one write
 
@@ -40,7 +38,7 @@ def mounted(mounts: str = "/proc/self/mounts") -> tuple[dict[str, str], str | No
         for line in lines:
             _, point, fstype, options = line.split(" ")[:4]
             if fstype == "cgroup":
-                controllers.update({option: point for option in options.split(",") if option in _V1_USED})
+                controllers.update({option: point for option in options.split(",") if option in _V1_KNOWN})
             elif fstype == "cgroup2":
                 unified = unified or point
     return controllers, unified
@@ -55,13 +53,15 @@ class Hierarchy:
         if self.version == 2 and self.unified is None:
             raise OSError(errno.ENOENT, f"cannot limit anything: no cgroup filesystem is mounted at {MOUNT}")
         self.ready: dict[str, str] = {}  # parents that are set up → a directory of theirs
+        self.ready_rarely: set[tuple[str, str]] = set()  # … and (parent, controller) of those that few need
         self._counts_swap: bool | None = None
 
     def directories(self, path: str) -> dict[str, str]:
         """Controller (v2: "unified") → directory of the group `path`. v1 hierarchies mounted together come once."""
         if self.version == 2:
             return {"unified": self.unified + path} if self.unified else {}
-        once = {point: controller for controller, point in reversed(self.v1.items())}
+        often = [(controller, point) for controller, point in self.v1.items() if controller in _V1_USED]
+        once = {point: controller for controller, point in reversed(often)}
         return {controller: point + path for point, controller in once.items()}
 
     def counts_swap(self, parent: str, file: str) -> bool:
@@ -114,17 +114,23 @@ def children(path: str) -> list[str]:
 
 
 class Group:
-    """One container's group. `path` like "/pyorch-1a2b3c/0123456789ab" below each hierarchy's root."""
+    """One container's group. `path` like "/pyorch-1a2b3c/0123456789ab" below each hierarchy's root.
 
-    def __init__(self, path: str) -> None:
+    `resources`: those it is made with; by them it may be in hierarchies that few are in.
+    """
+
+    def __init__(self, path: str, resources: Mapping[str, Any] | None = None) -> None:
         if not path.startswith("/") or ".." in path.split("/") or path.count("/") != 2:
             raise OSError(errno.EINVAL, f"cannot use cgroup path {path!r}: it must look like /parent/name")
         self.path = path
         self.version = hierarchy().version
         self.directories = hierarchy().directories(path)
-        self._own_devices = path.rpartition("/")[0].endswith(_OWN_DEVICES)
+        self._own_devices = path.rpartition("/")[0].endswith(OWN_DEVICES)
         shared = None if self._own_devices else self.directories.pop(_V1_SHARED, None)
         self._shared = shared and os.path.dirname(shared)
+        for controller in rare.asked(resources or {}) if self.version == 1 else ():
+            if point := hierarchy().v1.get(controller):
+                self.directories[controller] = point + path
 
     # -- birth ---------------------------------------------------------------------------------------------------
 
@@ -136,6 +142,8 @@ class Group:
         for file, value in (limits.v2 if self.version == 2 else limits.v1)(resources):
             if value is not None:
                 self._set(file, value)
+        for file, value in rare.v2(resources):
+            self._set(_present(self.directories["unified"], file), value)
         if self._own_devices:
             devices.allow_v2(self.directories["unified"], resources.get("devices") or ())
 
@@ -197,10 +205,17 @@ class Group:
         for file, value in limits.v1(resources):
             if value is not None and (path := self._target(file, value)):
                 _steps_to_write(tape, path, value)
+        for file, value in rare.v1(resources, self._memory_nodes()):
+            if path := self._target(file, value):
+                _steps_to_write(tape, _present(os.path.dirname(os.path.dirname(path)), file, path), value)
         if self._own_devices and (own := self.directories.get(_V1_SHARED)):
             for file, row in devices.rows_v1(resources.get("devices") or ()):
                 _steps_to_write(tape, f"{own}/{file}", row)
         self.enter(tape)
+
+    def _memory_nodes(self) -> str:
+        own = self.directories.get("cpuset")
+        return read(f"{os.path.dirname(own)}/cpuset.mems").strip() if own else ""
 
     def enter(self, tape: Tape) -> None:
         """The process that walks the tape, which has one thread, goes in.
@@ -310,63 +325,15 @@ class Group:
         return gone
 
 
-def prepare(parent: str) -> None:
-    """Make the parent group ("/pyorch-1a2b3c") ready for children: controllers, device rules, share. Once is enough."""
-    whole = hierarchy()
-    if parent in whole.ready and os.path.isdir(whole.ready[parent]):
-        return
-    if whole.version == 2:
-        assert whole.unified is not None
-        _enable(whole.unified)
-        os.makedirs(whole.unified + parent, 0o755, exist_ok=True)
-        _enable(whole.unified + parent)
-        if not parent.endswith(_OWN_DEVICES):
-            devices.restrict_v2(whole.unified + parent)
-    else:
-        for directory in whole.directories(parent).values():
-            os.makedirs(directory, 0o755, exist_ok=True)
-        if "cpu" in whole.v1:
-            write(f"{whole.v1['cpu']}{parent}/cpu.shares", str(_PARENT_SHARES))
-        if "devices" in whole.v1 and not parent.endswith(_OWN_DEVICES):
-            devices.restrict_v1(whole.v1["devices"] + parent)
-    whole.ready[parent] = next(iter(whole.directories(parent).values()))
-
-
-def forget(parent: str) -> None:
-    """Remove the parent group; no error where children or processes keep it."""
-    for directory in hierarchy().directories(parent).values():
-        try:
-            os.rmdir(directory)
-        except (FileNotFoundError, OSError) as error:
-            if error.errno not in (errno.ENOENT, errno.EBUSY, errno.ENOTEMPTY):
-                raise
-    hierarchy().ready.pop(parent, None)
-
-
-def _enable(directory: str) -> None:
-    """Hand the controllers we use down to the children of a v2 group."""
-    wanted = [name for name in _V2_USED if name in read(f"{directory}/cgroup.controllers").split()]
-    enabled = read(f"{directory}/cgroup.subtree_control").split()
-    for name in wanted:
-        if name not in enabled:
-            try:
-                write(f"{directory}/cgroup.subtree_control", f"+{name}")
-            except OSError as error:
-                if error.errno != errno.EBUSY:
-                    raise
-                _evacuate(directory)
-                write(f"{directory}/cgroup.subtree_control", f"+{name}")
-
-
-def _evacuate(directory: str) -> None:
-    """Move the processes of a group into a child of it: only the root of all may have both ("no internal processes").
-
-    Met where "our" root is the group that a container or systemd (Delegate=yes) gave us, with ourselves in it.
-    """
-    os.makedirs(f"{directory}/pyorch-others", 0o755, exist_ok=True)
-    for pid in read(f"{directory}/cgroup.procs").split():
-        with suppress(ProcessLookupError):
-            write(f"{directory}/pyorch-others/cgroup.procs", pid)
+def _present(directory: str, file: str, path: str | None = None) -> str:
+    """Weights are in a file of the disk's scheduler where it is BFQ. Raises OSError where no scheduler has any."""
+    if "weight" not in file:
+        return path or file
+    controller, _, rest = file.partition(".")
+    for name in (file, f"{controller}.bfq.{rest}"):
+        if os.path.exists(os.path.join(directory, name)):
+            return os.path.join(os.path.dirname(path), name) if path else name
+    raise OSError(errno.ENOSYS, f"cannot set {file}: no disk of this machine has a scheduler with weights (BFQ)")
 
 
 def own_memory_limit() -> int | None:

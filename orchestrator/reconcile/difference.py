@@ -28,7 +28,7 @@ _WORDS = {
     "update": "deploy.update_config",
     "rollback": "deploy.rollback_config",
 }
-_NOT_WORDS = {"name", "extensions"}
+_NOT_WORDS = {"name", "extensions", "lookup", "sandbox"}  # of the last two the meaning tells
 _SHOWN = 60  # letters of a value
 
 

@@ -35,6 +35,30 @@ def described(devices: Iterable[Device], rules: Iterable[str]) -> tuple[list[dic
     return nodes, [*allowed, *(_rule(word) for word in rules)]
 
 
+_BLOCK_IO = {
+    "weight_device": ("weightDevice", "weight"),
+    "device_read_bps": ("throttleReadBpsDevice", "rate"),
+    "device_write_bps": ("throttleWriteBpsDevice", "rate"),
+    "device_read_iops": ("throttleReadIOPSDevice", "rate"),
+    "device_write_iops": ("throttleWriteIOPSDevice", "rate"),
+}
+
+
+def block_io(rows: Iterable[tuple[str, str, int]]) -> dict[str, Any]:
+    """`linux.resources.blockIO` of blkio_config's rows: (key, path of the disk, value). Raises Missing."""
+    found: dict[str, Any] = {}
+    for key, path, value in rows:
+        if key == "weight":
+            found["weight"] = value
+            continue
+        node = _node(path, path)
+        if node is None or node["type"] != "b":
+            raise Missing(f"cannot hold to {key} of {path}: it is no disk of this machine")
+        name, word = _BLOCK_IO[key]
+        found.setdefault(name, []).append({"major": node["major"], "minor": node["minor"], word: value})
+    return found
+
+
 def everything() -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
     """All devices that the host has just now, and no rule: for privileged containers."""
     nodes = []

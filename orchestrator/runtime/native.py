@@ -20,6 +20,7 @@ from orchestrator.kernel import (
     cgroups,
     descriptors,
     namespaces,
+    parents,
     pidfd,
     seccomp,
     signals,
@@ -69,7 +70,7 @@ def warm(share_memory: bool = True) -> None:
 
 def group(bundle: str, spec: Spec) -> cgroups.Group:
     """The container's cgroup, living or not."""
-    return cgroups.Group(spec["linux"]["cgroupsPath"])
+    return cgroups.Group(spec["linux"]["cgroupsPath"], spec["linux"].get("resources"))
 
 
 def powers(spec: Spec, process: dict[str, Any]) -> sandbox.Powers:
@@ -130,8 +131,8 @@ def create(bundle: str, spec: Spec, stdout: int, stderr: int, stdin: int = -1) -
     tty = bool(process.get("terminal"))
     reaped = spec["annotations"].get("org.pyorch.init") == "true"
     end = End(os.path.basename(bundle), process, might, reaped)
-    cgroups.prepare(own.path.rpartition("/")[0])
     resources = spec["linux"].get("resources") or {}
+    parents.prepare(own.path.rpartition("/")[0], resources)
     # On v2 the child is born into its group. On v1 it makes its groups itself, on its own processor.
     place = _make_v2(own, resources) if own.version == 2 else None
     score = process.get("oomScoreAdj")
@@ -168,7 +169,7 @@ def _namespaces(spec: Spec) -> dict[str, str]:
 
 
 def _opening(score: int | None, path: str, resources: dict[str, Any], kinds: tuple[tuple[str, str], ...]) -> Strip:
-    tape, own, spaces = Tape(), cgroups.Group(path), dict(kinds)
+    tape, own, spaces = Tape(), cgroups.Group(path, resources), dict(kinds)
     _die_with_launcher(tape)
     _share_in_ooms(tape, score)
     tape.call("lead a session of its own", "setsid")

@@ -73,13 +73,14 @@ def container_spec(
     memory_ceiling: int | None = None,
     ulimits: Mapping[str, tuple[int, ...]] | None = None,
     devices: Devices | None = None,
+    block_io: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """The spec of one container of `service`, as json.dump takes it.
 
     `mounts`: OCI mounts for volumes, binds and the files of /etc. `memory_ceiling`: bytes, the
     limit of a service that names none, so that it meets its own end before the machine's memory ends. `ulimits`: what
     can be granted of the service's, see `runtime.ulimits`. `devices`: those of the host, and who may open what, see
-    `runtime.devices`; None: the usual.
+    `runtime.devices`; None: the usual. `block_io`: what it may have of which disk.
     Raises Mistake where neither the service nor the image says what to run.
     """
     own = root.container(container)
@@ -108,7 +109,11 @@ def container_spec(
         "linux": {
             "cgroupsPath": root.group(container, own_devices(service)),
             "namespaces": namespaces(service),
-            "resources": {**resources(service, memory_ceiling), **({"devices": devices[1]} if devices else {})},
+            "resources": {
+                **resources(service, memory_ceiling),
+                **({"devices": devices[1]} if devices else {}),
+                **({"blockIO": block_io} if block_io else {}),
+            },
             **({"devices": devices[0]} if devices else {}),
             "sysctl": settings(service),
             "maskedPaths": closed(walls, MASKED_PATHS),
@@ -183,7 +188,7 @@ def _processors(service: Service) -> dict[str, Any]:
         cpu |= {"quota": max(1000, round(limits.cpus * CPU_PERIOD)), "period": CPU_PERIOD}
     elif limits.cpu_quota or limits.cpu_period:
         cpu |= {"quota": limits.cpu_quota or -1, "period": limits.cpu_period or CPU_PERIOD}
-    return cpu | ({"cpus": limits.cpuset} if limits.cpuset else {})
+    return cpu | ({"cpus": service.sandbox.cpuset} if service.sandbox.cpuset else {})
 
 
 def _log_notes(logging: Logging) -> dict[str, str]:

@@ -34,7 +34,6 @@ def limits(context: Context, data: dict[str, Any], path: Path) -> Limits:
         cpu_shares=context.read(data, path, "cpu_shares", lambda word: _number(word, 0, 262144), None) or None,
         cpu_quota=context.read(data, path, "cpu_quota", lambda word: _number(word, -1, 1 << 40), None) or None,
         cpu_period=context.read(data, path, "cpu_period", _period, None) or None,
-        cpuset=context.read(data, path, "cpuset", _cpuset, None),
     )
     if found.cpus and (found.cpu_quota or found.cpu_period):
         key = "cpu_quota" if found.cpu_quota else "cpu_period"
@@ -129,10 +128,3 @@ def _period(word: Any) -> int:
     if number and not 1000 <= number <= 1_000_000:
         raise ValueError(f"expected a period of 1000 to 1000000 microseconds, but found {word!r}")
     return number
-
-
-def _cpuset(word: Any) -> str:
-    text = str(word).replace(" ", "")
-    if not re.fullmatch(r"\d+(-\d+)?(,\d+(-\d+)?)*", text):
-        raise ValueError(f"expected processors such as 0-3 or 0,2, but found {word!r}")
-    return text

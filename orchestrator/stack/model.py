@@ -123,7 +123,6 @@ class Limits:
     cpu_shares: int | None = None
     cpu_quota: int | None = None
     cpu_period: int | None = None
-    cpuset: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,6 +164,7 @@ class Sandbox:
     """Where a container's walls differ from the usual ones. Fields are the Specification's keys.
 
     `pid`, `ipc`: "host", "service:X", "container:X", else its own. `ulimits`: name → (soft, hard), -1: no limit.
+    `blkio`: (key of blkio_config, path of the device or "", weight or rate in bytes or operations a second).
     `seccomp`: "unconfined", or the path of a profile. `unmasked`: systempaths=unconfined.
     """
 
@@ -172,6 +172,8 @@ class Sandbox:
     new_privileges: bool = False  # security_opt: no-new-privileges:false
     seccomp: str | None = None
     unmasked: bool = False
+    cpuset: str = ""
+    blkio: tuple[tuple[str, str, int], ...] = ()
     devices: tuple[Device, ...] = ()
     device_cgroup_rules: tuple[str, ...] = ()
     ulimits: Mapping[str, tuple[int, ...]] = field(default_factory=dict)

@@ -31,11 +31,9 @@ REFUSED: dict[str, str] = {
     "models": "no model runner is started; run one as a service, and give its address in environment",
     "services.*.models": "no model runner is started; run one as a service, and give its address in environment",
     # its sandbox
-    "services.*.blkio_config": REMOVE,
     "services.*.cgroup_parent": "all containers share one parent group; write the limits at each service",
     "services.*.cpu_rt_period": _NO_REAL_TIME,
     "services.*.cpu_rt_runtime": _NO_REAL_TIME,
-    "services.*.cpuset": REMOVE,
     "services.*.storage_opt": "the writable layer has no size of its own; write read_only, and a tmpfs with a size",
     # its network
     # its files

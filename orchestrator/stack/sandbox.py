@@ -6,6 +6,7 @@ import posixpath
 import re
 from typing import Any
 
+from orchestrator.stack import disks
 from orchestrator.stack.context import Context, size_of, text
 from orchestrator.stack.forms import listed, paired
 from orchestrator.stack.model import Device, Sandbox
@@ -31,6 +32,8 @@ def sandbox(context: Context, data: dict[str, Any], path: Path) -> Sandbox:
         new_privileges=options.get("no-new-privileges") == "false",
         seccomp=options.get("seccomp"),
         unmasked=options.get("systempaths") == "unconfined",
+        cpuset=context.read(data, path, "cpuset", disks.cpuset, ""),
+        blkio=context.read(data, path, "blkio_config", disks.blkio, ()),
         devices=context.read(data, path, "devices", _devices, ()),
         device_cgroup_rules=context.read(data, path, "device_cgroup_rules", _rules, ()),
         ulimits=_ulimits(context, data, path),

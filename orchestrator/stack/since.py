@@ -115,10 +115,12 @@ SINCE: dict[str, str] = {
     # its sandbox
     "services.*.cap_add": "0.1",
     "services.*.cap_drop": "0.1",
+    "services.*.blkio_config": "0.2",
     "services.*.cgroup": "0.2",
     "services.*.cpu_period": "0.2",
     "services.*.cpu_quota": "0.2",
     "services.*.cpu_shares": "0.2",
+    "services.*.cpuset": "0.2",
     "services.*.cpus": "0.2",
     "services.*.device_cgroup_rules": "0.2",
     "services.*.devices": "0.2",

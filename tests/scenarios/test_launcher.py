@@ -21,7 +21,7 @@ from orchestrator import images
 from orchestrator.agent import daemon, home
 from orchestrator.agent.launcher_client import LauncherClient, connect
 from orchestrator.errors import Missing, OrchestratorError
-from orchestrator.kernel import cgroups
+from orchestrator.kernel import cgroups, parents
 from orchestrator.root import Root
 from orchestrator.runtime import logreader
 from orchestrator.runtime.spec import container_spec
@@ -116,7 +116,7 @@ class Host:
         asyncio.run(self.clear())
         print(self.own_log())
         left = self.groups()
-        cgroups.forget(f"/{self.root.cgroup}")
+        parents.forget(f"/{self.root.cgroup}")
         home.leave(self.root)
         shutil.rmtree(self.root.directory)
         assert not left

@@ -29,6 +29,7 @@ STACK = f"""
         stop_signal: SIGKILL
         init: true
         read_only: true
+        cpuset: "0"
         tmpfs: ["/scratch:size=1m"]
         cap_drop: [NET_RAW, MKNOD]
         cap_add: [SYS_TIME]
@@ -263,3 +264,56 @@ def test_the_memory_limit_kills_is_told_apart_and_obeys_the_restart_policy(stack
     assert set(whys) == {"hog", "again"}
     stack.ok("-f", "ends.yaml", "down")
     assert [path for path in groups if path.exists()] == []
+
+
+def test_a_container_stays_on_its_processors_and_so_does_what_is_executed_in_it(stack: Pyorch) -> None:
+    assert status(stack.pid("lim-tight-1"))["Cpus_allowed_list"] == "0"
+    assert "Cpus_allowed_list:\t0\n" in stack.ok("exec", "-T", "tight", "cat", "/proc/self/status")
+    assert status(stack.pid("lim-plain-1"))["Cpus_allowed_list"] == status(os.getpid())["Cpus_allowed_list"]
+
+
+def test_a_container_has_no_more_of_a_disk_than_is_written(pyorch: Pyorch) -> None:
+    disks = [
+        f"/dev/{disk.name}" for disk in Path("/sys/block").iterdir() if Path(f"/dev/{disk.name}").is_block_device()
+    ]
+    if not disks:
+        pytest.skip("this machine has no disk")
+    disk = sorted(disks)[-1]
+    pyorch.up(f"""
+        name: disk
+        services:
+          slow:
+            image: host:/
+            command: {WAITS}
+            stop_signal: SIGKILL
+            blkio_config:
+              device_read_bps: [{{path: {disk}, rate: 12mb}}]
+              device_write_iops: [{{path: {disk}, rate: 30}}]
+        """)
+    number = f"{os.major(os.stat(disk).st_rdev)}:{os.minor(os.stat(disk).st_rdev)}"
+    groups = dict(
+        line.split(":", 2)[1:] for line in Path(f"/proc/{pyorch.pid('disk-slow-1')}/cgroup").read_text().splitlines()
+    )
+    if "blkio" in groups:
+        group = Path("/sys/fs/cgroup/blkio" + groups["blkio"])
+        assert (group / "blkio.throttle.read_bps_device").read_text() == f"{number} {12 << 20}\n"
+        assert (group / "blkio.throttle.write_iops_device").read_text() == f"{number} 30\n"
+    else:
+        group = Path("/sys/fs/cgroup" + groups[""])
+        assert f"{number} rbps={12 << 20} wbps=max riops=max wiops=30" in (group / "io.max").read_text()
+    pyorch.ok("restart", "-t", "0", "slow")
+    pyorch.ok("down", "-t", "0")
+    pyorch.until(lambda: not group.exists())
+
+
+def test_a_disk_that_is_none_is_said(pyorch: Pyorch) -> None:
+    pyorch.write("""
+        services:
+          web:
+            image: host:/
+            command: ["true"]
+            blkio_config: {device_read_bps: [{path: /dev/null, rate: 1mb}]}
+        """)
+    done = pyorch.run("up", "-d", "--wait")
+    assert done.returncode != 0
+    assert "cannot hold to device_read_bps of /dev/null: it is no disk of this machine" in done.stderr

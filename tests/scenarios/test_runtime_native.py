@@ -17,7 +17,7 @@ from typing import Any
 
 import pytest
 
-from orchestrator.kernel import capabilities, cgroups, mounts, pidfd
+from orchestrator.kernel import capabilities, cgroups, mounts, parents, pidfd
 from orchestrator.root import Root
 from orchestrator.runtime import native
 from orchestrator.runtime.spec import container_spec
@@ -145,7 +145,7 @@ def host(request: pytest.FixtureRequest) -> Iterator[Host]:
     gc.enable()
     host = Host(directory)
     yield host
-    cgroups.forget(f"/{host.root.cgroup}")
+    parents.forget(f"/{host.root.cgroup}")
     assert traces(host.root) == []
     shutil.rmtree(directory)
 

@@ -93,6 +93,20 @@ HOSTS = {"a": ("10.0.0.1",), "host.docker.internal": ("host-gateway",)}
                 )
             },
         ),
+        ("cpuset: 0-1, 3", "sandbox", Sandbox(cpuset="0-1,3")),
+        (
+            "blkio_config: {weight: 300, device_read_bps: [{path: /dev/sda, rate: 12mb}],"
+            " device_write_iops: [{path: /dev/sda, rate: 30}], weight_device: [{path: /dev/sdb, weight: 400}]}",
+            "sandbox",
+            Sandbox(
+                blkio=(
+                    ("weight", "", 300),
+                    ("weight_device", "/dev/sdb", 400),
+                    ("device_read_bps", "/dev/sda", 12 << 20),
+                    ("device_write_iops", "/dev/sda", 30),
+                )
+            ),
+        ),
         ("ulimits: {nofile: 9}", "sandbox", Sandbox(ulimits={"nofile": (9, 9)})),
         ("ulimits: {memlock: {soft: 0, hard: -1}}", "sandbox", Sandbox(ulimits={"memlock": (0, -1)})),
         ("sysctls: {net.core.somaxconn: 99}", "sandbox", Sandbox(sysctls={"net.core.somaxconn": "99"})),
