@@ -132,6 +132,6 @@ def make_room(scene: Scene, service: Service, name: str, why: str) -> Iterator[L
         freed = Request(freed.cpus + left.cpus, freed.memory + left.memory)
     # Nobody slips in this turn: not into the place that is being made, nor into what is left beside it, for those who
     # make it still run.
-    room.fleet.put(request, found.node, name)
+    room.move(name, found.node, request)
     room.fleet.block(found.node, max(freed.cpus - request.cpus, 0.0), max(freed.memory - request.memory, 0))
     yield Hold(name, f"{found.victims[0]} makes room on {found.node}", outlook="soon")

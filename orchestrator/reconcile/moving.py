@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 
+from orchestrator.reconcile.admission import make_room
 from orchestrator.reconcile.leaving import drain, stop
 from orchestrator.reconcile.plan import Hold
 from orchestrator.reconcile.scene import Scene
@@ -32,10 +33,15 @@ def move(scene: Scene, slot: Slot, container: Container, why: str) -> Iterator[L
             return
     place = scene.turn.room.find(container.stack, slot.replica.definition, container.name, leaves=container)
     if not isinstance(place, Placed):
-        yield Hold(container.name, f"{why}, but there is no other place: {place.why}", outlook="parked")
+        refused = f"{why}, but there is no other place: {place.why}"
+        if container.node in scene.turn.drained:
+            yield from make_room(scene, slot.replica.definition, container.name, refused)
+        else:
+            yield Hold(container.name, refused, outlook="parked")
         return
     if place.node == container.node:
         return  # it was to be moved, and would come back
     scene.touched.add(container.name)
+    scene.turn.room.move(container.name, place.node)
     line = stop(container, f"{why}; goes to {place.node}", scene.wanted.grace, drain=drain(scene, container))
     yield replace(line, moved=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 
 from orchestrator.reconcile.blueprint import blueprint
 from orchestrator.reconcile.world import Container, Wanted, World
@@ -110,6 +110,13 @@ class Room:
             fleet.put(request, node, name)
             self._add(request)
 
+    def move(self, name: str, node: str, request: Request | None = None) -> None:
+        """It has its room on `node` from now on, wherever it had it before."""
+        fleet = self.fleet
+        had = fleet.drop(name)[0] if name in fleet.where else None
+        if asked_for := request or had:
+            fleet.put(asked_for, node, name)
+
     def asked(self, stack: str, service: Service) -> Request:
         """What a replica asks for; worked out once a turn for each definition."""
         found = self._asked.get(id(service))
@@ -128,13 +135,20 @@ class Room:
         for volume, home in self._world.volume_nodes.items():
             fleet.volumes[volume] = fleet.names.get(home, NOWHERE)
         busy = set(self._world.busy)
+        drained = {node.name for node in self._world.nodes if node.drained}
+        leaving: list[Container] = []
         for container in self._world.containers:
+            if self._leaves(container, drained):
+                leaving.append(container)
+                busy.discard(container.name)
+                continue
             claims = self.claims.get(container.stack)
             if container.phase == "running" or container.name in busy or (claims and claims(container)):
                 service = self._definition(container.stack, container.service) or container.service_definition
                 if service is not None:
                     self.take(container.node, container.stack, service, container.name)
             busy.discard(container.name)
+        self._keep_for(leaving)
         for name in busy:  # being created: nobody has seen yet on which node, so it counts on each
             stack, service = self._named(name)
             request = self.asked(stack, service) if service is not None else Request()
@@ -144,6 +158,24 @@ class Room:
         for taken in self._later:
             self.take(*taken)
         return fleet
+
+    def _leaves(self, container: Container, drained: Set[str]) -> bool:
+        """It is being stopped because it must move, or has been: its room is where it goes."""
+        must = container.node in drained or container.name in self._world.moves
+        moved = container.phase == "exited" and container.exits and container.exits[-1].cause == "moved"
+        return must and bool(moved or (container.phase == "running" and container.name in self._world.busy))
+
+    def _keep_for(self, leaving: Sequence[Container]) -> None:
+        """Else what is less important, and has made room for them, would come back before they are there."""
+        found = ((self._definition(one.stack, one.service) or one.service_definition, one) for one in leaving)
+        asking = [(self.asked(one.stack, service), one) for service, one in found if service is not None]
+        for request, one in sorted(asking, key=lambda pair: (-pair[0].priority, pair[1].name)):
+            fleet = self.fleet
+            target = fleet.names.get(self._world.moves.get(one.name, ""))
+            number = target if target is not None and fleet.fits(request, target) else fleet.pick(request)
+            if number is not None:
+                fleet.put(request, fleet.nodes[number].name, one.name)
+                self._add(request)
 
     def _expected(self) -> Iterator[tuple[Request, int]]:
         """What all that is wanted asks for, and how often: its mean tells which room on a node can be used."""

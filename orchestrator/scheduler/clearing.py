@@ -82,10 +82,23 @@ def _stop_stack(fleet: Fleet, request: Request, found: Sequence[Faults]) -> Iter
         for stack, whole in sums.items():
             if micro(whole.cpus) >= one.cpu_short and whole.memory >= one.memory_short:
                 enough.append((size(whole, node.cpus, node.memory), stack, one.node, whole))
-    if enough:
-        _, stack, number, whole = min(enough, key=lambda entry: entry[:3])
+    for _, stack, number, whole in sorted(enough, key=lambda entry: entry[:3]):
         where = fleet.nodes[number].name
-        yield Fix("stop", f"stop instance {stack}: frees {frees(whole)} on {where}", where, stack)
+        if _without(fleet, request, number, stack):
+            yield Fix("stop", f"stop instance {stack}: frees {frees(whole)} on {where}", where, stack)
+            return
+
+
+def _without(fleet: Fleet, request: Request, number: int, stack: str) -> bool:
+    """Whether it fits on a node once nothing of `stack` is there: it may have needed some of it beside it."""
+    where = fleet.nodes[number].name
+    gone = {name: one for name, one in fleet.occupants[number].items() if one.service.startswith(f"{stack}/")}
+    for name in gone:
+        fleet.drop(name)
+    fits = fleet.fits(request, number)
+    for name, one in gone.items():
+        fleet.put(one, where, name)
+    return fits
 
 
 def frees(request: Request) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Set
+from collections.abc import Sequence, Set
 from dataclasses import dataclass
 
 from orchestrator.scheduler.faults import faults
@@ -39,26 +39,46 @@ def evict(fleet: Fleet, request: Request, movable: Set[str]) -> Eviction | None:
 
 
 def _on(fleet: Fleet, request: Request, node: int, movable: Set[str]) -> list[str]:
-    """The victims on one node: the least important first until it fits, then without those that were not needed."""
-    there = fleet.occupants[node]
+    """The victims on one node: the least important first until it fits, then without those that were not needed, and
+    each as small as it may be."""
+    there, home = dict(fleet.occupants[node]), fleet.nodes[node].name
     lower = [name for name, one in there.items() if name in movable and one.priority < request.priority]
     lower.sort(key=lambda name: (there[name].priority, -_size(there[name]), name))
-    gone: dict[str, Request] = {}
+    gone: list[str] = []
     for name in lower:
         if fleet.fits(request, node):
             break
-        gone[name] = fleet.drop(name)[0]
+        fleet.drop(name)
+        gone.append(name)
     enough = fleet.fits(request, node)
-    home = fleet.nodes[node].name
-    for name in reversed(list(gone)):
-        fleet.put(gone[name], home, name)
-        if enough and fleet.fits(request, node):
-            del gone[name]  # it may stay
+    for name in gone[::-1] if enough else ():
+        fleet.put(there[name], home, name)
+        if fleet.fits(request, node):
+            gone.remove(name)  # it may stay
         else:
             fleet.drop(name)
-    for name, one in gone.items():
-        fleet.put(one, home, name)
-    return list(gone) if enough else []
+    for place, name in enumerate(gone if enough else ()):
+        others = [one for one in lower if one not in gone]
+        gone[place] = _smaller(fleet, request, node, (name, there[name]), others)
+    for name in gone:
+        fleet.put(there[name], home, name)
+    return gone if enough else []
+
+
+def _smaller(fleet: Fleet, request: Request, node: int, victim: tuple[str, Request], others: Sequence[str]) -> str:
+    """Who can go instead of a victim that is gone: the smallest that is enough and no more important; else itself."""
+    (name, mine), home = victim, fleet.nodes[node].name
+    there = fleet.occupants[node]
+    less = [one for one in others if there[one].priority <= mine.priority and _size(there[one]) < _size(mine)]
+    less.sort(key=lambda one: (there[one].priority, _size(there[one]), one))
+    fleet.put(mine, home, name)
+    for one in less:
+        back, _ = fleet.drop(one)
+        if fleet.fits(request, node):
+            return one
+        fleet.put(back, home, one)
+    fleet.drop(name)
+    return name
 
 
 def _size(request: Request | None) -> float:

@@ -136,6 +136,25 @@ services:
     assert [one.slot for one, _ in fit(stack(tmp_path, text), TWO).refused] == [4, 5]
 
 
+def test_who_must_leave_a_drained_node_is_made_room_for_like_anybody_else(tmp_path: Path) -> None:
+    text = """
+services:
+  a: {image: "host:/", x-pyorch: {priority: 90}, deploy: {replicas: 2, resources: {reservations: {cpus: 1}}}}
+  b: {image: "host:/", x-pyorch: {priority: 10}, deploy: {resources: {reservations: {cpus: 2}}}}
+"""
+    nodes = [Node("n1", 1.0, GIB), Node("n2", 2.0, GIB), Node("n3", 1.0, GIB)]
+    found = simulate(stack(tmp_path, text), nodes, [Event(1.0, "drain", "n3")])
+    assert where(found) == {"shop-a-1": "n1", "shop-a-2": "n2"}
+    said = [line.text for line in found.timeline if line.at >= 1.0 and not line.text.startswith(("hold", "remove"))]
+    assert said == [
+        "n3 is drained",
+        "stop  shop-b-1: makes room for shop-a-2 (priority 90 before 10)",
+        "stop  shop-a-2: n3 is drained; goes to n2",
+        "start shop-a-2 on n2: missing",
+    ]
+    assert [hold.subject for hold in found.plan.holds] == ["shop-b-1"], "told, not lost"
+
+
 services = st.lists(
     st.tuples(st.integers(0, 3), st.sampled_from([0.5, 1.0, 2.0]), st.sampled_from([0, 10, 90]), st.booleans()),
     min_size=1,

@@ -203,3 +203,11 @@ def test_what_is_named_can_be_written_into_the_file(amount: int) -> None:
     assert way.memory == amount
     assert bytes_of(way.text.rpartition("→ ")[2]) == amount
     assert way.text.startswith(f"lower db memory {human_bytes(20 * GIB)} → ")
+
+
+def test_a_stack_is_not_to_be_stopped_where_something_of_it_must_be_near() -> None:
+    fleet = Fleet([Node("n1", 1.0, GIB)], [])
+    for name, service in (("s-a-1", "s/a"), ("s-b-1", "s/b")):
+        fleet.put(Request(0.4, service=service), "n1", name)
+    near = Request(1.0, service="t/c", affinities=(Affinity(10, "s/b", required=True),))
+    assert [way.kind for way in refuse(fleet, near, "t-c-1").fixes] == ["lower"]

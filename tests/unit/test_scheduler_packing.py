@@ -31,6 +31,15 @@ def check(load: Load, bins: list[Pattern]) -> None:
             assert sum(load.sizes[shape][d] * count for shape, count in pattern.items()) <= 1 + 1e-6
 
 
+def test_the_smallest_of_the_least_important_goes_where_one_is_enough() -> None:
+    fleet = Fleet([Node("n1", 4.0, 8 << 30)], [])
+    for name, cpus, priority in (("large", 2.0, 0), ("small", 0.5, 0), ("other", 1.5, 20)):
+        fleet.put(Request(cpus, service=f"s/{name}", priority=priority), "n1", name)
+    found = evict(fleet, Request(0.5, service="s/x", priority=50), {"large", "small", "other"})
+    assert found is not None and found.victims == ("small",)
+    assert sorted(fleet.where) == ["large", "other", "small"]
+
+
 @settings(deadline=None, max_examples=25)
 @given(loads)
 def test_every_rule_packs_everything_and_none_beats_the_bound(load: Load) -> None:
