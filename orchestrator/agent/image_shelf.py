@@ -14,8 +14,8 @@ from typing import Any
 
 from orchestrator.agent.circle import Circle
 from orchestrator.errors import Conflict, Missing, Mistake
+from orchestrator.images import collecting, lookup, source
 from orchestrator.images import config as configs
-from orchestrator.images import lookup, source
 from orchestrator.images import reference as references
 from orchestrator.images.config import Config
 from orchestrator.images.manifest import Manifest
@@ -214,7 +214,7 @@ class Shelf:
         self.entries = self.store.entries()
         left = {one.manifest.digest for one in self.entries}
         told += [{"Deleted": digest} for digest in dict.fromkeys(o.manifest.digest for o in gone) if digest not in left]
-        self.store.collect()
+        collecting.collect(self.store)
         return told
 
     def prune(self, every: bool, until: float | None = None) -> dict[str, Any]:
@@ -234,15 +234,18 @@ class Shelf:
         told = [{"Untagged": _shown(one)} for one in gone if one.name]
         told += [{"Deleted": digest} for digest in dict.fromkeys(one.manifest.digest for one in gone)]
         self.entries = self.store.entries()
-        given = self.store.forget_built() if every and until is None else 0
-        return {"ImagesDeleted": told, "SpaceReclaimed": given + self.store.collect()}
+        given = collecting.forget_built(self.store) if every and until is None else 0
+        return {"ImagesDeleted": told, "SpaceReclaimed": given + collecting.collect(self.store)}
 
     def usage(self) -> dict[str, Any]:
         """A row of `docker system df`: what the store takes on the disk, and how much of it nothing needs."""
         pinned = self.pinned()
         spare = [entry for entry in self.entries if entry.manifest.digest not in pinned]
-        kept_blobs, kept_layers = self.store.needed([one for one in self.entries if one not in spare])
-        whole, kept = self.store.taken(*self.store.needed(self.entries)), self.store.taken(kept_blobs, kept_layers)
+        kept_blobs, kept_layers = collecting.needed(self.store, [one for one in self.entries if one not in spare])
+        whole, kept = (
+            collecting.taken(self.store, *collecting.needed(self.store, self.entries)),
+            collecting.taken(self.store, kept_blobs, kept_layers),
+        )
         manifests = {entry.manifest.digest for entry in self.entries}
         return {
             "Type": "Images",
@@ -254,7 +257,7 @@ class Shelf:
 
     def build_usage(self) -> dict[str, Any]:
         """Likewise of the build cache: what it keeps that no image has; all of it can go."""
-        count, size = self.store.cached()
+        count, size = collecting.cached(self.store)
         return {"Type": "Build Cache", "TotalCount": count, "Active": 0, "size": size, "reclaimable": size}
 
     # inside

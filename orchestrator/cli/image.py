@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from orchestrator.cli.image_files import Import, Load, Save
 from orchestrator.cli.option import Argument, Given, Option
 
 TYPE_CHECKING = False  # typing itself costs 8 ms
@@ -38,19 +39,20 @@ class List:
 
     @staticmethod
     def run(given: Given) -> int:
+        from orchestrator.cli.image_rows import docker_row, formatted
         from orchestrator.cli.image_work import short
         from orchestrator.cli.printing import table
 
         filters = [*given.filter, *(f"reference={name}" for name in given.names[:1])]
         found = _agent(given).get("/v1/images", all=int(given.all) or None, filter=",".join(filters) or None)
-        rows = [_docker_row(row, given.no_trunc) for row in found]
+        rows = [docker_row(row, given.no_trunc) for row in found]
         if given.quiet:
             print(
                 "".join(f"{code}\n" for code in dict.fromkeys(short(row["ID"], given.no_trunc) for row in found)),
                 end="",
             )
         elif given.format != "table":
-            print(_formatted(rows, given.format), end="")
+            print(formatted(rows, given.format), end="")
         else:
             head = ["Repository", "Tag", *(["Digest"] if given.digests else []), "ID", "CreatedSince", "Size"]
             titles = {"ID": "IMAGE ID", "CreatedSince": "CREATED"}
@@ -107,96 +109,6 @@ class Push:
                 if given.quiet
                 else f"{message['image']}: digest: {message['digest']} size: {message['size']}"
             )
-        return code
-
-
-class Load:
-    """`image load`"""
-
-    HELP = """Take images out of an archive (docker save, podman save, skopeo) or an OCI layout."""
-    EXAMPLES = """
-  pyorch image load -i app.tar
-  docker save app | pyorch image load
-"""
-    OPTIONS = (
-        Option("-i", "--input", kind="text", metavar="FILE", help="Instead of stdin."),
-        Option("-q", "--quiet", help="Say nothing while it goes on."),
-    )
-    ARGUMENTS: tuple[Argument, ...] = ()
-
-    @staticmethod
-    def run(given: Given) -> int:
-        import os
-
-        from orchestrator.cli.image_work import work
-
-        with _spooled(given.input) as path:
-            code, loaded = work(given, "load", [{"reference": os.path.abspath(path)}])
-        for message in loaded:
-            print(f"Loaded image: {message['name'] or message['digest']}")
-        return code
-
-
-class Save:
-    """`image save`"""
-
-    HELP = """Write images into one tar, which docker load, podman load and skopeo read."""
-    EXAMPLES = """
-  pyorch image save -o app.tar app:1 app:2
-  pyorch image save app:1 | ssh other pyorch image load
-"""
-    OPTIONS = (Option("-o", "--output", kind="text", metavar="FILE", help="Instead of stdout."),)
-    ARGUMENTS = NAMES
-
-    @staticmethod
-    def run(given: Given) -> int:
-        import os
-        import shutil
-        import sys
-        import tempfile
-
-        from orchestrator.cli.image_work import work
-        from orchestrator.errors import Mistake
-
-        if given.output:
-            return work(given, "save", [{"reference": os.path.abspath(given.output), "images": given.names}])[0]
-        if sys.stdout.isatty():
-            raise Mistake("cannot save to a terminal: write -o FILE, or send it somewhere")
-        with tempfile.TemporaryDirectory(prefix="pyorch-") as directory:
-            path = os.path.join(directory, "images.tar")
-            code, _ = work(given, "save", [{"reference": path, "images": given.names}])
-            if not code:
-                with open(path, "rb") as file:
-                    shutil.copyfileobj(file, sys.stdout.buffer, 1 << 20)
-        return code
-
-
-class Import:
-    """`image import`"""
-
-    HELP = """Make an image of one layer out of a tar of a root directory."""
-    EXAMPLES = """
-  pyorch image import rootfs.tar.gz debian:own -c 'CMD ["bash"]'
-  tar -C rootfs -c . | pyorch image import - own:1
-"""
-    OPTIONS = (
-        Option("-c", "--change", kind="many", metavar="INSTRUCTION", help="Such as CMD, ENTRYPOINT, ENV, USER."),
-        Option("-m", "--message", kind="text", metavar="TEXT", default="", help="A comment for the history."),
-        Option("-q", "--quiet", help="Say nothing while it goes on."),
-    )
-    ARGUMENTS = (Argument("archive", metavar="FILE|-"), Argument("name", required=False, metavar="[REPOSITORY[:TAG]]"))
-
-    @staticmethod
-    def run(given: Given) -> int:
-        import os
-
-        from orchestrator.cli.image_work import work
-
-        with _spooled(None if given.archive == "-" else given.archive) as path:
-            asked = {"name": given.name or "", "changes": list(given.change), "comment": given.message}
-            code, made = work(given, "import", [{"reference": os.path.abspath(path), **asked}])
-        for message in made:
-            print(message["digest"])
         return code
 
 
@@ -289,12 +201,14 @@ class Inspect:
     def run(given: Given) -> int:
         import json
 
+        from orchestrator.cli.image_rows import formatted
+
         client = _agent(given)
         found = [client.get("/v1/images/inspect", name=name) for name in given.names]
         if given.format in ("", "json"):
             print(json.dumps(found, indent=None if given.format else 4, ensure_ascii=False))
         else:
-            print(_formatted(found, given.format), end="")
+            print(formatted(found, given.format), end="")
         return 0
 
 
@@ -310,6 +224,7 @@ class History:
 
     @staticmethod
     def run(given: Given) -> int:
+        from orchestrator.cli.image_rows import cut, formatted
         from orchestrator.cli.image_work import age, amount, short
         from orchestrator.cli.printing import table
 
@@ -318,7 +233,7 @@ class History:
                 "ID": row["ID"] if row["ID"].startswith("<") else short(row["ID"], given.no_trunc),
                 "CreatedAt": row["created"],
                 "CreatedSince": age(row["created"]),
-                "CreatedBy": row["CreatedBy"] if given.no_trunc else _cut(row["CreatedBy"], 45),
+                "CreatedBy": row["CreatedBy"] if given.no_trunc else cut(row["CreatedBy"], 45),
                 "Size": amount(row["size"]),
                 "Comment": row["Comment"],
             }
@@ -327,7 +242,7 @@ class History:
         if given.quiet:
             print("".join(f"{row['ID']}\n" for row in rows), end="")
         elif given.format != "table":
-            print(_formatted(rows, given.format), end="")
+            print(formatted(rows, given.format), end="")
         else:
             keys = ("ID", "CreatedSince", "CreatedBy", "Size", "Comment")
             heads = ("IMAGE", "CREATED", "CREATED BY", "SIZE", "COMMENT")
@@ -358,57 +273,6 @@ def _agent(given: Given) -> Any:
     return agent(given)
 
 
-def _docker_row(row: dict[str, Any], full: bool) -> dict[str, str]:
-    from orchestrator.cli.image_work import age, amount, short
-
-    size = amount(row["size"])
-    return {
-        "Containers": str(row["Containers"]),
-        "CreatedAt": row["created"],
-        "CreatedSince": age(row["created"]),
-        "Digest": row["Digest"],
-        "ID": short(row["ID"], full),
-        "Platform": row["Platform"],
-        "Repository": row["Repository"],
-        "SharedSize": "N/A",
-        "Size": size,
-        "Tag": row["Tag"],
-        "UniqueSize": "N/A",
-        "VirtualSize": size,
-    }
-
-
-def _formatted(rows: list[dict[str, Any]], form: str) -> str:
-    """A line a row: JSON, or docker's template as far as fields and `json` go. Mistake for what goes further."""
-    import json
-    import re
-
-    if form == "json":
-        return "".join(f"{json.dumps(row, ensure_ascii=False, separators=(',', ':'))}\n" for row in rows)
-
-    def value(row: Any, path: str) -> Any:
-        for key in filter(None, path.split(".")):
-            if not isinstance(row, dict) or key not in row:
-                from orchestrator.errors import Mistake
-
-                raise Mistake(f"cannot format: there is no field {path}")
-            row = row[key]
-        return row
-
-    def filled(row: dict[str, Any]) -> str:
-        def one(found: re.Match[str]) -> str:
-            wanted = value(row, found[2])
-            return json.dumps(wanted, ensure_ascii=False) if found[1] or not isinstance(wanted, str) else wanted
-
-        return re.sub(r"\{\{\s*(json\s+)?(\.[\w.]*)\s*\}\}", one, form.replace("\\t", "\t").replace("\\n", "\n"))
-
-    return "".join(f"{filled(row)}\n" for row in rows)
-
-
-def _cut(text: str, width: int) -> str:
-    return text if len(text) <= width else text[: width - 1] + "…"
-
-
 def _agreed(what: str) -> bool:
     import sys
 
@@ -437,27 +301,3 @@ def _until(filters: list[str]) -> float | None:
         except ValueError as error:
             raise Mistake(f"cannot filter by until: {error}") from error
     return moment
-
-
-def _spooled(path: str | None) -> Any:
-    """A context: the path of the file, or of a copy of stdin."""
-    import contextlib
-    import shutil
-    import sys
-    import tempfile
-
-    from orchestrator.errors import Mistake
-
-    if path:
-        return contextlib.nullcontext(path)
-    if sys.stdin.isatty():
-        raise Mistake("cannot read an archive from a terminal: name a file, or send one")
-
-    @contextlib.contextmanager
-    def copied() -> Any:
-        with tempfile.NamedTemporaryFile(prefix="pyorch-") as file:
-            shutil.copyfileobj(sys.stdin.buffer, file, 1 << 20)
-            file.flush()
-            yield file.name
-
-    return copied()

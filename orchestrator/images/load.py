@@ -13,12 +13,13 @@ from contextlib import suppress
 from dataclasses import replace
 from typing import IO, Any
 
-from orchestrator.errors import HostRefused, Missing, Mistake
+from orchestrator.errors import HostRefused, Mistake
 from orchestrator.images import config as configs
 from orchestrator.images import manifest as manifests
 from orchestrator.images import reference as references
 from orchestrator.images import source, stream
 from orchestrator.images.bundle import Bundle, Packed, made_manifest
+from orchestrator.images.explaining import explained
 from orchestrator.images.http import Refusal
 from orchestrator.images.intake import Intake, Tell
 from orchestrator.images.manifest import Descriptor, Manifest, Platform
@@ -32,38 +33,25 @@ def take(intake: Intake, reference: str, platform: str | None, now: float, tell:
     """
     files = source.files(reference)
     assert files is not None, "a registry's image is pulled"
-    try:
+    with explained(f"cannot use image '{reference}'", f"there is no {files.path}"):
         wanted = manifests.platform(platform) if platform else None
         with intake.store.in_use(), Bundle(files.path, intake.store) as bundle:
             packed = _one(bundle.images(wanted), files)
             tell(state="unpacking")
             return _keep(intake, bundle, packed, [reference], now, tell)
-    except FileNotFoundError as error:
-        raise Missing(f"cannot use image '{reference}': there is no {files.path}") from error
-    except (Refusal, HostRefused, Damaged) as error:
-        raise type(error)(f"cannot use image '{reference}': {error}") from error
-    except ValueError as error:
-        raise Refusal(f"cannot use image '{reference}': {error}") from error
-    except OSError as error:
-        raise HostRefused(f"cannot use image '{reference}': {error.strerror}: {error.filename}") from error
 
 
 def load(intake: Intake, path: str, now: float, tell: Tell) -> list[Entry]:
     """Every image in a file or directory, under the names it has there. Raises OrchestratorError "cannot load …"."""
-    try:
-        with intake.store.in_use(), Bundle(path, intake.store) as bundle:
-            return [
-                _keep(intake, bundle, packed, [_complete(name) for name in packed.names] or [""], now, tell)
-                for packed in bundle.images()
-            ]
-    except FileNotFoundError as error:
-        raise Missing(f"cannot load {path}: there is no such file") from error
-    except (Refusal, HostRefused, Damaged) as error:
-        raise type(error)(f"cannot load {path}: {error}") from error
-    except ValueError as error:
-        raise Refusal(f"cannot load {path}: {error}") from error
-    except OSError as error:
-        raise HostRefused(f"cannot load {path}: {error.strerror}") from error
+    with (
+        explained(f"cannot load {path}", "there is no such file"),
+        intake.store.in_use(),
+        Bundle(path, intake.store) as bundle,
+    ):
+        return [
+            _keep(intake, bundle, packed, [_complete(name) for name in packed.names] or [""], now, tell)
+            for packed in bundle.images()
+        ]
 
 
 def save(store: Store, images: Sequence[tuple[Entry, str]], path: str) -> None:
@@ -89,26 +77,17 @@ def import_tar(intake: Intake, path: str, name: str, changes: Sequence[str], com
     Raises OrchestratorError "cannot import …".
     """
     store = intake.store
-    try:
-        with store.in_use():
-            layer, diff_id = _pack(store, path)
-            here = manifests.here()
-            document = {
-                "architecture": here.architecture,
-                "os": here.os,
-                "config": _changed(changes),
-                "rootfs": {"type": "layers", "diff_ids": [diff_id]},
-                "history": [{"created_by": f"import {os.path.basename(path)}", "comment": comment}],
-            }
-            return finish(intake, document, [layer], [_complete(name) if name else ""], now)
-    except FileNotFoundError as error:
-        raise Missing(f"cannot import {path}: there is no such file") from error
-    except Refusal as error:
-        raise Refusal(f"cannot import {path}: {error}") from error
-    except ValueError as error:
-        raise Mistake(f"cannot import {path}: {error}") from error
-    except OSError as error:
-        raise HostRefused(f"cannot import {path}: {error.strerror}") from error
+    with explained(f"cannot import {path}", "there is no such file", Mistake), store.in_use():
+        layer, diff_id = _pack(store, path)
+        here = manifests.here()
+        document = {
+            "architecture": here.architecture,
+            "os": here.os,
+            "config": _changed(changes),
+            "rootfs": {"type": "layers", "diff_ids": [diff_id]},
+            "history": [{"created_by": f"import {os.path.basename(path)}", "comment": comment}],
+        }
+        return finish(intake, document, [layer], [_complete(name) if name else ""], now)
 
 
 def _changed(changes: Sequence[str]) -> dict[str, Any]:

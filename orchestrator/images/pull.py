@@ -13,12 +13,13 @@ from orchestrator.images import config as configs
 from orchestrator.images import manifest as manifests
 from orchestrator.images import reference as references
 from orchestrator.images.download import download
+from orchestrator.images.explaining import explained
 from orchestrator.images.http import Denied, Line, NotThere, Refusal
 from orchestrator.images.intake import Intake, Tell
 from orchestrator.images.manifest import Descriptor, Index, Manifest, Platform
 from orchestrator.images.reference import Reference
 from orchestrator.images.registry import Document, Repository
-from orchestrator.images.store import Damaged, Entry
+from orchestrator.images.store import Entry
 
 ROOM = 64 << 20  # bytes that stay free
 
@@ -62,7 +63,8 @@ def _explained(written: str, reference: Reference) -> Iterator[None]:
     """Whatever goes wrong becomes the sentence for the one who asked for this image."""
     cannot = f"cannot pull image '{written}'"
     try:
-        yield
+        with explained(cannot):
+            yield
     except NotThere as error:
         raise Missing(f"{cannot}: there is no such image in {reference.registry}: {error}") from error
     except Denied as error:
@@ -71,12 +73,6 @@ def _explained(written: str, reference: Reference) -> Iterator[None]:
         raise Denied(f"{cannot}: {hint}; {error}") from error
     except Unreachable as error:
         raise Unreachable(f"{cannot}: {error}{_plain_hint(reference, str(error))}") from error
-    except (Refusal, HostRefused, Damaged) as error:
-        raise type(error)(f"{cannot}: {error}") from error
-    except ValueError as error:
-        raise Refusal(f"{cannot}: {error}") from error
-    except OSError as error:
-        raise HostRefused(f"{cannot}: {error.strerror}: {error.filename}") from error
 
 
 class _Pull:

@@ -64,12 +64,12 @@ class Store:
         self.layers = os.path.join(directory, "layers")
         self.build_cache = os.path.join(directory, "build")  # see build/cache.py
         self.build_caches = os.path.join(directory, "caches")  # what steps keep: RUN --mount=type=cache
-        self._blobs = os.path.join(directory, "blobs")
+        self.blobs = os.path.join(directory, "blobs")
 
     def make(self) -> None:
         try:
             os.makedirs(self.directory, mode=0o700, exist_ok=True)
-            for part in (self.ingest, self.layers, os.path.join(self._blobs, "sha256")):
+            for part in (self.ingest, self.layers, os.path.join(self.blobs, "sha256")):
                 os.makedirs(part, mode=0o700, exist_ok=True)
             layout = os.path.join(self.directory, "oci-layout")
             if not os.path.exists(layout):
@@ -84,9 +84,7 @@ class Store:
     def tidy(self) -> None:
         """What killed processes have left half made goes, unless somebody works here; downloads stay, to go on."""
         with contextlib.ExitStack() as stack:
-            try:
-                stack.enter_context(self._locked("use.lock", fcntl.LOCK_EX | fcntl.LOCK_NB))
-            except BlockingIOError:
+            if not stack.enter_context(self.unused()):
                 return
             for entry in os.scandir(self.ingest):
                 if entry.is_dir(follow_symlinks=False):
@@ -100,6 +98,17 @@ class Store:
         self.make()
         with self._locked("use.lock", fcntl.LOCK_SH):
             yield
+
+    @contextlib.contextmanager
+    def unused(self) -> Iterator[bool]:
+        """Whether nothing is on its way here; where so, nothing begins meanwhile."""
+        with contextlib.ExitStack() as stack:
+            try:
+                stack.enter_context(self._locked("use.lock", fcntl.LOCK_EX | fcntl.LOCK_NB))
+            except BlockingIOError:
+                yield False
+            else:
+                yield True
 
     # names
 
@@ -154,7 +163,7 @@ class Store:
     def blob(self, digest: str) -> str:
         """Where the blob is, or will be."""
         algorithm, _, code = digest.partition(":")
-        return os.path.join(self._blobs, algorithm, code)
+        return os.path.join(self.blobs, algorithm, code)
 
     def has(self, digest: str, size: int | None = None) -> bool:
         """Whether the blob is here, whole. One that was written to since it was verified is read again to see."""
@@ -282,7 +291,7 @@ class Store:
 
     def settled(self) -> None:
         """Everything is on the disk now: what was unpacked is believed over a crash of the machine."""
-        for path in self._layer_paths():
+        for path in self.layer_paths():
             notes = self.notes(path)
             if notes.get("boot") == boot():
                 self._write(f"{path}.json", json.dumps({**notes, "boot": None}).encode(), sync=False)
@@ -291,114 +300,13 @@ class Store:
         notes = self.notes(path)
         return notes.get("key") == key and notes.get("boot") in (None, boot()) and os.path.isdir(path)
 
-    def _layer_paths(self) -> list[str]:
+    def layer_paths(self) -> list[str]:
+        """The directories of all layers."""
         try:
             aside = (".json", ".new", "empty")
             return [entry.path for entry in os.scandir(self.layers) if not entry.name.endswith(aside)]
         except FileNotFoundError:
             return []
-
-    # collecting
-
-    def collect(self) -> int:
-        """Remove what no row of index.json needs, and what is left of dead downloads. Returns bytes given back.
-
-        Nothing is done while something is on its way here (a pull, a build): the next collection does it.
-        """
-        with contextlib.ExitStack() as stack:
-            try:
-                stack.enter_context(self._locked("use.lock", fcntl.LOCK_EX | fcntl.LOCK_NB))
-            except BlockingIOError:
-                return 0
-            blobs, layers = self.needed()
-            given = 0
-            for path in self._layer_paths():
-                if path not in layers:
-                    given += int(self.notes(path).get("size") or 0)
-                    with contextlib.suppress(FileNotFoundError):
-                        os.unlink(f"{path}.json")  # first: without its notes it is no layer
-                    shutil.rmtree(path)
-            for algorithm in os.listdir(self._blobs) if os.path.isdir(self._blobs) else ():
-                for entry in os.scandir(os.path.join(self._blobs, algorithm)):
-                    if f"{algorithm}:{entry.name}" not in blobs:
-                        given += entry.stat().st_blocks * 512
-                        os.unlink(entry.path)
-            for directory in (self.directory, self.layers):
-                for entry in os.scandir(directory):
-                    if entry.name.endswith(".new"):  # whoever wrote it was killed
-                        os.unlink(entry.path)
-            for entry in os.scandir(self.ingest) if os.path.isdir(self.ingest) else ():
-                if entry.is_dir(follow_symlinks=False):
-                    shutil.rmtree(entry.path)
-                else:
-                    given += entry.stat().st_blocks * 512
-                    os.unlink(entry.path)
-            return given
-
-    def needed(self, entries: list[Entry] | None = None) -> tuple[set[str], set[str]]:
-        """(digests of blobs, directories of layers) that these rows of index.json need; by default all of them."""
-        blobs: set[str] = set()
-        layers: set[str] = set()
-        for entry in self.entries() if entries is None else entries:
-            blobs.add(entry.manifest.digest)
-            try:
-                manifest = self.manifest(entry.manifest.digest)
-                blobs |= {manifest.config.digest, *(layer.digest for layer in manifest.layers)}
-                ids = self.config(manifest).diff_ids
-            except (FileNotFoundError, Damaged):
-                continue
-            layers |= {self.layer_path(key) for key in (*ids, *configs.chain(ids))}
-        for digest, diff_id in self.built() if entries is None else ():
-            blobs.add(digest)
-            layers.add(self.layer_path(diff_id))
-        return blobs, layers
-
-    def built(self) -> list[tuple[str, str]]:
-        """(digest of the blob, diff id) of each layer that the build cache has."""
-        found = []
-        for entry in os.scandir(self.build_cache) if os.path.isdir(self.build_cache) else ():
-            try:
-                with open(entry.path, encoding="utf-8") as file:
-                    record = json.load(file)
-                if record["digest"]:
-                    found.append((record["digest"], record["diff_id"]))
-            except (FileNotFoundError, ValueError, KeyError, TypeError):
-                continue
-        return found
-
-    def forget_built(self) -> int:
-        """The build cache is empty afterwards; its layers are collected where no image has them. What `RUN
-        --mount=type=cache` has kept goes too. Returns bytes given back, unless somebody works here: then it stays."""
-        with contextlib.ExitStack() as stack:
-            try:
-                stack.enter_context(self._locked("use.lock", fcntl.LOCK_EX | fcntl.LOCK_NB))
-            except BlockingIOError:
-                return 0
-            given = _disk_of(self.build_caches)
-            for directory in (self.build_cache, self.build_caches):
-                if os.path.isdir(directory):
-                    shutil.rmtree(directory)
-            return given
-
-    def cached(self) -> tuple[int, int]:
-        """(steps in the build cache, bytes on the disk that only it needs)."""
-        count = len(os.listdir(self.build_cache)) if os.path.isdir(self.build_cache) else 0
-        own = self.needed(self.entries())
-        return count, self.taken(*self.needed()) - self.taken(*own) + _disk_of(self.build_caches)
-
-    def taken(self, blobs: set[str] | None = None, layers: set[str] | None = None) -> int:
-        """Bytes that these blobs and layers take on the disk; by default everything that is here."""
-        total = 0
-        for algorithm in os.listdir(self._blobs) if os.path.isdir(self._blobs) else ():
-            for entry in os.scandir(os.path.join(self._blobs, algorithm)):
-                if blobs is None or f"{algorithm}:{entry.name}" in blobs:
-                    total += entry.stat().st_blocks * 512
-        for path in self._layer_paths():
-            if layers is None or path in layers:
-                total += int(self.notes(path).get("size") or 0)
-        if blobs is None and os.path.isdir(self.ingest):
-            total += sum(entry.stat().st_blocks * 512 for entry in os.scandir(self.ingest) if entry.is_file())
-        return total
 
     # files
 
@@ -434,14 +342,6 @@ class Store:
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(new)
             raise
-
-
-def _disk_of(directory: str) -> int:
-    return sum(
-        os.lstat(os.path.join(where, name)).st_blocks * 512
-        for where, directories, files in os.walk(directory)
-        for name in (*directories, *files)
-    )
 
 
 def boot() -> str:
