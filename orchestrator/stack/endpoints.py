@@ -59,16 +59,18 @@ def _four(word: Any) -> str:
 
 
 def _link_local(words: list[Any]) -> tuple[str, ...]:
-    """With the prefix length of the networks that are set apart for them (RFC 3927, RFC 4291)."""
+    """Link-local ones with the prefix length of the networks that are set apart for them (RFC 3927, RFC 4291), others,
+    which the Specification's own example has, alone."""
     found = []
     for word in words:
         try:
             address = ipaddress.ip_address(word)
         except ValueError:
             raise ValueError(f"expected an address such as 169.254.8.8, but found {word!r}") from None
-        if not address.is_link_local:
-            raise ValueError(f"expected an address of 169.254.0.0/16 or fe80::/10, but found {word!r}")
-        found.append(f"{address}/{16 if address.version == 4 else 64}")
+        if address.is_multicast or address.is_unspecified or address.is_loopback:
+            raise ValueError(f"expected an address that an interface may have, but found {word!r}")
+        length = address.max_prefixlen if not address.is_link_local else 16 if address.version == 4 else 64
+        found.append(f"{address}/{length}")
     return tuple(found)
 
 

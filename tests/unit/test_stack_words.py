@@ -81,14 +81,14 @@ HOSTS = {"a": ("10.0.0.1",), "host.docker.internal": ("host-gateway",)}
             {"default": Attachment((), None, 1, 3, None, "lan0")},
         ),
         (
-            "networks: {default: {link_local_ips: [169.254.8.8, 'FE80::08'], driver_opts: {"
+            "networks: {default: {link_local_ips: [169.254.8.8, 'FE80::08', 57.123.22.11], driver_opts: {"
             "com.docker.network.endpoint.ifname: lan1, "
             "com.docker.network.endpoint.sysctls: 'net.ipv4.conf.IFNAME.log_martians=1'}}}",
             "networks",
             {
                 "default": Attachment(
                     interface_name="lan1",
-                    link_local=("169.254.8.8/16", "fe80::8/64"),
+                    link_local=("169.254.8.8/16", "fe80::8/64", "57.123.22.11/32"),
                     sysctls=(("net.ipv4.conf.IFNAME.log_martians", "1"),),
                 )
             },
@@ -171,7 +171,7 @@ def test_a_wrong_word_of_a_network_is_a_mistake(tmp_path: pathlib.Path, before: 
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        ("link_local_ips: [10.0.0.1]", "expected an address of 169.254.0.0/16 or fe80::/10, but found '10.0.0.1'"),
+        ("link_local_ips: [224.0.0.1]", "expected an address that an interface may have, but found '224.0.0.1'"),
         ("link_local_ips: [here]", "expected an address such as 169.254.8.8, but found 'here'"),
         ("driver_opts: {com.docker.network.endpoint.sysctl: a}", "is not obeyed; remove it; did you mean"),
         (
