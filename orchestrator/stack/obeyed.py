@@ -89,6 +89,7 @@ WITHOUT_EFFECT: dict[str, str] = {
     "services.*.ports[].app_protocol": "a note for tools",
     "services.*.ports[].mode": "there is one node: host and ingress are the same",
     "services.*.ports[].name": "a note for readers",
+    "services.*.volumes[].bind.selinux": "containers have no SELinux label of their own: nothing is kept from them",
     "services.*.volumes[].consistency": "a hint for desktop virtual machines",
     "networks.*.ipam.options": "the default driver has none",
     "networks.*.attachable": "there is no swarm that could keep anybody from joining",
