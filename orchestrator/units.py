@@ -14,7 +14,7 @@ _DURATION_PART = r"(\d+(?:\.\d*)?|\.\d+)(ns|us|µs|μs|ms|s|m|h|d|w)"
 _SECONDS = {"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "μs": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0}
 _SECONDS |= {"d": 86400.0, "w": 604800.0}
 _LONGEST = 100  # letters of any amount: longer ones are refused unread
-_CPUS = r"(\d+(?:\.\d*)?|\.\d+)(m?)"
+_CPUS = r"((?:\d+(?:\.\d*)?|\.\d+)(?:[eE][-+]?\d{1,2})?)(m?)"
 
 
 def size(word: str | int | float) -> int:

@@ -60,7 +60,8 @@ def run(given: Given) -> int:
         normalize=not given.no_normalize,
         consistency=not given.no_consistency,
         resolve_paths=not given.no_path_resolution,
-        resolve_env=not (given.no_env_resolution or given.services or given.environment or given.hash),
+        # A list needs no env_file; but docker compose reads them for --environment.
+        resolve_env=not (given.no_env_resolution or _asked_for(given)[0]) or given.environment,
     )
     if given.why or given.origins:
         from orchestrator.cli import whence

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from types import MappingProxyType
 
 from orchestrator.stack.interpolation import LONGEST as LONGEST
 from orchestrator.stack.interpolation import Malformed, interpolate
@@ -34,11 +35,19 @@ _LETTERS = {
 
 
 def parse(
-    text: str, source: Source, outside: Mapping[str, str], complaints: Complaints, *, raw: bool = False
+    text: str,
+    source: Source,
+    outside: Mapping[str, str],
+    complaints: Complaints,
+    *,
+    raw: bool = False,
+    earlier: Mapping[str, str] = MappingProxyType({}),
 ) -> dict[str, str]:
-    """The variables of one file, in its order. `outside`: what `$NAME` sees before the file's own earlier lines."""
+    """The variables of one file, in its order. `outside`: what `$NAME` sees before the file's own earlier lines;
+    `earlier`: what it sees behind them."""
     text = text.replace("\r\n", "\n")
-    values: dict[str, str] = {}
+    values = dict(earlier)
+    names: dict[str, None] = {}
     at = grown = 0
     while (at := _START.match(text, at).end() if not raw else at) < len(text):  # type: ignore[union-attr]
         start = at
@@ -47,12 +56,14 @@ def parse(
         except Malformed as error:
             complaints.add(Place(source, text.count("\n", 0, start) + 1, 1), str(error))
             at, name = _end_of_line(text, start) + 1, None
+        if name is not None:
+            names[name] = None
         grown += len(values.get(name or "", ""))
         if grown > LONGEST:
             line = text.count("\n", 0, start) + 1
             complaints.add(Place(source, line, 1), f"the values of this file grow beyond {LONGEST} characters")
             break
-    return values
+    return {name: values[name] for name in names if name in values}
 
 
 def _statement(text: str, at: int, values: dict[str, str], outside: Mapping[str, str]) -> tuple[int, str | None]:
@@ -73,8 +84,9 @@ def _statement(text: str, at: int, values: dict[str, str], outside: Mapping[str,
     if " " in name:
         raise Malformed(f"expected NAME=value, but found {line[:40]!r}: a name has no blanks")
     if sign == "\n":
-        if name in outside:
-            values[name] = outside[name]
+        if name not in outside:
+            return end + 1, None
+        values[name] = outside[name]
         return end + 1, name
     blanks = _BLANKS.match(text, end + 1)
     assert blanks is not None

@@ -53,7 +53,7 @@ def model(asked: Asked, options: Options, complaints: Complaints, door: Reader |
     scope = Scope(project.directory, project.directory, project.variables)
     tree = layers.layered(loader, list(project.files), scope)
     if options.normalize:
-        normal.normalize(tree, project.name, project.variables)
+        normal.normalize(tree, project.name, project.variables if options.interpolate else {})
     return Effective(project, tree, Chosen(Map()), complaints, loader.door)
 
 

@@ -97,9 +97,11 @@ def scalar(value: Any, indent: str) -> str:
     """One scalar; the lines of a block are `indent`ed."""
     if value is None:
         return "null"
+    if isinstance(value, Date):
+        return value
     if not isinstance(value, str):
         return _NOT_FINITE.get(text := words(value), text)
-    if value in _OLD_BOOLEANS or value == "<<" or not isinstance(typed(value), str | Date):
+    if value in _OLD_BOOLEANS or value == "<<" or not isinstance(typed(value), str):
         return f'"{value}"'
     if "\n" in value and " \n" not in value and not re.search(_SPECIAL, value):
         return _block(value, indent)

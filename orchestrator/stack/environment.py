@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping
+from types import MappingProxyType
 from typing import Any
 
 from orchestrator.record import frozen
@@ -45,11 +46,12 @@ def resolve(tree: Map, variables: Mapping[str, str], files: Files) -> None:
         written: Any = service.get("environment")
         path: Path = ("services", name, "env_file")
         items: List = service.get("env_file") or List()
+        own = written if isinstance(written, Map) else Map()
+        seen = {key: words(value) for key, value in own.items() if value is not None} | dict(variables)
         for index, (item, mark) in enumerate(items.pairs()):
-            before = {key: value for key, value in result.items() if value is not None}
-            for key, value in files.read(item, (*path, index), before | dict(variables), "env file").items():
+            for key, value in files.read(item, (*path, index), seen, "env file", earlier=result).items():
                 result.put(key, value, mark)
-        for key, value in written.items() if isinstance(written, Map) else ():
+        for key, value in own.items():
             result.put(key, variables.get(key) if value is None else words(value), written.marks.get(key))
         service.drop("env_file")
         if result or written is not None:
@@ -84,8 +86,16 @@ class Files:
     places: Places
     complaints: Complaints
 
-    def read(self, item: Mapping[str, Any], path: Path, seen: Mapping[str, str], what: str) -> Mapping[str, str]:
-        """The variables of one file; none where a complaint says why. `seen`: what its values may name."""
+    def read(
+        self,
+        item: Mapping[str, Any],
+        path: Path,
+        seen: Mapping[str, str],
+        what: str,
+        earlier: Mapping[str, str] = MappingProxyType({}),
+    ) -> Mapping[str, str]:
+        """The variables of one file; none where a complaint says why. `seen`: what its values may name; `earlier`: what
+        they may name besides, where neither that nor the file's own lines above have it."""
         from orchestrator.stack import dotenv  # few services name such a file, and its patterns take time
 
         file = os.path.join(self.home, item["path"])
@@ -106,7 +116,7 @@ class Files:
         if (kind := item.get("format")) not in (None, "", "raw"):
             return self.say((*path, "format"), f"expected the format 'raw', but found {kind!r}")
         source = Source(file, shown_name(file, self.home), tuple(text.split("\n")))
-        return dotenv.parse(text, source, seen, self.complaints, raw=kind == "raw")
+        return dotenv.parse(text, source, seen, self.complaints, raw=kind == "raw", earlier=earlier)
 
     def say(self, path: Path, text: str) -> Mapping[str, str]:
         self.complaints.about(self.places, path, text)

@@ -26,7 +26,7 @@ def layered(loader: Loader, files: list[str], scope: Scope) -> Map:
     obey(whole, loader.complaints)
     if scope.way or loader.options.resolve_paths:
         paths.resolve(whole.data, scope.start, scope.variables.get("HOME", ""))
-    environment.bare(whole.data, scope.variables)
+    environment.bare(whole.data, scope.variables if loader.options.interpolate else {})
     return whole.data
 
 

@@ -71,7 +71,7 @@ class _Reader:
         value = typed(node.value)
         if isinstance(value, Date):
             if any(str(step).startswith("x-") for step in path):
-                return value.text
+                return value
             self._complain(node, path, f'is a date in YAML: write "{node.value}" in quotes')
             return node.value
         return value
@@ -124,7 +124,7 @@ class _Reader:
             return "?"
         text: str = node.value
         suspect = text[:1] in NUMERIC or text in CONSTANTS
-        if suspect and node.tag == "plain" and not isinstance(typed(text), str):
+        if suspect and node.tag == "plain" and typed(text) is not text:
             self._complain(node, path, f'a key must be text: write "{text or "~"}" in quotes')
         return text
 

@@ -128,6 +128,10 @@ class Complaints:
         if len(keys) == 1:
             self.add(place, f"{dotted(path)}: {text}" if path else text)
 
+    def is_spoilt(self, path: Path) -> bool:
+        """Whether something at the path or below it was complained about: what follows from that is not said too."""
+        return any(broken[: len(path)] == path for broken in self.broken)
+
     def warn(self, marks: Marks, path: Path, text: str) -> None:
         place = place_of(marks, path, key=True)
         self.warnings[f"{place.source.shown}:{place.line}: {dotted(path)}: {text}"] = None

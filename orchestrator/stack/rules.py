@@ -18,8 +18,12 @@ def obey(document: Document, complaints: Complaints) -> None:
     places = Places(document.data, document.root)
 
     def visit(branch: Any, step: Any, path: Path, rule: Callable[[Any, Path, Say], None]) -> None:
+        def say(path: Path, text: str, *, key: bool = False) -> None:
+            if not (key and complaints.is_spoilt(path)):
+                complaints.about(places, path, text, key=key)
+
         if path not in complaints.broken:
-            rule(branch[step], path, lambda path, text, key=False: complaints.about(places, path, text, key=key))
+            rule(branch[step], path, say)
 
     walk(document.data, _RULES, visit)
 

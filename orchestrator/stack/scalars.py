@@ -24,13 +24,10 @@ TRUTH: dict[str, bool] = {word: True for word in ("true", "y", "yes", "on")}
 TRUTH |= {word: False for word in ("false", "n", "no", "off")}
 
 
-class Date:
-    """What a plain scalar is that YAML reads as a date. `text`: the moment as RFC 3339 writes it."""
+class Date(str):
+    """What YAML reads as a date, as RFC 3339 writes it."""
 
-    __slots__ = ("text",)
-
-    def __init__(self, text: str) -> None:
-        self.text = text
+    __slots__ = ()
 
 
 def typed(text: str) -> Any:

@@ -47,7 +47,8 @@ def check(tree: Map, chosen: Chosen, places: Places, complaints: Complaints) -> 
         _watches(work, service, path)
         _targets(work, service, path)
     for name, secret in (tree.get("secrets") or {}).items():
-        if isinstance(secret, Map) and not (secret.get("external") or secret.get("file") or secret.get("environment")):
+        has_content = isinstance(secret, Map) and any(secret.get(key) for key in ("external", "file", "environment"))
+        if isinstance(secret, Map) and not has_content and not complaints.is_spoilt(("secrets", name)):
             text = "where does the content come from? Write file:, environment: or external: true"
             work.say(("secrets", name), text, key=True)
     _circle(work)
@@ -79,7 +80,7 @@ def _build(work: _Check, service: Map, path: Path) -> None:
             other = source.removeprefix("service:")
             if other not in work.chosen.services:
                 work.say((*path, "additional_contexts", name), f"service '{other}' is not defined{_hint(work, other)}")
-            elif "build" not in work.chosen.services[other]:
+            elif "build" not in work.chosen.services[other] and not work.complaints.is_spoilt(("services", other)):
                 work.say((*path, "additional_contexts", name), f"service '{other}' is not built here: it has no build")
     platforms, platform = build.get("platforms"), service.get("platform")
     if platforms and platform and platform not in platforms:

@@ -14,6 +14,8 @@ from typing import Any
 
 import yaml
 
+from orchestrator.stack.repair import repaired
+
 _KEY = re.compile(r"\s*(- +)*[\"']?[\w.$/-]+[\"']?:(\s|$)")
 _MORE = re.compile(r"\s*(#|- |[\"']?[\w.$/-]+[\"']?:(\s|$))")  # a comment, an element, a key
 _WORDS = re.compile(r"(\s*(?:- +)*)([A-Za-z_][\w./-]*)\s+(\S.*)$")
@@ -35,6 +37,8 @@ def diagnose(text: str, lines: Sequence[str], error: yaml.MarkedYAMLError) -> tu
         return key
     if indentation := _odd_indentation(lines, mark.line):
         return indentation
+    if slip := repaired(lines, mark.line, flow="flow" in str(error.context)):
+        return slip
     if "unexpected end" in problem and error.context_mark:  # show what was opened, not the end
         mark = error.context_mark
     return mark.line, mark.column, f"is not YAML: {problem}" + (f" ({error.context})" if error.context else "")

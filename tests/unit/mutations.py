@@ -345,6 +345,103 @@ def waits_for_itself(file: File, chance: random.Random) -> Mutant | None:
     return None if lines is None else Mutant(lines, frozenset({spot.line + 1}), "itself")
 
 
+def undefined_alias(file: File, chance: random.Random) -> Mutant | None:
+    return _value(file, _pick(chance, _plain_values(file)), "*nowhere", "alias")
+
+
+def unclosed_bracket(file: File, chance: random.Random) -> Mutant | None:
+    """A list or map in flow style loses its end, or a text gets the beginning of one."""
+    flows = [s for s in file.spots if isinstance(s.value, yaml.CollectionNode) and s.value.flow_style]
+    flows = [s for s in flows if s.value.start_mark.line == s.value.end_mark.line and len(s.value.value)]
+    if (spot := _pick(chance, flows)) and chance.random() < 0.5:
+        end = spot.value.end_mark
+        line = file.lines[end.line]
+        lines = [*file.lines]
+        lines[end.line] = line[: end.column - 1] + line[end.column :]
+        return Mutant(lines, frozenset({end.line + 1}), "bracket left out")
+    return _value(file, _pick(chance, _plain_values(file)), chance.choice(["[", "{", "[a, b", "{a: b"]), "bracket")
+
+
+def _plain_values(file: File) -> list[Spot]:
+    """Texts without quotes on the line of their key."""
+    some = [s for s in file.spots if isinstance(s.value, yaml.ScalarNode) and not s.value.style and s.value.value]
+    return [s for s in some if s.value.start_mark.line == s.value.end_mark.line == s.line and s.key is not s.value]
+
+
+def no_blank_after_colon(file: File, chance: random.Random) -> Mutant | None:
+    """`image:nginx`: with its neighbours being keys, a text cannot stand there."""
+    spots = [s for s in _plain_values(file) if len(s.path) > 2 and isinstance(s.path[-1], str)]
+    spots = [s for s in spots if sum(o.path[:-1] == s.path[:-1] for o in file.spots) > 1]
+    spot = _pick(chance, spots)
+    if spot is None or spot.key.style or spot.value.value.endswith(":") or ": " in spot.value.value:
+        return None
+    line, at = file.lines[spot.line], spot.key.end_mark.column
+    if line[at : at + 2] != ": " or "{" in line[:at] or spot.pattern is None:
+        return None
+    lines = [*file.lines]
+    lines[spot.line] = line[: at + 1] + line[at + 1 :].lstrip()
+    return Mutant(lines, frozenset({spot.line + 1}), "no blank after the colon")
+
+
+def no_dash(file: File, chance: random.Random) -> Mutant | None:
+    """An element of a list loses its dash, or the blank behind it."""
+    spots = [s for s in file.spots if isinstance(s.path[-1], int) and isinstance(s.value, yaml.ScalarNode)]
+    spots = [s for s in spots if file.lines[s.line].lstrip().startswith("- ") and s.value.start_mark.line == s.line]
+    spots = [s for s in spots if s.value.end_mark.line == s.line and sum(o.path[:-1] == s.path[:-1] for o in spots) > 1]
+    spot = _pick(chance, spots)
+    if spot is None:
+        return None
+    lines = [*file.lines]
+    lines[spot.line] = lines[spot.line].replace("- ", chance.choice(["", "-"]), 1)
+    if read("\n".join(lines)):  # a text may go on over lines
+        return None
+    return Mutant(lines, frozenset({spot.line + 1}), "dash")
+
+
+def mistyped_choice(file: File, chance: random.Random) -> Mutant | None:
+    spots = file.of("services.*.pull_policy", "services.*.cgroup", "services.*.develop.watch[].action")
+    return _value(file, _pick(chance, spots), chance.choice(["allways", "hosst", "rebuilt"]), "choice")
+
+
+def second_service(file: File, chance: random.Random) -> Mutant | None:
+    """A service of the same name once more, at the end of the services."""
+    spots = [s for s in file.spots if len(s.path) == 2 and s.path[0] == "services"]
+    services = [s for s in file.spots if s.path == ("services",)]
+    spot = _pick(chance, spots)
+    if spot is None or not services or services[0].value.flow_style:
+        return None
+    indent = " " * spot.key.start_mark.column
+    first = min(s.line for s in spots)
+    lines = [*file.lines[:first], f"{indent}{spot.key.value}:", f"{indent}  image: again", *file.lines[first:]]
+    return Mutant(lines, frozenset({first + 1, spot.line + 3}), "service twice")
+
+
+def waits_in_a_circle(file: File, chance: random.Random) -> Mutant | None:
+    """Who is waited for waits back."""
+    spot = _pick(chance, _elements(file, "depends_on"))
+    if spot is None:
+        return None
+    there = [s for s in file.spots if s.path == ("services", spot.key.value)]
+    waits = [s for s in file.spots if s.path == ("services", spot.key.value, "depends_on")]
+    if not there or waits or not isinstance(there[0].value, yaml.MappingNode) or there[0].value.flow_style:
+        return None
+    first = there[0].value.value[0][0].start_mark if there[0].value.value else None
+    if first is None or file.lines[first.line][: first.column].strip():
+        return None
+    new = " " * first.column + f"depends_on: [{spot.path[1]}]"
+    lines = [*file.lines[: first.line], new, *file.lines[first.line :]]
+    waits = _elements(file, "depends_on")  # the circle may close over others
+    return Mutant(lines, frozenset({first.line + 1, *(s.line + 1 + (s.line >= first.line) for s in waits)}), "circle")
+
+
+def bad_truth(file: File, chance: random.Random) -> Mutant | None:
+    keys = ("privileged", "read_only", "tty", "stdin_open", "init", "attach")
+    spots = file.of(
+        *(f"services.*.{key}" for key in keys), "networks.*.external", "volumes.*.external", "networks.*.internal"
+    )
+    return _value(file, _pick(chance, spots), chance.choice(["ture", "1.5", "[true]"]), "truth")
+
+
 MUTATIONS: dict[str, Mutation] = {
     made.__name__: made
     for made in (
@@ -367,5 +464,13 @@ MUTATIONS: dict[str, Mutation] = {
         malformed_variable,
         unknown_top_level,
         waits_for_itself,
+        undefined_alias,
+        unclosed_bracket,
+        no_blank_after_colon,
+        no_dash,
+        mistyped_choice,
+        second_service,
+        waits_in_a_circle,
+        bad_truth,
     )
 }

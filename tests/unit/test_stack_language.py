@@ -11,9 +11,12 @@ import pytest
 from jsonschema import Draft202012Validator
 
 from orchestrator.cli.main import main
-from orchestrator.stack import obeyed, reference, schema, since
+from orchestrator.stack import config, obeyed, reference, schema, since
 from orchestrator.stack.load import load
+from orchestrator.stack.loader import Options
 from orchestrator.stack.model import Stack
+from orchestrator.stack.places import Complaints
+from orchestrator.stack.project import Asked
 
 PROJECT = pathlib.Path(__file__).parents[2]
 ENTRIES = reference.entries()
@@ -170,3 +173,35 @@ def test_explain_of_an_unknown_key_says_what_was_probably_meant(capsys: pytest.C
 def test_explain_says_when_a_mistyped_key_was_taken_for_a_name(capsys: pytest.CaptureFixture[str]) -> None:
     assert "'helthcheck' is taken for a name; did you mean 'healthcheck'?" in _explain(capsys, "services.helthcheck")[2]
     assert _explain(capsys, "services.web")[2] == ""
+
+
+def test_an_env_file_sees_the_project_then_its_service_then_itself_then_the_files_before_it(
+    tmp_path: pathlib.Path,
+) -> None:
+    (tmp_path / "one.env").write_text("A=one\nX=$A\nB=$A\n")
+    (tmp_path / "two.env").write_text("A=two\nX=$A\nY=$B-$C-$P\n")
+    (tmp_path / "stack.yaml").write_text(
+        "services:\n"
+        "  files: {image: x, env_file: [one.env, two.env]}\n"
+        "  service: {image: x, env_file: [one.env, two.env], environment: {A: own, C: own, P: own}}\n"
+    )
+    asked = Asked(str(tmp_path), {"P": "project"}, ["stack.yaml"])
+    text = config.text(("", ""), asked, Options(), Complaints(), (), format="json")
+    found = {name: service["environment"] for name, service in json.loads(text)["services"].items()}
+    assert found["files"] == {"A": "two", "B": "one", "X": "two", "Y": "one--project"}
+    assert found["service"] == {"A": "own", "B": "own", "C": "own", "P": "own", "X": "own", "Y": "own-own-project"}
+
+
+def test_what_is_printed_is_letter_by_letter_what_docker_compose_prints(tmp_path: pathlib.Path) -> None:
+    (tmp_path / "stack.yaml").write_text(
+        "services:\n  a:\n    image: x\n    ulimits: {core: 0}\n    deploy: {replicas: 2}\n"
+        "    environment: {N: 1e6, B: \"\\a\\e\", D: ..., S: '<&>', I: .inf}\n"
+    )
+    asked = Asked(str(tmp_path), {}, ["stack.yaml"], name="p")
+    text, as_json = (
+        config.text(("", ""), asked, Options(), Complaints(), (), format=format) for format in ("yaml", "json")
+    )
+    for line in ('B: "\\a\\e"', "D: '...'", "I: +Inf", 'N: "1e+06"', "soft: 0", "hard: 0"):
+        assert f"  {line}\n" in text
+    assert '"S": "\\u003c\\u0026\\u003e"' in as_json
+    assert json.loads(as_json)["services"]["a"]["deploy"] == {"replicas": 2, "resources": {}, "placement": {}}

@@ -36,6 +36,7 @@ services:
     <<: *usual
     image: registry.example.com/web:1.4
     container_name: shop-web
+    pull_policy: missing
     hostname: web
     ports:
       - "8080:80"
