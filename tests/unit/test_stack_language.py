@@ -195,13 +195,13 @@ def test_an_env_file_sees_the_project_then_its_service_then_itself_then_the_file
 def test_what_is_printed_is_letter_by_letter_what_docker_compose_prints(tmp_path: pathlib.Path) -> None:
     (tmp_path / "stack.yaml").write_text(
         "services:\n  a:\n    image: x\n    ulimits: {core: 0}\n    deploy: {replicas: 2}\n"
-        "    environment: {N: 1e6, B: \"\\a\\e\", D: ..., S: '<&>', I: .inf}\n"
+        "    environment: {NUM: 1e6, B: \"\\a\\e\", D: ..., S: '<&>', I: .inf}\n"
     )
     asked = Asked(str(tmp_path), {}, ["stack.yaml"], name="p")
     text, as_json = (
         config.text(("", ""), asked, Options(), Complaints(), (), format=format) for format in ("yaml", "json")
     )
-    for line in ('B: "\\a\\e"', "D: '...'", "I: +Inf", 'N: "1e+06"', "soft: 0", "hard: 0"):
+    for line in ('B: "\\a\\e"', "D: '...'", "I: +Inf", 'NUM: "1e+06"', "soft: 0", "hard: 0"):
         assert f"  {line}\n" in text
     assert '"S": "\\u003c\\u0026\\u003e"' in as_json
     assert json.loads(as_json)["services"]["a"]["deploy"] == {"replicas": 2, "resources": {}, "placement": {}}
