@@ -19,10 +19,17 @@ def cpuset(word: Any) -> str:
 
 def blkio(config: dict[str, Any]) -> tuple[tuple[str, str, int], ...]:
     found = [("weight", "", _weight(config["weight"]))] if config.get("weight") else []
-    found += [("weight_device", str(row["path"]), _weight(row["weight"])) for row in config.get("weight_device") or ()]
+    for row in config.get("weight_device") or ():
+        found.append(("weight_device", str(_said(row, "path")), _weight(_said(row, "weight"))))
     for key in _RATES:
-        found += [(key, str(row["path"]), _rate(row["rate"])) for row in config.get(key) or ()]
+        found += [(key, str(_said(row, "path")), _rate(_said(row, "rate"))) for row in config.get(key) or ()]
     return tuple(found)
+
+
+def _said(row: dict[str, Any], key: str) -> Any:
+    if key not in row:
+        raise ValueError(f"'{key}' is missing from one of its entries")
+    return row[key]
 
 
 def _weight(word: Any) -> int:
