@@ -53,7 +53,8 @@ class SyncState:
     tries: int = 0  # attempts of `live` in a row that failed
     tried: float | None = None  # when the last attempt ended
     failure: str = ""  # why it failed
-    aside: tuple[str, ...] = ()  # commits that are not tried again, oldest first
+    aside: tuple[str, ...] = ()  # commits that are not tried again, oldest first …
+    aside_why: str = ""  # … and why the newest of them is not
     asked: bool = False  # somebody said "now": look …
     granted: bool = False  # … and apply what is found, even where that waits for a user or was set aside
     suspended: Suspension | None = None
@@ -158,7 +159,8 @@ def failed(policy: SyncPolicy, state: SyncState, now: float, why: str) -> SyncSt
     aside = state.aside
     if tries >= policy.attempts and state.live and state.live not in aside:
         aside = (*aside, state.live)[-REMEMBERED:]
-    return replace(state, tries=tries, tried=now, failure=why, aside=aside)
+    aside_why = why if aside != state.aside else state.aside_why
+    return replace(state, tries=tries, tried=now, failure=why, aside=aside, aside_why=aside_why)
 
 
 def verdict(state: SyncState, now: float) -> tuple[Sync, str]:
@@ -171,7 +173,8 @@ def verdict(state: SyncState, now: float) -> tuple[Sync, str]:
     note = f"; {state.trouble}" if state.trouble else ""
     if state.head in state.aside:
         kept = f"{state.good[:8]} is kept" if state.good else "there is no good commit to go back to"
-        return "OutOfSync", f"{state.head[:8]} is set aside after failing: {kept}{note}"
+        failed = f" ({state.aside_why})" if state.aside_why and state.head == state.aside[-1] else ""
+        return "OutOfSync", f"{state.head[:8]} is set aside after failing{failed}: {kept}{note}"
     if state.live != state.head:
         return "OutOfSync", f"{state.head[:8]} waits to be applied{note}"
     if state.failure:

@@ -133,7 +133,12 @@ def look(pyorch: Pyorch, asked: Asked) -> None:
     motd = Path(f"/proc/{pyorch.pid('kills-worker-1')}/root/motd").read_text()
     assert motd == f"day {asked.motd}"
     ids = {row["ID"] for row in rows.values()}
-    pyorch.until(lambda: kernel(pyorch) == (ids, len(ids), {row["ID"] for row in pyorch.ps().values()}))
+    every = {row["ID"] for row in pyorch.ps().values()}
+    try:
+        pyorch.until(lambda: kernel(pyorch) == (ids, len(ids), every))
+    except AssertionError as error:
+        seen = "\n".join(sorted(leaks.snapshot(pyorch.root)))
+        raise AssertionError(f"{kernel(pyorch)} is not {(ids, len(ids), every)}\n{seen}") from error
     assert json.loads(pyorch.run("plan", "-o", "json", "stack.yaml").stdout)["changes"] is False
 
 

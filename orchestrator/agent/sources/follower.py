@@ -181,7 +181,7 @@ class Follower:
         """Every stack of the commit, and what the commit no longer has. Returns what failed, a sentence each."""
         await self._repository.fetch(commit)
         await self._repository.check_out(commit)
-        stacks = self._load()
+        stacks = await self._load()
         gone = [name for name in self.stacks if name not in {stack.name for stack in stacks}]
         self._refuse_accidents(stacks)
         failures: list[str] = []
@@ -202,10 +202,11 @@ class Follower:
         await self._repository.forget(kept)
         return failures
 
-    def _load(self) -> list[Stack]:
-        """The stacks of the checkout. Raises Mistake, also where one of them is somebody else's."""
+    async def _load(self) -> list[Stack]:
+        """The stacks of the checkout. Raises Mistake, also where one of them is somebody else's. In a thread: a large
+        file, or a slow sops, must not hold up the agent."""
         name = self.source.name
-        stacks = stacks_of(self.source, self._repository.tree, self._doors.external)
+        stacks = await asyncio.to_thread(stacks_of, self.source, self._repository.tree, self._doors.external)
         owners = {stack.name: self._doors.owner(stack.name) for stack in stacks}
         foreign = {stack: owner for stack, owner in owners.items() if owner not in (None, f"source {name}")}
         if foreign:

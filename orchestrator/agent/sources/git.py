@@ -9,8 +9,10 @@ same from commit to commit.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import re
+import resource
 import shutil
 import signal
 from collections.abc import Mapping, Sequence
@@ -21,7 +23,11 @@ from orchestrator.policy import versions
 
 PATIENCE = 120.0  # seconds for one command; a repository that answers slower than that does not answer
 LARGEST = 8 << 20  # bytes of a listing of references
+LARGEST_LISTING = 32 << 20  # … and of files: some 300,000
+LARGEST_TREE = 512 << 20  # bytes of a checkout: stacks and what they mount, not data
+LARGEST_FILE = 1 << 30  # bytes that git may write into one file: what it fetches at once
 PROTOCOLS = "file:git:http:https:ssh"
+COMPLAINT = re.compile(r"(remote: )?(fatal|error): ")
 COMMIT = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
 
 # Of the agent's environment only what leads to the network and to certificates is handed on.
@@ -44,6 +50,9 @@ SETTINGS = """\
 \trecurseSubmodules = false
 [submodule]
 \trecurse = false
+[http]
+\tlowSpeedLimit = 100
+\tlowSpeedTime = 30
 [gc]
 \tauto = 0
 [advice]
@@ -144,10 +153,22 @@ class Repository:
             ) from error
 
     async def check_out(self, commit: str) -> None:
-        """Make the tree exactly that commit's. Files of the tree that were edited here are put right."""
+        """Make the tree exactly that commit's. Files of the tree that were edited here are put right. Raises Mistake
+        where it is too large."""
+        await self._weigh(commit)
         os.makedirs(self.tree, mode=0o755, exist_ok=True)
         await self._git("read-tree", "--reset", "-u", commit, doing="check out a commit of", tree=True)
         await self._git("checkout-index", "--all", "--force", "--quiet", doing="check out a commit of", tree=True)
+
+    async def _weigh(self, commit: str) -> None:
+        listing = await self._git(
+            "ls-tree", "-r", "-l", "-z", "--full-tree", commit, doing="look into a commit of", most=LARGEST_LISTING
+        )
+        sizes = [line.partition("\t")[0].split()[3] for line in listing.split("\0") if line]
+        size = sum(int(size) for size in sizes if size.isdigit())  # "-": a submodule, which is left out
+        if size > LARGEST_TREE:
+            have, may = f"{size >> 20} MiB in {len(sizes)} files", f"{LARGEST_TREE >> 20} MiB"
+            raise Mistake(f"cannot check out {commit[:8]} of {self.url}: it has {have}, and may have {may}")
 
     async def show(self, commit: str) -> str:
         """Who, when and what, in one line."""
@@ -247,6 +268,8 @@ async def _run(command: Sequence[str], environment: Mapping[str, str], input: st
         start_new_session=True,
     )
     assert process.stdin and process.stdout and process.stderr
+    with contextlib.suppress(ProcessLookupError):  # over already
+        resource.prlimit(process.pid, resource.RLIMIT_FSIZE, (LARGEST_FILE, LARGEST_FILE))
     try:
         async with asyncio.timeout(PATIENCE):
             process.stdin.write(input.encode())
@@ -259,6 +282,8 @@ async def _run(command: Sequence[str], environment: Mapping[str, str], input: st
         if process.returncode is None:
             os.killpg(process.pid, signal.SIGKILL)
             await process.wait()
+    if process.returncode == -signal.SIGXFSZ:
+        raise OSError(f"it would take more than {LARGEST_FILE >> 20} MiB")
     if process.returncode:
         raise OSError(_last(complaint.decode("utf-8", "replace")) or f"{command[0]} exited with {process.returncode}")
     return output.decode("utf-8", "replace")
@@ -275,12 +300,14 @@ async def _most(stream: asyncio.StreamReader, most: int) -> bytes:
     return b"".join(pieces)
 
 
+# What git says last where something else went wrong before: the first complaint is the one that tells.
+HOLLOW = ("index-pack failed", "fsck error in packed object", "unpack-objects failed", "early EOF", "protocol error")
+
+
 def _last(text: str) -> str:
     """What git complained of, without the address' password."""
     lines = [line.strip() for line in text.splitlines() if line.strip() and not line.startswith(("hint:", "warning:"))]
-    fatal = [line for line in lines if line.startswith(("fatal:", "error:"))] or lines
-    return (
-        re.sub(r"://[^/@\s]+@", "://…@", fatal[-1].removeprefix("fatal: ").removeprefix("error: "))[:300]
-        if fatal
-        else ""
-    )
+    told = [line.removeprefix("fatal: ").removeprefix("error: ") for line in lines if COMPLAINT.match(line)] or lines
+    telling = [line for line in told if not line.startswith(HOLLOW)]
+    chosen = telling[0] if telling and told[-1].startswith(HOLLOW) else told[-1] if told else ""
+    return re.sub(r"://[^/@\s]+@", "://…@", chosen)[:300]

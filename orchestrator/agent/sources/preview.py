@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import tempfile
@@ -26,6 +27,6 @@ async def commit_stacks(source: Source, ref: str, home: str, external: External)
         commit = await repository.resolve(ref)
         await repository.fetch(commit)
         await repository.check_out(commit)
-        stacks = stacks_of(source, repository.tree, external)
+        stacks = await asyncio.to_thread(stacks_of, source, repository.tree, external)
         here, there = json.dumps(directory)[1:-1], json.dumps(home)[1:-1]
         return commit, [from_json(to_json(stack).replace(here, there)) for stack in stacks]

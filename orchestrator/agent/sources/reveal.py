@@ -10,6 +10,7 @@ import subprocess
 from collections.abc import Callable
 
 AGE = (b"age-encryption.org/v1\n", b"-----BEGIN AGE ENCRYPTED FILE-----")
+LFS = b"version https://git-lfs.github.com/spec/"
 SOPS_MARK = b"ENC[AES256_GCM,"
 PATIENCE = 30.0  # seconds for sops: it may have to ask a key service
 
@@ -22,6 +23,10 @@ def opener(identities: str | None) -> Callable[[str, bytes], bytes]:
     """
 
     def reveal(path: str, data: bytes) -> bytes:
+        if data.startswith(LFS):
+            raise OSError(
+                1, "it is a pointer of Git LFS, and what it points to is not fetched: keep the file in git itself"
+            )
         if data.startswith(AGE):
             return _age(data, identities)
         if SOPS_MARK in data and b"sops" in data:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import glob
+import fnmatch
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from orchestrator.agent.sources.allow import objections
 from orchestrator.agent.sources.record import Source
@@ -21,7 +21,7 @@ External = Callable[[Material], bytes | None]
 def stacks_of(source: Source, tree: str, external: External) -> list[Stack]:
     """Every stack that `source.path` leads to below `tree`; `external`: what this machine keeps under a name. Raises
     Mistake with all complaints there are."""
-    found = sorted(glob.glob(os.path.join(glob.escape(tree), source.path), recursive=True))
+    found = matches(tree, source.path)
     if not found:
         raise Mistake(f"cannot sync {source.name}: the repository has no {source.path}")
     stacks: dict[str, Stack] = {}
@@ -41,3 +41,26 @@ def stacks_of(source: Source, tree: str, external: External) -> list[Stack]:
     if complaints:
         raise Mistake(*complaints)
     return list(stacks.values())
+
+
+def matches(tree: str, pattern: str) -> list[str]:
+    """The files below `tree` whose path is like `pattern` (`*` within a name, `**` for any directories), sorted. Links
+    to directories are not followed: they may lead in a circle, or out of the repository."""
+    parts = [part for part in pattern.split("/") if part not in ("", ".")]
+    if not any(sign in pattern for sign in "*?["):
+        path = os.path.join(tree, *parts)
+        return [path] if os.path.lexists(path) else []
+    found = []
+    for directory, _, files in os.walk(tree):
+        below = os.path.relpath(directory, tree)
+        steps = [] if below == "." else below.split("/")
+        found += [os.path.join(directory, file) for file in files if _like([*steps, file], parts)]
+    return sorted(found)
+
+
+def _like(steps: Sequence[str], parts: Sequence[str]) -> bool:
+    if not parts:
+        return not steps
+    if parts[0] == "**":
+        return any(_like(steps[skipped:], parts[1:]) for skipped in range(len(steps) + 1))
+    return bool(steps) and fnmatch.fnmatchcase(steps[0], parts[0]) and _like(steps[1:], parts[1:])
