@@ -239,7 +239,7 @@ def keep_running(scene: Scene, slot: Slot, container: Container) -> Iterator[Lin
         if isinstance(needs, Unmet):  # it is not its fault, and a restart would help nobody
             yield Hold(container.name, f"{reason}; not restarted, for it {needs.why}", outlook=needs.outlook)
         elif not definition.restart.heal:
-            yield Hold(container.name, f"{reason} (restart: no)", failed=True)
+            yield Hold(container.name, f"{reason}; left so, for its file says restart: no", failed=True)
         else:
             scene.touched.add(container.name)
             yield stop(container, reason, None, failure=True)

@@ -7,6 +7,7 @@ from typing import Literal, TypeAlias
 
 from orchestrator.reconcile.replica import Replica
 from orchestrator.scheduler.node import Placed
+from orchestrator.units import human_seconds
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,8 +194,13 @@ class Hold:
 
     def text(self, now: float) -> str:
         """One line; a time to come is shown as seconds from `now`."""
-        wait = f" for {max(self.until - now, 0):.3g}s" if self.until is not None else ""
+        wait = f" for {span(self.until - now)}" if self.until is not None else ""
         return f"hold  {self.subject}{wait}: {self.why}"
+
+
+def span(seconds: float) -> str:
+    """A time to come as people read it: "0.1s", "12.5s", "2h"."""
+    return f"{max(seconds, 0):.3g}s" if seconds < 99.5 else human_seconds(round(seconds))
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,8 +6,9 @@ from dataclasses import dataclass
 
 from orchestrator.health.judge import answer, symptom
 from orchestrator.policy.restart import describe
+from orchestrator.reconcile import healing
 from orchestrator.reconcile.needs import obstacle
-from orchestrator.reconcile.plan import Hold, Plan
+from orchestrator.reconcile.plan import Hold, Plan, span
 from orchestrator.reconcile.scene import Scene
 from orchestrator.reconcile.slot import Slot, up
 from orchestrator.reconcile.turn import Turn
@@ -53,7 +54,8 @@ def explain(wanted: Wanted, world: World, plan: Plan, service: str, now: float) 
         service = blocking
     root = _worst(scene, links[-1].service)
     hold = turn.holds.get(root.replica.name) if root else None
-    return Chain(tuple(links), _next(links[-1], hold, now, root.replica.name in acting if root else False))
+    busy = root is not None and root.replica.name in acting
+    return Chain(tuple(links), _next(scene, links[-1], root, hold, busy))
 
 
 def _worst(scene: Scene, service: str) -> Slot | None:
@@ -85,7 +87,8 @@ def _link(scene: Scene, service: str, slot: Slot | None, acting: dict[str, str])
         state = "done" if slot.finished else "healthy" if slot.replica.definition.checked else "running"
         return Link(service, name, state, _last_trouble(slot), well=True)
     cause = hold.why if hold else acting.get(name) or _own(slot)
-    return Link(service, name, _state(slot, container is not None), cause)
+    state = _state(slot, container is not None)
+    return Link(service, name, state, cause.removeprefix(f"{state}: "))
 
 
 def _state(slot: Slot, made: bool) -> str:
@@ -119,19 +122,39 @@ def _last_trouble(slot: Slot) -> str:
     return f"it ended {times} before, last: {describe(bad[-1])}"
 
 
-def _next(root: Link, hold: Hold | None, now: float, acting: bool) -> str:
+def _next(scene: Scene, root: Link, slot: Slot | None, hold: Hold | None, acting: bool) -> str:
+    name, now = root.service, scene.turn.now
     if root.well:
         return "nothing: all is as wanted"
     if acting:
         return f"{root.subject} is being worked at"
+    if name in scene.wanted.stopped:
+        return f"nothing until somebody asks: 'pyorch start {name}'"
+    if not scene.active(name):
+        return f"nothing until somebody asks: 'pyorch up {name}'"
+    if slot is None:
+        return f"nothing until somebody asks: 'pyorch scale {name}=1'"
     if hold is None:
-        return f"its checks go on; when {root.service} is ready, what waits for it follows"
+        return f"its checks go on; when {name} is ready, what waits for it follows"
+    if rest := healing.suspension(scene, name):
+        return f"its suspension ends in {span(rest[0] - now)}, or by 'pyorch resume'; until then nothing is done to it"
     if hold.until is not None:
-        return f"{root.subject} is looked at again in {max(hold.until - now, 0):.1f} s, without anybody's help"
+        return f"{root.subject} is looked at again in {span(hold.until - now)}, without anybody's help"
     if hold.failed:
-        return f"nothing by itself: put right what ails {root.service}, then 'pyorch up'"
+        return _way_out(name, slot)
     if hold.outlook == "asked":
-        return "nothing until somebody asks"
+        ended = slot.container is not None and slot.container.phase == "exited"
+        return "nothing until somebody asks" + (f": 'pyorch start {name}'" if ended else "")
     if hold.outlook == "parked":
         return "nothing by itself: it waits for room, or for a service that was stopped by hand"
     return "it goes on as soon as what it waits for is there"
+
+
+def _way_out(name: str, slot: Slot) -> str:
+    """What only its user can do."""
+    container = slot.container
+    if container is not None and container.phase == "running":
+        return f"it is not restarted; should its checks pass again, it is well; 'pyorch restart {name}' tries"
+    if container is not None and container.exits and container.exits[-1].cause == "oom":
+        return f"nothing by itself: raise the memory limit of {name}, or find what takes it; then 'pyorch up'"
+    return f"nothing by itself: put right what ails {name}, then 'pyorch up'"
