@@ -242,10 +242,7 @@ class Shelf:
         pinned = self.pinned()
         spare = [entry for entry in self.entries if entry.manifest.digest not in pinned]
         kept_blobs, kept_layers = collecting.needed(self.store, [one for one in self.entries if one not in spare])
-        whole, kept = (
-            collecting.taken(self.store, *collecting.needed(self.store, self.entries)),
-            collecting.taken(self.store, kept_blobs, kept_layers),
-        )
+        whole, kept = collecting.of_images(self.store), collecting.taken(self.store, kept_blobs, kept_layers)
         manifests = {entry.manifest.digest for entry in self.entries}
         return {
             "Type": "Images",

@@ -107,8 +107,13 @@ def forget_built(store: Store) -> int:
 def cached(store: Store) -> tuple[int, int]:
     """(steps in the build cache, bytes on the disk that only it needs)."""
     count = len(os.listdir(store.build_cache)) if os.path.isdir(store.build_cache) else 0
-    own = needed(store, store.entries())
-    return count, taken(store, *needed(store)) - taken(store, *own) + _disk_of(store.build_caches)
+    kept = _disk_of(store.build_caches) + _disk_of(store.build_cache)
+    return count, taken(store, *needed(store)) - taken(store, *needed(store, store.entries())) + kept
+
+
+def of_images(store: Store) -> int:
+    """Bytes on the disk that are not the build cache's: what images need, and what nothing needs any more."""
+    return taken(store) - taken(store, *needed(store)) + taken(store, *needed(store, store.entries()))
 
 
 def taken(store: Store, blobs: set[str] | None = None, layers: set[str] | None = None) -> int:

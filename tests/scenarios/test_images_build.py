@@ -6,6 +6,7 @@ import hashlib
 import http.server
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -232,6 +233,18 @@ def test_a_stage_that_fails_ends_the_others(build: Builds) -> None:
     assert not sleepers()
 
 
+def test_what_was_made_before_a_step_failed_is_not_made_again(build: Builds) -> None:
+    text = "FROM base\nRUN busybox head -c 30000000 /dev/urandom > /large\nRUN false\n"
+    build.fails(text)
+    assert build(text.replace("RUN false", "RUN true")).count("CACHED") == 1
+    rows = {row["Type"]: row["Size"] for row in build.pyorch.lines("system", "df", "--format", "json")}
+    scale = {"B": 1, "kB": 1e3, "MB": 1e6}
+    parts = [re.fullmatch(r"([\d.]+)(\w+)", rows[name]) for name in ("Images", "Build Cache")]
+    shown = sum(float(part[1]) * scale[part[2]] for part in parts if part)
+    du = subprocess.run(["du", "-s", "--block-size=1", build.pyorch.root.images], capture_output=True, text=True)
+    assert abs(int(du.stdout.split()[0]) - shown) < 500_000, "what is shown is what the disk has"
+
+
 def test_forms_that_people_write(build: Builds) -> None:
     (build.context / "sub").mkdir()
     (build.context / "sub/file").write_text("f")
@@ -253,6 +266,15 @@ def test_forms_that_people_write(build: Builds) -> None:
     assert "fffrom a script\nstyle of writing\nexec\n" in told
     assert told.endswith("sub\ntop\n")
     assert build.config()["ExposedPorts"] == {"80/tcp": {}}
+
+
+def test_patterns_mean_what_is_there(build: Builds) -> None:
+    for name in ("package.json", "a.txt", "b.txt"):
+        (build.context / name).write_text(name)
+    build("FROM base\nCOPY package.json yarn.lock* /app/\nCOPY *.txt /texts\nCOPY *.none /nothing/\nCOPY a.tx? /one\n")
+    assert build.inside("cat /one; cd /; ls app texts; ls -d nothing || true") == (
+        "a.txtapp:\npackage.json\n\ntexts:\na.txt\nb.txt\n"
+    )
 
 
 def test_a_root_from_nothing(build: Builds) -> None:

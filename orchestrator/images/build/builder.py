@@ -17,7 +17,7 @@ from orchestrator.images.build import carried, dockerfile, instructions, plan, r
 from orchestrator.images.build import order as orders
 from orchestrator.images.build.cache import Record
 from orchestrator.images.build.carried import Row
-from orchestrator.images.build.dockerfile import Wrong
+from orchestrator.images.build.dockerfile import Instruction, Wrong
 from orchestrator.images.build.hands import Hands, Say
 from orchestrator.images.build.layers import Layer, Made, Packing
 from orchestrator.images.build.making import Making
@@ -123,7 +123,13 @@ class Builder:
         todo = [*instructions.triggers(made.state.config, stage.origin.line), *stage.instructions]
         if made.state.config.get("OnBuild"):
             made.state = made.state.with_config(OnBuild=None)
-        total = len(todo)
+        try:
+            self._steps(stage, made, todo)
+        finally:
+            self._packing.settle(made, wait=True)  # what is made is known the next time, also where the rest fails
+        return made
+
+    def _steps(self, stage: Stage, made: Made, todo: list[Instruction]) -> None:
         for number, one in enumerate(todo, start=1):
             if self._failure is not None:
                 raise HostRefused("another stage has failed")
@@ -133,9 +139,7 @@ class Builder:
             if step is None:
                 made.history.append({"created_by": result.said(one), "empty_layer": True})
             else:
-                self._making.step(stage, made, one, step, f"{number}/{total}")
-        self._packing.settle(made, wait=True)
-        return made
+                self._making.step(stage, made, one, step, f"{number}/{len(todo)}")
 
     def _base(self, stage: Stage) -> Made:
         try:

@@ -29,7 +29,8 @@ class Found:
 
 
 def sources(root: str, patterns: Sequence[str], hidden: tuple[Rule, ...], deep: bool = False) -> list[str]:
-    """The paths below `root` that the patterns mean, in their order. Raises ValueError where one means nothing.
+    """The paths below `root` that the patterns mean, in their order. Raises ValueError where one without a * means
+    nothing; one that nothing fits is no mistake (`COPY package.json yarn.lock* ./`), as in BuildKit.
 
     `deep`: `**` means any number of directories, as in COPY --parents; else it is no more than `*`, as in Docker.
     """
@@ -42,10 +43,7 @@ def sources(root: str, patterns: Sequence[str], hidden: tuple[Rule, ...], deep: 
                 raise ValueError(f"there is no {pattern!r}{why}")
             found.append(clean)
             continue
-        matched = sorted(path for path in _candidates(root, clean, deep) if not _invisible(root, path, hidden))
-        if not matched:
-            raise ValueError(f"nothing fits {pattern!r}")
-        found += matched
+        found += sorted(path for path in _candidates(root, clean, deep) if not _invisible(root, path, hidden))
     return found
 
 

@@ -56,10 +56,10 @@ def copy(source: str, root: int, task: Task, scratch: str) -> None:
         for path in context.sources(source, [pattern], task.hidden, task.parents)
     ]
     whole = os.path.join(task.cwd, task.target)
-    several = len(found) + len(task.texts) > 1
     into = task.target.endswith("/") or task.target in (".", "..") or _is_directory(root, whole)
-    if several and not into:
+    if len(task.patterns) + len(task.texts) > 1 and not into:
         raise ValueError(f"several files cannot become the one file {task.target!r}: end it with a '/'")
+    into = into or len(found) > 1  # of one pattern
     for path, kept in found:
         if task.parents:
             _parents(source, path, kept, root, whole, task)
