@@ -102,15 +102,21 @@ def _weight(turn: Turn, one: Container) -> int:
     return max(own, scene.weights.get(one.service, 0)) if scene is not None else own
 
 
+def movable(turn: Turn, priority: int) -> dict[str, Container]:
+    """Who could be moved for a replica of this priority, by name."""
+    where = turn.room.fleet.where
+    return {
+        one.name: one
+        for one in turn.world.containers
+        if one.phase == "running" and one.name in where and _weight(turn, one) < priority
+    }
+
+
 def make_room(scene: Scene, service: Service, name: str, why: str) -> Iterator[Line]:
     """No room for `name`: whoever is less important is moved, if that helps. They start again where there is room."""
     turn, request = scene.turn, asked(service, scene.stack)
     room = turn.room
-    lower = {
-        one.name: one
-        for one in turn.world.containers
-        if one.phase == "running" and one.name in room.fleet.where and _weight(turn, one) < request.priority
-    }
+    lower = movable(turn, request.priority)
     stopped = {subject for subject, action in turn.acted.items() if isinstance(action, Stop)}
     going = sorted((turn.world.busy | stopped).intersection(lower))
     if going:

@@ -9,14 +9,15 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
+from orchestrator.reconcile.admission import by_priority, movable, refused
 from orchestrator.reconcile.difference import KINDS, Change, Kind, service_changes
 from orchestrator.reconcile.replica import count
 from orchestrator.reconcile.rollout import order_of
-from orchestrator.reconcile.room import Room
 from orchestrator.reconcile.scene import Scene
 from orchestrator.reconcile.turn import Turn
 from orchestrator.reconcile.world import Wanted, World
-from orchestrator.scheduler.node import Refused
+from orchestrator.scheduler.node import Placed, Refused
+from orchestrator.scheduler.preempt import evict
 from orchestrator.stack.model import Service, Stack
 
 Class: TypeAlias = Literal["start", "stop", "remove", "keep"] | Kind
@@ -77,11 +78,18 @@ def preview(
     before: Wanted | None, after: Wanted, others: Sequence[Wanted], world: World, times: Mapping[str, Times]
 ) -> tuple[Preview, ...]:
     """Every service that would not be left as it is, dependencies first."""
-    scene = Scene(Turn([*others, after], world, 0.0), after)
-    room = _Space(world, [*others, after], scene)
-    found = [_service(scene, before, name, times.get(name, Times()), room) for name in scene.order if scene.runs(name)]
+    turn = Turn([*others, after], world, 0.0)
+    for other in others:
+        Scene(turn, other)  # it says which of its containers keep their room
+    scene = Scene(turn, after)
+    found = {
+        name: _service(scene, before, name, times.get(name, Times()))
+        for _, name in by_priority([scene])  # that is the order in which they get room
+        if scene.runs(name)
+    }
     gone = [name for name in (before.active if before else ()) if name not in after.stack.services]
-    return (*(one for one in found if one is not None), *(_gone(after, name) for name in sorted(gone)))
+    told = [one for name in scene.order if (one := found.get(name)) is not None]
+    return (*told, *(_gone(after, name) for name in sorted(gone)))
 
 
 def _gone(after: Wanted, name: str) -> Preview:
@@ -90,7 +98,7 @@ def _gone(after: Wanted, name: str) -> Preview:
     return Preview(name, "remove", "no longer in the file")
 
 
-def _service(scene: Scene, before: Wanted | None, name: str, times: Times, room: _Space) -> Preview | None:
+def _service(scene: Scene, before: Wanted | None, name: str, times: Times) -> Preview | None:
     service = scene.services[name]
     old = before.stack.services.get(name) if before else None
     changes = service_changes(old, before.stack, service, scene.stack) if before and old else ()
@@ -115,7 +123,7 @@ def _service(scene: Scene, before: Wanted | None, name: str, times: Times, room:
         changes,
         tuple(_triggers(scene, name, kind)),
         _downtime(scene, service, times) if kind == "recreate" else None,
-        room.check(service, missing=missing, renewed=bool(outdated)),
+        _room(scene, service, missing=missing, renewed=bool(outdated)),
     )
 
 
@@ -178,42 +186,50 @@ def _seconds(seconds: float) -> str:
     return f"{seconds * 1000:.0f} ms" if seconds < 1 else f"{seconds:.1f} s"
 
 
-class _Space:
-    """The room that is left while one service after the other takes its own."""
+def _room(scene: Scene, service: Service, *, missing: int, renewed: bool) -> str:
+    """What is left once the services before it have taken their own; "" where nothing is to be placed."""
+    room, stack, made = scene.turn.room, scene.stack.name, ""
+    for number in range(missing):
+        name = f"{stack}-{service.name}-new-{number}"
+        if no := refused(scene, service):
+            return no
+        place = room.find(stack, service, name)
+        if isinstance(place, Placed):
+            room.take(place.node, stack, service, name)
+        elif way := _moved(scene, service, name):
+            made = made or way
+        else:
+            return place.why
+    order, _ = order_of(service.update, service, scene.stack)
+    if renewed and order == "start-first":
+        place = room.find(stack, service, f"{stack}-{service.name}-new")  # one more than there are, for a while
+        return f"{place.why} (start-first needs one more for a while)" if isinstance(place, Refused) else "fits"
+    return (made or "fits") if missing or renewed else _stays(scene, service)
 
-    def __init__(self, world: World, wanted: Sequence[Wanted], scene: Scene) -> None:
-        self._room = Room(world, {one.stack.name: one for one in wanted})
-        self._room.claims[scene.stack.name] = scene.claims
-        self._scene = scene
 
-    def check(self, service: Service, *, missing: int, renewed: bool) -> str:
-        """ "" where nothing is to be placed."""
-        stack = self._scene.stack.name
-        for number in range(missing):
-            name = f"{stack}-{service.name}-new-{number}"
-            place = self._room.find(stack, service, name)
-            if isinstance(place, Refused):
-                return place.why
-            self._room.take(place.node, stack, service, name)
-        order, _ = order_of(service.update, service, self._scene.stack)
-        if renewed and order == "start-first":
-            place = self._room.find(
-                stack, service, f"{stack}-{service.name}-new"
-            )  # for one more than there are, as long as the roll-out lasts
-            return place.why + " (start-first needs one more for a while)" if isinstance(place, Refused) else "fits"
-        return "fits" if missing or renewed else self._stays(service)
-
-    def _stays(self, service: Service) -> str:
-        """What runs is not moved when it reserves more; said where it would find no place on its node any more."""
-        stack = self._scene.stack.name
-        for slot in self._scene.slots(service.name):
-            there = slot.container
-            if there is None or there.phase != "running":
-                continue
-            place = self._room.find(stack, service, there.name, stays=there, leaves=there)
-            if isinstance(place, Refused):
-                return f"{there.name} {place.why} (it goes on where it is, and would not come back)"
+def _moved(scene: Scene, service: Service, name: str) -> str:
+    """Whoever is less important makes room: who that is; "" where it does not help."""
+    room, request = scene.turn.room, scene.blueprint.request(service)
+    found = evict(room.fleet, request, movable(scene.turn, request.priority).keys())
+    if found is None:
         return ""
+    gone = [f"{victim} (priority {room.priority(victim)})" for victim in found.victims]
+    for victim in found.victims:
+        room.fleet.drop(victim)
+    room.fleet.put(request, found.node, name)
+    return f"fits once {' and '.join(gone)} made room on {found.node} for priority {request.priority}"
+
+
+def _stays(scene: Scene, service: Service) -> str:
+    """What runs is not moved when it reserves more; said where it would find no place on its node any more."""
+    for slot in scene.slots(service.name):
+        there = slot.container
+        if there is None or there.phase != "running":
+            continue
+        place = scene.turn.room.find(scene.stack.name, service, there.name, stays=there, leaves=there)
+        if isinstance(place, Refused):
+            return f"{there.name} {place.why} (it goes on where it is, and would not come back)"
+    return ""
 
 
 def text(name: str, revision: tuple[int, int], previews: Sequence[Preview], ground: Sequence[str]) -> str:

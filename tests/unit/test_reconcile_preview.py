@@ -9,7 +9,7 @@ from orchestrator.reconcile.preview import Times, preview, text
 from orchestrator.reconcile.replica import digest, meaning
 from orchestrator.reconcile.world import Container, Wanted, World
 from orchestrator.scheduler.node import Node, Request
-from orchestrator.stack.model import Dependency, Origin, Service, Stack
+from orchestrator.stack.model import Dependency, Origin, Placement, Service, Shares, Stack
 
 NODE = Node("n1", 2.0, 1 << 30)
 
@@ -103,3 +103,35 @@ def test_a_reservation_that_no_longer_fits_where_its_replica_runs_is_said() -> N
         for line in lines
     )
     assert not any("room:" in line for line in said(old, shop(reservations=Request(2.0, 256 << 20))))
+
+
+def urgent(**web: object) -> tuple[Stack, Stack]:
+    """A stack that fills its node, and the same with a service that does not fit beside it."""
+    old = replace(shop(), services={"batch": Service("batch", "host:/", reservations=Request(2.0))})
+    new = Service("web", "host:/", reservations=Request(1.0))
+    return old, replace(old, services={**old.services, "web": replace(new, **web)})  # type: ignore[arg-type]
+
+
+def test_what_is_more_important_gets_room_from_what_is_less() -> None:
+    old, new = urgent(placement=Placement(priority=80))
+    room = "    room: fits once shop-batch-1 (priority 50) made room on n1 for priority 80"
+    assert said(old, new)[-1] == room
+
+
+def test_what_is_not_more_important_gets_none() -> None:
+    old, new = urgent()
+    assert said(old, new)[-1].startswith("    room: needs 1 cpu; n1 has 0 cpus")
+
+
+def test_nobody_is_moved_for_what_stands_on_it() -> None:
+    old, new = urgent(placement=Placement(priority=80), depends_on={"batch": Dependency()})
+    assert said(old, new)[-1].startswith("    room: needs 1 cpu; n1 has 0 cpus")
+
+
+def test_a_quota_is_said_before_any_room() -> None:
+    _, new = urgent(reservations=Request(0.5))
+    small = replace(new, services={"web": new.services["web"]}, shares=Shares(quota_cpus=0.25))
+    empty = World((NODE,))
+    after = Wanted(small, 1, active=frozenset(small.services))
+    lines = text("shop", (0, 1), preview(None, after, [], empty, {}), ()).split("\n")
+    assert lines[-1].startswith("    room: needs 0.5 cpus; the quota of stack shop is 0.25 cpus")
