@@ -3,11 +3,51 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal, TypeAlias
+from typing import ClassVar, Literal, TypeAlias
 
 from orchestrator.reconcile.replica import Replica
 from orchestrator.scheduler.node import Placed
 from orchestrator.units import human_seconds
+
+
+class _Line:
+    """A line of a plan: what is done (`verb`), to whom, and why."""
+
+    __slots__ = ()
+    verb: ClassVar[str]
+    subject: str
+    why: str
+
+    def __str__(self) -> str:
+        return f"{self.verb} {self.subject}: {self.why}"
+
+
+@dataclass(frozen=True, slots=True)
+class _ToContainer(_Line):
+    """`subject`: the container's name, `container`: its id."""
+
+    subject: str
+    container: str
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Make(_Line):
+    """`subject`: the name that the host knows, `key`: that in the file of `stack`."""
+
+    subject: str
+    stack: str
+    key: str
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Drop(_Line):
+    """`subject`: the name that the host knows."""
+
+    subject: str
+    stack: str
+    why: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,31 +67,23 @@ class Start:
 
 
 @dataclass(frozen=True, slots=True)
-class Stop:
+class Stop(_ToContainer):
     """Ask it to end: its stop signal, then SIGKILL after `grace` seconds. `failure`: it is killed for its health.
     `drain`: names and ports leave it first, and its connections have so many seconds to end. `moved`: it leaves its
     node, and its slot is filled anew."""
 
-    subject: str
-    container: str
-    why: str
+    verb = "stop "
     signal: str = "SIGTERM"
     grace: float = 10.0
     failure: bool = False
     drain: float = 0.0
     moved: bool = False
 
-    def __str__(self) -> str:
-        return f"stop  {self.subject}: {self.why}"
-
 
 @dataclass(frozen=True, slots=True)
-class Reload:
+class Reload(_ToContainer):
     """Send the signal by which it reads its configuration, or finds its dependencies, anew."""
 
-    subject: str
-    container: str
-    why: str
     signal: str = "SIGHUP"
 
     def __str__(self) -> str:
@@ -59,12 +91,9 @@ class Reload:
 
 
 @dataclass(frozen=True, slots=True)
-class Renew:
+class Renew(_ToContainer):
     """Give the container the new contents of its configs and secrets, and let it know (`signal`) or run anew (None)."""
 
-    subject: str
-    container: str
-    why: str
     signal: str | None
     grace: float = 10.0
 
@@ -74,71 +103,39 @@ class Renew:
 
 
 @dataclass(frozen=True, slots=True)
-class Adjust:
+class Adjust(_ToContainer):
     """Hold the living container to what its definition says now: its control group is rewritten, and what drifted of
     these `kinds` is put right."""
 
-    subject: str
-    container: str
-    why: str
+    verb = "adjust"
     kinds: tuple[str, ...] = ()
 
-    def __str__(self) -> str:
-        return f"adjust {self.subject}: {self.why}"
-
 
 @dataclass(frozen=True, slots=True)
-class Remove:
+class Remove(_ToContainer):
     """Remove an ended container with its writable layer and its log."""
 
-    subject: str
-    container: str
-    why: str
-
-    def __str__(self) -> str:
-        return f"remove {self.subject}: {self.why}"
+    verb = "remove"
 
 
 @dataclass(frozen=True, slots=True)
-class MakeNetwork:
-    subject: str  # host-side network name
-    stack: str
-    key: str
-    why: str
-
-    def __str__(self) -> str:
-        return f"make  network {self.subject}: {self.why}"
+class MakeNetwork(_Make):
+    verb = "make  network"
 
 
 @dataclass(frozen=True, slots=True)
-class DropNetwork:
-    subject: str
-    stack: str
-    why: str
-
-    def __str__(self) -> str:
-        return f"drop  network {self.subject}: {self.why}"
+class DropNetwork(_Drop):
+    verb = "drop  network"
 
 
 @dataclass(frozen=True, slots=True)
-class MakeVolume:
-    subject: str
-    stack: str
-    key: str
-    why: str
-
-    def __str__(self) -> str:
-        return f"make  volume {self.subject}: {self.why}"
+class MakeVolume(_Make):
+    verb = "make  volume"
 
 
 @dataclass(frozen=True, slots=True)
-class DropVolume:
-    subject: str
-    stack: str
-    why: str
-
-    def __str__(self) -> str:
-        return f"drop  volume {self.subject}: {self.why}"
+class DropVolume(_Drop):
+    verb = "drop  volume"
 
 
 @dataclass(frozen=True, slots=True)
