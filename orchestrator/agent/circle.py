@@ -357,7 +357,7 @@ class Circle:
         image_jobs.sweep(self.root)  # of a build that a former agent took with it
         await self.wiring.drop(image_jobs.BUILD_NETWORK)
         self.wiring.recall()
-        for stack, service, why in self.wiring.hold_again(self.wishes.all()):
+        for stack, service, why in self.wiring.ports.hold_again(self.wishes.all()):
             self.events.note("trouble", f"{stack}-{service}", why, stack=stack, service=service)
         for record in self.containers:
             record.paused = record.phase == "running" and group_of(self.root, record).paused()

@@ -141,7 +141,7 @@ class Hands:
         record = self.containers.get(action.container) if action.container else None
         fresh = record is None
         await pulls.ready(self.root, replica.definition)
-        self.wiring.hold(replica.stack, replica.definition)
+        self.wiring.ports.hold(replica.stack, replica.definition)
         if record is None:
             try:
                 await self._ground(replica, wish)

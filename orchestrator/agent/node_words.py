@@ -15,7 +15,7 @@ from typing import Any
 
 from orchestrator import units
 from orchestrator.errors import Mistake
-from orchestrator.kernel import cgroups
+from orchestrator.kernel import own_limits
 from orchestrator.scheduler.filters import here
 from orchestrator.scheduler.node import Node
 
@@ -28,9 +28,9 @@ def this_machine(reserve: Mapping[str, float]) -> Node:
     """This host as one node: what the agent's own control groups and processor mask leave of it, less `reserve`
     ({"cpus": cores, "memory": bytes}). Raises Mistake where nothing is left."""
     pages = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    memory = min(pages, cgroups.own_memory_limit() or pages)
+    memory = min(pages, own_limits.memory() or pages)
     cores = float(len(os.sched_getaffinity(0)))
-    cpus = min(cores, cgroups.own_cpu_limit() or cores)
+    cpus = min(cores, own_limits.cpus() or cores)
     cpus, memory = round(cpus - reserve.get("cpus", 0.0), 6), memory - int(reserve.get("memory", 0))
     if cpus <= 0 or memory <= 0:
         raise Mistake("cannot keep so much free: --reserve leaves nothing of this machine")
@@ -38,7 +38,7 @@ def this_machine(reserve: Mapping[str, float]) -> Node:
         os.uname().nodename,
         cpus,
         memory,
-        pids=cgroups.own_pids_limit() or 0,
+        pids=own_limits.pids() or 0,
         architecture=here(),
         role="manager",
         engine_labels=_facts(),

@@ -130,7 +130,7 @@ def _publishers(circle: Circle, record: Record) -> list[dict[str, Any]]:
         service = record.definition
     return [
         {"URL": port.host_ip, "TargetPort": port.target, "PublishedPort": host_port, "Protocol": port.protocol}
-        for port, host_port in (circle.wiring.published(record.stack, service) if service is not None else ())
+        for port, host_port in (circle.wiring.ports.published(record.stack, service) if service is not None else ())
     ]
 
 

@@ -1,4 +1,4 @@
-"""Networks of the agent: who has which bridge, address, published port and name.
+"""Networks of the agent: who has which bridge, address and name; which published port leads to whom.
 
 Leases live in the store, so addresses are stable over restarts. What the kernel and dns should show follows from the
 wanted stacks and the living containers: `settle` computes it each turn and touches only what differs.
@@ -8,21 +8,19 @@ from __future__ import annotations
 
 import asyncio
 import os
-import socket
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from orchestrator.agent.containers import Containers, Record
+from orchestrator.agent.host_ports import HostPorts, wanted_services
 from orchestrator.agent.introductions import Introductions
 from orchestrator.agent.store import NetworkLease, Store
 from orchestrator.agent.zone_files import ZoneFiles, member
 from orchestrator.errors import Conflict, Missing
-from orchestrator.network import attach, bridges, firewall, pool, pool6, ports
+from orchestrator.network import attach, bridges, firewall, pool, pool6
 from orchestrator.reconcile.world import Wanted
 from orchestrator.root import Root
-from orchestrator.stack.model import Attachment, Network, Port, Service
-
-Held = tuple[str, int, str]  # host address, port, protocol
+from orchestrator.stack.model import Attachment, Network, Service
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +52,7 @@ class Wiring:
             self._addresses.setdefault(network, {})[container] = address
         self._latest: dict[str, str] = {}  # network → address leased last: freed ones are not reused at once
         self._bridges = bridges.listing(f"po{root.instance}b")
-        self._holders: dict[Held, socket.socket] = {}
+        self.ports = HostPorts(store, containers)
         self.introductions = Introductions(root)
         self._rules: firewall.Ruleset | None = None
         self._zones = ZoneFiles(root)
@@ -254,60 +252,14 @@ class Wiring:
     def nameservers(self, record: Record) -> list[str]:
         return [self.leases[name].gateway for name in record.addresses]
 
-    # published ports
-
-    def published(self, stack: str, service: Service) -> list[tuple[Port, int]]:
-        """Each port of a service with the host port it has, once `hold` chose those that the file left open."""
-        found = []
-        for number, port in enumerate(service.ports):
-            host_port = _fixed(port) or self._store.port(stack, service.name, _key(port, number))
-            if host_port is not None:
-                found.append((port, host_port))
-        return found
-
-    def hold(self, stack: str, service: Service) -> None:
-        """Take the host ports of a service before it starts. Raises Conflict naming the owner of a taken one."""
-        for number, port in enumerate(service.ports):
-            if _fixed(port) is None and self._store.port(stack, service.name, key := _key(port, number)) is None:
-                self._store.put_port(stack, service.name, key, self._choose(port))
-        for port, host_port in self.published(stack, service):
-            held = (port.host_ip, host_port, port.protocol)
-            if held not in self._holders:
-                self._holders[held] = ports.hold(*held)
-
-    def _choose(self, port: Port) -> int:
-        """A free port for one that leaves it open: any, or one of its range. Raises Conflict where all are taken."""
-        if port.published is None or port.last is None:
-            return ports.free_port(port.host_ip, port.protocol)
-        taken = {number for _, number, protocol in self._holders if protocol == port.protocol}
-        for number in range(port.published, port.last + 1):
-            if number not in taken and ports.is_free(port.host_ip, number, port.protocol):
-                return number
-        shown = f"{port.host_ip}:{port.published}-{port.last}/{port.protocol}"
-        raise Conflict(f"cannot publish {shown}: every port of the range is used already")
-
-    def hold_again(self, wanted: Iterable[Wanted]) -> list[tuple[str, str, str]]:
-        """After a new start of the agent: the ports of what runs; returns (stack, service, why) of each it lost."""
-        lost = []
-        here = [record for record in self._containers if record.phase == "running"]
-        running = {(record.stack, record.name if record.one_off else record.service) for record in here}
-        services = _services(wanted) | {(r.stack, r.name): r.definition for r in here if r.one_off}
-        for (stack, name), service in services.items():
-            if (stack, name) in running:
-                try:
-                    self.hold(stack, service)
-                except Conflict as error:
-                    lost.append((stack, name, str(error)))
-        return lost
-
     # what follows from the world
 
     def settle(self, wanted: Sequence[Wanted]) -> None:
         """Make firewall and zones show the present world; nothing is touched where it does already."""
         running = [record for record in self._containers if record.phase == "running" and not record.helper]
-        services = _services(wanted) | {(r.stack, r.name): r.definition for r in running if r.one_off}
+        services = wanted_services(wanted) | {(r.stack, r.name): r.definition for r in running if r.one_off}
         publications = self._publications(services, running)
-        self._release_ports({(p.host_ip, p.port, p.protocol) for p in publications}, services)
+        self.ports.release({(p.host_ip, p.port, p.protocol) for p in publications}, services)
         networks = tuple(
             firewall.Network(self._root.bridge(lease.number), lease.subnet, lease.internal, lease.subnet6)
             for lease in self.leases.values()
@@ -364,8 +316,8 @@ class Wiring:
         for record in running:
             replicas.setdefault((record.stack, record.name if record.one_off else record.service), []).append(record)
         for (stack, name), service in services.items():
-            for port, host_port in self.published(stack, service):
-                if (port.host_ip, host_port, port.protocol) in self._holders:
+            for port, host_port in self.ports.published(stack, service):
+                if self.ports.held(port, host_port):
                     six = ":" in port.host_ip
                     targets = self._targets(replicas.get((stack, name), []), port.target, six)
                     found.append(firewall.Publication(port.host_ip, host_port, port.protocol, targets))
@@ -389,31 +341,6 @@ class Wiring:
         chosen = {name: attached[keys[name]].gw_priority if keys[name] in attached else 0 for name in open_}
         return max(open_, key=lambda name: chosen[name]) if open_ else None
 
-    def _release_ports(self, published: set[Held], services: Mapping[tuple[str, str], Service]) -> None:
-        wanted = {(p.host_ip, n, p.protocol) for (s, _), svc in services.items() for p, n in self.published(s, svc)}
-        for held in [held for held in self._holders if held not in published and held not in wanted]:
-            self._holders.pop(held).close()
-
 
 def _udp_targets(rules: firewall.Ruleset) -> set[str]:
     return {address for p in rules.publications if p.protocol == "udp" for address, _ in p.targets}
-
-
-def _key(port: Port, number: int) -> str:
-    span = f"/{port.published}-{port.last}" if port.last is not None else ""
-    return f"{port.target}/{port.protocol}/{number}{span}"
-
-
-def _fixed(port: Port) -> int | None:
-    """The host port that the file names; None: one is chosen."""
-    return port.published if port.last is None else None
-
-
-def _services(wanted: Iterable[Wanted]) -> dict[tuple[str, str], Service]:
-    found = {}
-    for wish in wanted:
-        if not wish.down:
-            for name, service in {**wish.orphans, **wish.stack.services}.items():
-                if name in wish.active or name in wish.orphans:
-                    found[wish.stack.name, name] = service
-    return found

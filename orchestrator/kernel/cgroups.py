@@ -16,7 +16,7 @@ from orchestrator.kernel.tape import Register, text
 
 TYPE_CHECKING = False  # typing itself would cost the launcher a megabyte
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Mapping
     from typing import Any
 
     from orchestrator.kernel.tape import Tape
@@ -285,7 +285,7 @@ class Group:
             "memory.stat", "memory.stat", "inactive_file" if self.version == 2 else "total_inactive_file"
         )
         file = "memory.max" if self.version == 2 else "memory.limit_in_bytes"
-        limit = _limit(f"{self.directories.get('unified') or self._v1('memory')}/{file}")
+        limit = limit_in(f"{self.directories.get('unified') or self._v1('memory')}/{file}")
         return max(0, whole - cache), limit or 0
 
     # -- end -----------------------------------------------------------------------------------------------------
@@ -336,52 +336,7 @@ def _present(directory: str, file: str, path: str | None = None) -> str:
     raise OSError(errno.ENOSYS, f"cannot set {file}: no disk of this machine has a scheduler with weights (BFQ)")
 
 
-def own_memory_limit() -> int | None:
-    """Bytes that the group this process sits in may use, its ancestors' limits included; None: all the machine has."""
-    found = (
-        _limit(directory + "/" + file) for directory, file in _own("memory", "memory.limit_in_bytes", "memory.max")
-    )
-    return min((limit for limit in found if limit), default=None)
-
-
-def own_pids_limit() -> int | None:
-    """Processes and threads that the group this process sits in may have; None: no limit."""
-    found = (_limit(directory + "/" + file) for directory, file in _own("pids", "pids.max", "pids.max"))
-    return min((limit for limit in found if limit), default=None)
-
-
-def own_cpu_limit() -> float | None:
-    """Cores that the group this process sits in may use (CFS quota by period, cgroup-v2 cpu.max); None: no limit."""
-    cores = []
-    for directory, file in _own("cpu", "cpu.cfs_quota_us", "cpu.max"):
-        try:
-            quota, *period = read(f"{directory}/{file}").split()
-            per = period[0] if period else read(f"{directory}/cpu.cfs_period_us").strip()
-        except FileNotFoundError:
-            continue
-        if quota not in ("max", "-1"):
-            cores.append(int(quota) / int(per))
-    return min(cores, default=None)
-
-
-def _own(controller: str, v1: str, v2: str) -> Iterator[tuple[str, str]]:
-    """(directory, file) of the groups this process sits in for a controller, from its own up to below the root."""
-    here = hierarchy()
-    with open("/proc/self/cgroup", encoding="ascii") as lines:
-        for line in lines:
-            _, controllers, path = line.rstrip("\n").split(":", 2)
-            if here.version == 1 and controller in controllers.split(",") and controller in here.v1:
-                point, name = here.v1[controller], v1
-            elif here.version == 2 and not controllers and here.unified:
-                point, name = here.unified, v2
-            else:
-                continue
-            while path not in ("", "/"):
-                yield f"{point}{path}", name
-                path = path.rpartition("/")[0]
-
-
-def _limit(file: str) -> int | None:
+def limit_in(file: str) -> int | None:
     """A limit file's number; None where it says there is none, or our view of the hierarchy has no such group."""
     try:
         text = read(file).strip()
