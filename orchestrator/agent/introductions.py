@@ -27,6 +27,8 @@ class Introductions:
     def introduce(self, record: Record, bridge: str, address: str, *, fresh: bool) -> None:
         """Where dns cannot be reached, or the network not be entered, a later `introduce_all` tries again."""
         pid = record.pid or 0
+        if not self._reached():
+            return
         try:
             life = os.pidfd_open(pid)
             try:
@@ -47,17 +49,24 @@ class Introductions:
         self._known = {record.id: self._known[record.id] for record, _, _ in here if record.id in self._known}
         if self._connection is not None and not _lives(self._connection):
             self._hang_up()
+        if not self._reached():  # it is not there yet, or of a version that knew nothing of this
+            return
         for record, bridge, address in here:
             if self._known.get(record.id) != record.pid:
                 self.introduce(record, bridge, address, fresh=False)
 
+    def _reached(self) -> bool:
+        if self._connection is None:
+            with contextlib.suppress(OSError):
+                self._connection = _dial(self._path)
+        return self._connection is not None
+
     def _give(self, said: str, sockets: list[socket.socket], life: int) -> bool:
+        assert self._connection is not None
         with contextlib.ExitStack() as ours:
             for each in sockets:
                 ours.enter_context(each)
             try:
-                if self._connection is None:
-                    self._connection = _dial(self._path)
                 socket.send_fds(self._connection, [said.encode()], [*(each.fileno() for each in sockets), life])
             except BlockingIOError:  # it has much to do
                 return False
