@@ -30,7 +30,7 @@ async def _born(bench: Bench, name: str, bridge: int, address: str, gateway: str
     bench.bundle(name, "sleep", "1000")
     mac = f"02:00:00:00:00:{int(address.split('/')[0].rpartition('.')[2]):02x}"
     began = time.perf_counter()
-    born = await bench.client.request("create", container=name)
+    born = await bench.client.request("create", container=name, until="network")
     host_name = bench.root.veth(name[::-1], 0)
     attach.attach(born["pid"], host_name=host_name, bridge_index=bridge, address=address, gateway=gateway, mac=mac)
     await bench.client.request("start", container=name)

@@ -194,10 +194,14 @@ class Hands:
         if record.exits:  # so that an agent killed in the middle of this is followed by one that knows of them
             self.containers.write_history(record)
         joining.complete(self.root, self.containers, record)
-        reply, terminal = await launcher.request_fds("create", container=record.id)
+        reply, terminal = await launcher.request_fds("create", container=record.id, until="network")
         record.pid = reply["pid"]
         self.inputs.open(record, terminal)
-        self.wiring.connect(record)
+        try:
+            self.wiring.connect(record)
+        except OrchestratorError:
+            await launcher.request("stands", container=record.id)  # where its sandbox failed, that is the reason
+            raise
         await launcher.request("start", container=record.id)
         if record.phase == "created":  # it may have run and ended before the reply was read
             record.change(phase="running", started=clock.now())

@@ -57,13 +57,14 @@ class Mark:
 class Strip:
     """A finished piece of tape: it may be kept, walked any number of times, and joined to others."""
 
-    __slots__ = ("_kept", "_parts", "_texts", "_whats", "address", "code")
+    __slots__ = ("_kept", "_naming", "_parts", "_texts", "_whats", "address", "code")
 
     def __init__(
         self, code: bytes, kept: list[object], whats: list[What], texts: list[tuple[int, bytes]],
         parts: tuple[Strip, ...] = (),
     ) -> None:  # fmt: skip
         self.code, self._kept, self._whats, self._texts, self._parts = code, kept, whats, texts, parts
+        self._naming: tuple[bytes, list[tuple[int, bytes]]] | None = None  # a name, and the texts that it is in
         self.address = address(code)
 
     def failed(self, offset: int, number: int, page: Page) -> OSError:
@@ -81,14 +82,14 @@ class Strip:
         """
         before, after = old.encode(), new.encode()
         assert len(before) == len(after)
-        code, kept, texts = bytearray(self.code), [], []
-        for place, value in self._texts:
-            if before in value:
-                fresh = value.replace(before, after)
-                kept.append(fresh)
-                texts.append((place, fresh))
-                struct.pack_into("=q", code, place, address(fresh))
-        return _Renamed(bytes(code), [self, kept], texts, self, (old, new))
+        if self._naming is None or self._naming[0] != before:
+            self._naming = before, [(place, value) for place, value in self._texts if before in value]
+        code, texts = bytearray(self.code), []
+        for place, value in self._naming[1]:
+            fresh = value.replace(before, after)
+            texts.append((place, fresh))
+            struct.pack_into("=q", code, place, address(fresh))
+        return _Renamed(bytes(code), [self], texts, self, (old, new))
 
 
 class _Renamed(Strip):

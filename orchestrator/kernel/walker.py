@@ -125,7 +125,7 @@ _pages: list[Page] = []
 def take() -> Page:
     """A page for one walk, its registers from FREE on as somebody left them. `give_back` it when the walk is over."""
     for place in range(len(_pages) - 1, -1, -1):
-        if not _pages[place].registers[THREAD]:  # the thread of its last birth has ended
+        if not walking(_pages[place]):  # the thread of its last birth has ended
             page = _pages.pop(place)
             break
     else:
@@ -182,22 +182,40 @@ def bear(page: Page, strip: Strip, flags: int, cgroup: int | None = None, held: 
     flags: its new namespaces. cgroup: descriptor of the v2 group it is born in. held: a pidfd or file of the pid
     namespace it is born in, -1 for ours. Raises OSError. Only where `ready()` said yes.
     """
-    assert _start is not None
     registers = page.registers
     page.strips.append(strip)
     page.ask(flags, cgroup)
     registers[CHILD], registers[HELD] = strip.address, held
-    syscalls.call("block the signals", "rt_sigprocmask", _SETMASK, _ALL_SIGNALS, _mask, _MASK_SIZE)
-    made = _start(page.address, _THREAD_STRIP.address, page.at(_THREAD_ARGS), _ARGS.size)
-    syscalls.call("unblock the signals", "rt_sigprocmask", _SETMASK, _mask, None, _MASK_SIZE)
-    if made < 0:
-        raise syscalls.refused("fork into new namespaces", -made)
+    spawn(page, _THREAD_STRIP)
     word = ctypes.c_void_p(page.at(PID))
     while not (pid := registers[PID]):
         syscalls.attempt("futex", word, _FUTEX_WAIT, 0, None, None, 0)
     if pid < 0:
         raise syscalls.refused("fork into new namespaces", -registers[BORN])
     return pid, registers[PIDFD] & 0xFFFFFFFF
+
+
+def spawn(page: Page, strip: Strip) -> None:
+    """A thread of ours that walks `strip`, which ends it. Raises OSError. Only where `ready()` said yes."""
+    assert _start is not None
+    page.strips.append(strip)
+    syscalls.call("block the signals", "rt_sigprocmask", _SETMASK, _ALL_SIGNALS, _mask, _MASK_SIZE)
+    made = _start(page.address, strip.address, page.at(_THREAD_ARGS), _ARGS.size)
+    syscalls.call("unblock the signals", "rt_sigprocmask", _SETMASK, _mask, None, _MASK_SIZE)
+    if made < 0:
+        raise syscalls.refused("fork into new namespaces", -made)
+
+
+def walking(page: Page) -> bool:
+    """Whether its thread has not ended yet."""
+    return bool(page.registers[THREAD])
+
+
+def wait(page: Page) -> None:
+    """Until its thread has ended."""
+    word = ctypes.c_void_p(page.at(THREAD))
+    while number := page.registers[THREAD]:
+        syscalls.attempt("futex", word, _FUTEX_WAIT, ctypes.c_int(number), None, None, 0)
 
 
 _mask = ctypes.create_string_buffer(_MASK_SIZE)

@@ -3,6 +3,8 @@
     creating ──sandbox stands──► created ──gate opens──► starting ──exec──► running ──pid 1 ends──► gone
         └────────────── cannot …: why ──────────────────────┘ (no exit.json: it never ran)
 
+Who gives it its network may do so while the sandbox is still being built (`early`), and ask for its start then.
+
 What others must know is in the bundle, replaced by rename: `state.json` while it lives, `exit.json` once it ended.
 """
 
@@ -27,6 +29,8 @@ if TYPE_CHECKING:
 
     from orchestrator.launcher.runtimes import Born, Group, Runtime
 
+NETWORKED, STANDS = b"n", b"1"  # what a newborn reports, see `runtime.births`
+MALFORMED = (TypeError, ValueError, OverflowError, KeyError, AttributeError)  # what a config.json may lead to
 STOPPING = (signal.SIGSTOP, signal.SIGTSTP, signal.SIGTTIN, signal.SIGTTOU)
 COME_AGAIN = 0.002  # seconds until a cgroup that was not empty yet is looked at again
 HARMLESS = frozenset({0, signal.SIGCHLD, signal.SIGCONT, signal.SIGURG, signal.SIGWINCH, *STOPPING})
@@ -37,8 +41,8 @@ class Container:
     """A container that lives. `gone(container)` is called once, when nothing of it is left but its files."""
 
     __slots__ = (
-        "_born", "_created", "_failure", "_gone", "_loop", "_oom_kills", "_output", "_reply", "_started",
-        "_terminal", "_tty", "bundle", "entrances", "exit", "id", "owed", "status",
+        "_born", "_created", "_early", "_failure", "_gone", "_loop", "_oom_kills", "_output", "_reply", "_started",
+        "_terminal", "_to_start", "_told", "_tty", "bundle", "entrances", "exit", "id", "owed", "status", "unsaid",
     )  # fmt: skip
 
     def __init__(self, loop: Loop, name: str, bundle: str, gone: Callable[[Container], None]) -> None:
@@ -53,6 +57,10 @@ class Container:
         self._tty = False
         self._born: Born
         self._reply: Reply | None = None
+        self._early = False  # who asked for it is told as soon as its network namespace is there
+        self._told = False
+        self._to_start = False  # the reply that is owed is that of a start
+        self.unsaid = ""  # why it failed, where nobody waited for an answer just then
         self._failure = b""
         self._created = time.monotonic()
         self._started: float | None = None
@@ -60,11 +68,17 @@ class Container:
 
     # birth
 
-    def create(self, runtime: Runtime, spec: dict[str, Any], log_directory: str, reply: Reply) -> None:
-        """Returns while the sandbox is being built; the reply is given when it stands. Raises OSError, Refused."""
+    def create(
+        self, runtime: Runtime, spec: dict[str, Any], log_directory: str, reply: Reply, early: bool = False
+    ) -> None:
+        """Returns while the sandbox is being built; the reply is given when it stands. Raises OSError, Refused.
+
+        early: the reply is given when its network namespace is there (it has a terminal: when that is there, too).
+        """
         remove(self._path("exit.json"))
         self._output = Output(self._loop, self.bundle, spec, log_directory)
         self._tty = bool(spec["process"].get("terminal"))
+        self._early = early and not self._tty
         stdin = inputs.stdin_for(self.bundle, spec)
         try:
             stdout, stderr = self._output.container_ends
@@ -85,6 +99,11 @@ class Container:
         except OSError as error:  # a container that a successor could not find must not be
             self._failure = f"cannot write {self._path('state.json')}: {error.strerror}".encode()
             self.signal(signal.SIGKILL)
+        self._hear_report()
+
+    def foresee(self) -> None:
+        """What can be done for its start while its sandbox is being built."""
+        self._born.foresee()
 
     def adopt(self, born: Born, spec: dict[str, Any], state: Mapping[str, Any], log_directory: str) -> None:
         """A container of a launcher that died: pid and start time are those of its state.json."""
@@ -110,19 +129,45 @@ class Container:
         return self._born.cgroup
 
     def start(self, reply: Reply) -> None:
-        """Opens the gate; the reply is given when the program runs. Raises Refused."""
+        """Opens the gate once the sandbox stands; the reply is given when the program runs.
+
+        Raises Refused, and OSError where it cannot be noted that it runs: then it waits on.
+        """
+        if self._is_awaited(reply):
+            self._to_start = True
+            return
         if self.status != "created":
             raise Refused(f"cannot start {self.id}: it is {self.status}")
+        self._open_gate()
+        self._reply = reply
+
+    def stands(self, reply: Reply) -> None:
+        """The reply is given when the sandbox stands, for who was told of the container early."""
+        if not self._is_awaited(reply):
+            reply.done(pid=self.pid)
+
+    def _is_awaited(self, reply: Reply) -> bool:
+        """Whether `reply` now waits for the sandbox."""
+        if self.status != "creating" or not self._told or self._reply:
+            return False
+        self._reply = reply
+        return True
+
+    def _open_gate(self) -> None:
         self._started = time.monotonic()
         # Before the gate opens: a launcher killed in between must not take a running program for one that waits.
         self._write_state("running")
-        self._reply, self.status = reply, "starting"
+        self.status = "starting"
         try:
             self._born.release()
         except BrokenPipeError:  # it died at the gate: its report, or its end, says so
             pass
         except OSError as error:
-            self._failure = (error.strerror or str(error)).encode()
+            why = error.strerror or str(error)
+            self._failure = (why if why.startswith("cannot") else f"cannot start {self.id}: {why}").encode()
+            self.signal(signal.SIGKILL)
+        except MALFORMED as error:
+            self._failure = f"cannot start {self.id}: its config.json is not as expected: {error!r}".encode()
             self.signal(signal.SIGKILL)
         self._close("gate")
 
@@ -133,13 +178,11 @@ class Container:
                 said = os.read(self._born.report, 4096)
             except BlockingIOError:
                 return
-            if said == b"1" and self.status == "creating" and not self._failure:
-                self.status = "created"
-                self._created_now()
-            elif said:
-                self._failure += said
-            else:
+            if not said:
                 break
+            if self.status == "creating" and not self._failure:
+                said = self._hear_progress(said)
+            self._failure += said
         self._loop.forget(self._born.report)
         self._close("report")
         self._failure = self._failure or self._born.settle().encode()
@@ -150,8 +193,35 @@ class Container:
             self._failure = self._failure or f"cannot create {self.id}: its first process died".encode()
             self.signal(signal.SIGKILL)  # the answer is given when nothing is left
 
+    def _hear_progress(self, said: bytes) -> bytes:
+        """How far its birth is; returns what was said besides."""
+        if said.startswith(NETWORKED):
+            said = said[len(NETWORKED) :]
+            if self._early:
+                self._told = True
+                self._answer(pid=self.pid)
+        if said.startswith(STANDS):
+            said = said[len(STANDS) :]
+            self.status = "created"
+            if not self._told:
+                self._created_now()
+            elif self._to_start:
+                self._start_now()
+            else:
+                self._answer(pid=self.pid)
+        return said
+
+    def _start_now(self) -> None:
+        try:
+            self._open_gate()
+        except OSError as error:
+            if self._reply:
+                self._reply.refuse(f"cannot start {self.id}: {error.strerror}", "host-refused")
+            self._reply = None
+
     def _created_now(self) -> None:
         """Where it is to have a terminal, that is made now, before the program looks for it."""
+        self._told = True
         if not self._tty:
             self._answer(pid=self.pid)
             return
@@ -245,9 +315,11 @@ class Container:
                 complain(f"cannot remove the cgroup of {self.id}: a process in it does not end")
         except OSError as error:
             complain(f"cannot remove the cgroup of {self.id}: {error.strerror}")
+        sentence = self._failure.decode(errors="replace")
         if self._reply:
-            sentence = self._failure.decode(errors="replace") or f"cannot start {self.id}: it was killed before it ran"
-            self._reply.refuse(sentence)
+            self._reply.refuse(sentence or f"cannot start {self.id}: it was killed before it ran")
+        else:
+            self.unsaid = sentence
         self._gone(self)
 
     def _count_oom_kills(self) -> int:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from typing import Any
 
 PIPES = {1: "stdout", 2: "stderr"}
-REST = 0.002  # seconds that a busy stream is left alone, so that the next bite is larger
+REST = 0.004  # seconds that a busy stream is left alone, so that the next bite is larger
 MOVED_IN_A_REST = 16 << 10  # more than this in so short a time would fill a usual pipe during a rest
 
 
@@ -49,7 +49,7 @@ class Output:
                 stream = Stream(directory, number, fifo, complain, **_bounds(notes))
                 self._streams.append(stream)
                 self.container_ends.append(os.open(path, os.O_RDWR | os.O_CLOEXEC))
-                self._loop.watch(fifo, IN, lambda _, stream=stream: self._take(stream))  # type: ignore[misc]
+                self._listen(stream)
         except Exception:
             self.close_container_ends()
             self.close()
@@ -65,10 +65,13 @@ class Output:
         self._last[stream.fifo] = now
         if moved and busy and (moved < MOVED_IN_A_REST or stream.widen()):
             if stream.fifo not in self._resting:
-                self._loop.change(stream.fifo, 0)
+                self._loop.forget(stream.fifo)  # who is registered, for nothing even, costs every write(2) a call
             self._resting[stream.fifo] = self._loop.at(now + REST, lambda: self._take(stream))
         elif self._resting.pop(stream.fifo, None):
-            self._loop.change(stream.fifo, IN)
+            self._listen(stream)
+
+    def _listen(self, stream: Stream) -> None:
+        self._loop.watch(stream.fifo, IN, lambda _: self._take(stream))
 
     def drain(self) -> None:
         """What has come so far, into the log."""
@@ -78,10 +81,11 @@ class Output:
 
     def close(self) -> None:
         """To the last byte: called when nobody is left who could write."""
-        for timer in self._resting.values():
-            timer.cancel()
         for stream in self._streams:
-            self._loop.forget(stream.fifo)
+            if timer := self._resting.pop(stream.fifo, None):
+                timer.cancel()
+            else:
+                self._loop.forget(stream.fifo)
             stream.close(time.time_ns())
         self._streams.clear()
 

@@ -15,7 +15,7 @@ from functools import partial
 from orchestrator import __version__
 from orchestrator.launcher.checks import Check
 from orchestrator.launcher.clients import Client, Refused, Reply
-from orchestrator.launcher.container import COME_AGAIN, PATIENCE, Container
+from orchestrator.launcher.container import COME_AGAIN, MALFORMED, PATIENCE, Container
 from orchestrator.launcher.deaths import stranger_status
 from orchestrator.launcher.execs import Exec
 from orchestrator.launcher.files import read_json, remove, write_json
@@ -40,7 +40,8 @@ class Server:
         self._containers: dict[str, Container] = {}
         self._execs: dict[int, Exec] = {}
         self._children: dict[int, Container | Exec | Check] = {}
-        self._births: deque[tuple[str, Reply]] = deque()
+        self._births: deque[tuple[str, bool, Reply]] = deque()
+        self._stillborn: dict[str, str] = {}  # container id → why it never ran, where nobody was told yet
         self._exec_number = 0
         self._spare = os.open("/dev/null", os.O_RDONLY | os.O_CLOEXEC)
         self._listener = _listen(root.launcher_socket)
@@ -84,7 +85,7 @@ class Server:
             if not sentence.startswith("cannot"):
                 sentence = f"cannot {word}: {sentence}" + (f": {error.filename}" if error.filename else "")
             reply.refuse(sentence, "host-refused")
-        except (TypeError, ValueError, OverflowError, KeyError, AttributeError) as error:
+        except MALFORMED as error:
             sys.excepthook(type(error), error, error.__traceback__)
             reply.refuse(f"cannot {word}: the request or the container's config.json is not as expected: {error!r}")
 
@@ -99,15 +100,16 @@ class Server:
         reply.done(version=__version__, pid=os.getpid(), containers=rows)
 
     def do_create(self, request: dict[str, Any], reply: Reply) -> None:
+        """`until`: "network": the reply is given when its network namespace is there, and not only its sandbox."""
         name = _name(request)
-        self._births.append((name, reply))
+        self._births.append((name, request.get("until") == "network", reply))
         self.loop.later.append(self._bear_next)
 
     def _bear_next(self) -> None:
-        name, reply = self._births.popleft()
-        self._attempt(reply, f"create {name}", lambda: self._bear(name, reply))
+        name, early, reply = self._births.popleft()
+        self._attempt(reply, f"create {name}", lambda: self._bear(name, early, reply))
 
-    def _bear(self, name: str, reply: Reply) -> None:
+    def _bear(self, name: str, early: bool, reply: Reply) -> None:
         if name in self._containers:
             raise Refused(f"cannot create {name}: it exists already, it is {self._containers[name].status}")
         bundle = self._root.bundle(name)
@@ -116,8 +118,15 @@ class Server:
         if self._runtime.looks_into_others(spec):
             for other in self._containers.values():
                 other.entrances.clear()
-        container.create(self._runtime, spec, self._log_directory(name), reply)
+        self._stillborn.pop(name, None)
+        container.create(self._runtime, spec, self._log_directory(name), reply, early)
         self._containers[name] = self._children[container.pid] = container
+        container.foresee()
+        self._make_ready()
+
+    def _make_ready(self) -> None:
+        if not self.loop.later:
+            self._runtime.make_ready(len(self._containers))
 
     def do_terminal(self, request: dict[str, Any], reply: Reply) -> None:
         """Who kept a container's terminal over a launcher's death gives it back; who lost it gets it."""
@@ -126,7 +135,15 @@ class Server:
         reply.done(container.terminal())
 
     def do_start(self, request: dict[str, Any], reply: Reply) -> None:
-        self._container(request, "start").start(reply)
+        self._living(request, "start").start(reply)
+
+    def do_stands(self, request: dict[str, Any], reply: Reply) -> None:
+        self._living(request, "wait for").stands(reply)
+
+    def _living(self, request: dict[str, Any], verb: str) -> Container:
+        if sentence := self._stillborn.pop(_name(request), None):
+            raise Refused(sentence)
+        return self._container(request, verb)
 
     def do_kill(self, request: dict[str, Any], reply: Reply) -> None:
         container = self._container(request, "kill")
@@ -180,12 +197,13 @@ class Server:
 
     def do_delete(self, request: dict[str, Any], reply: Reply) -> None:
         name = _name(request)
+        self._stillborn.pop(name, None)
         container = self._containers.get(name)
         if container:
             container.owed.append(reply)
             container.kill_all()
             return
-        if any(name == waiting for waiting, _ in self._births):
+        if any(name == waiting for waiting, *_ in self._births):
             self.loop.later.append(partial(self._attempt, reply, "delete", partial(self.do_delete, request, reply)))
             return
         self._clear_up(name, reply, time.monotonic() + PATIENCE)
@@ -216,6 +234,10 @@ class Server:
         self._containers.pop(container.id, None)
         if container.exit:
             self._tell_all({"event": "exit", "container": container.id, **container.exit})
+        elif container.unsaid and not container.owed:
+            self._stillborn[container.id] = container.unsaid
+        if not self._containers:
+            self._make_ready()
         if container.owed:
             self._forget_files(container.id)
         for reply in container.owed:

@@ -6,6 +6,7 @@ end itself, in its own root (`_live`).
 
 from __future__ import annotations
 
+import contextlib
 import os
 
 from orchestrator.kernel import cgroups, mounting, namespaces, pidfd, walker
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any, NoReturn
 
-GO = b"1"
+NETWORKED, GO = b"n", b"1"
 
 
 class End:
@@ -27,6 +28,11 @@ class End:
 
     def __init__(self, name: str, process: dict[str, Any], might: sandbox.Powers, reaped: bool = False) -> None:
         self.name, self.process, self.might, self.reaped = name, process, might, reaped
+
+    @property
+    def looks_inside(self) -> bool:
+        """Whether the container's own files must be read for it: a user by name."""
+        return accounts.needed(self.process.get("user") or {})
 
     def strip(self, pid: int) -> Strip:
         """Give everything up, become the program. `pid`: a process in the container's root."""
@@ -77,8 +83,8 @@ class Born:
     """A process that was just born (or adopted). Who gets it closes `pidfd`, `gate` and `report` (None: not there).
 
     gate:   `release` opens it, and the waiting child goes on to its program; closing it unopened ends the child.
-    report: non-blocking read end. From `create`: first b"1" when the sandbox stands and the child waits at the gate.
-            At EOF ask `settle`. From `enter`: only the EOF.
+    report: non-blocking read end. From `create`: b"n" when it stands in its network namespace, b"1" when the sandbox
+            stands and the child waits at the gate. At EOF ask `settle`. From `enter`: only the EOF.
     started: its start_time where that is known already.
     cgroup: kernel.cgroups.Group: kill(), remove(), oom_kills(), populated(), pids().
     """
@@ -105,14 +111,28 @@ class Born:
             self.started = pidfd.start_time(self.pid) or 0
         return self.started
 
+    def foresee(self) -> None:
+        """Write the end of its tape while the sandbox is still being built, where that needs nothing of the sandbox.
+
+        What cannot be written is said by `release`.
+        """
+        if self.end is not None and not self.end.looks_inside:
+            with contextlib.suppress(OSError, TypeError, ValueError, OverflowError, KeyError, AttributeError):
+                self._write_end(self.end)
+
     def release(self) -> None:
         """Let the child that waits at the gate become its program. Raises OSError where that cannot be made ready."""
         assert self.gate is not None
-        if self.end is not None and self._page is not None:
-            strip = self.end.strip(self.pid)
+        if self.end is not None:
+            self._write_end(self.end)
+        os.write(self.gate, GO)
+
+    def _write_end(self, end: End) -> None:
+        if self._page is not None:
+            strip = end.strip(self.pid)
             self._page.strips.append(strip)
             self._page.registers[registers.NEXT] = strip.address
-        os.write(self.gate, GO)
+        self.end = None
 
     def settle(self) -> str:
         """After EOF of `report`, or the end: why the child did not become its program; "" where it did."""
@@ -135,15 +155,18 @@ def bear(
     end: End,
     gated: bool = True,
     reported: bool = True,
+    network: int = -1,
 ) -> Born:
     """A child that walks `beginning(report, gate)`; in an interpreter of its own it goes on to `end`.
 
     given: the three standard descriptors. held: a pidfd of the container to be born in, -1 for a new one.
+    network: a network namespace that is there already.
     """
     report_in, report_out = os.pipe() if reported else (-1, -1)
     gate_in, gate_out = os.pipe() if gated else (-1, -1)
     page = walker.take()
     registers.prepare(page, given, report_out, gate_in, held)
+    page.registers[registers.NETWORK] = network
     mounting.prepare(page.registers, page.address)
     try:
         strip = beginning(report_out, gate_in)

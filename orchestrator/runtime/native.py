@@ -28,8 +28,8 @@ from orchestrator.kernel import (
     walker,
 )
 from orchestrator.kernel.tape import ANY, Mark, Register, Strip, Tape, joined, text
-from orchestrator.runtime import accounts, registers, rootfs, sandbox
-from orchestrator.runtime.births import GO, Born, End, bear
+from orchestrator.runtime import accounts, registers, rootfs, sandbox, spares
+from orchestrator.runtime.births import GO, NETWORKED, Born, End, bear
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -144,21 +144,23 @@ def create(bundle: str, spec: Spec, stdout: int, stderr: int, stdin: int = -1) -
     if joined_pids >= 0 and _traces(might):
         _watched.add(os.fstat(joined_pids).st_ino)
 
+    network = spares.take() if spaces.get("network") == "" else -1
+
     def beginning(report: int, gate: int) -> Strip:
-        tape = Tape()
-        descriptors.steps_to_keep_only(tape, *(fd for fd in (stdin, stdout, stderr, report, gate) if fd >= 0))
+        tape, kept = Tape(), (stdin, stdout, stderr, report, gate, network)
+        descriptors.steps_to_keep_only(tape, *(fd for fd in kept if fd >= 0))
         return joined([walker.BEGINNING, tape.cut(), opening, *root, _waiting(stdin >= 0, tty)])
 
     # `init: true` goes on as an interpreter of its own. In other people's pid namespace somebody may look into us.
     shared = _shares_memory(might) and not reaped and spaces.get("pid") == ""
     try:
         given = (stdin, stdout, stderr)
-        return bear(flags | _time_namespace, own, place, given, joined_pids, shared, beginning, end)
+        return bear(flags | _time_namespace, own, place, given, joined_pids, shared, beginning, end, network=network)
     except OSError:
         own.remove()
         raise
     finally:
-        for descriptor in (place if place is not None else -1, joined_pids):
+        for descriptor in (place if place is not None else -1, joined_pids, network):
             if descriptor >= 0:
                 os.close(descriptor)
 
@@ -174,17 +176,36 @@ def _opening(score: int | None, path: str, resources: dict[str, Any], kinds: tup
     _share_in_ooms(tape, score)
     tape.call("lead a session of its own", "setsid")
     if spaces.get("network") == "":
-        tape.call("make new namespaces", "unshare", namespaces.NEWNET)
+        _own_network(tape)
     for kind, flag in _ENTERED.items():
         if theirs := spaces.get(kind):
             what = f"enter the {kind} namespace {theirs}"
             tape.call(what, "openat", syscalls.AT_FDCWD, text(theirs), os.O_RDONLY | os.O_CLOEXEC, into=registers.FILE)
             tape.call(what, "setns", Register(registers.FILE), flag)
+    tape.call("say that the network namespace is there", "write", Register(registers.REPORT), NETWORKED, 1)
     if own.version == 1:
         own.steps(tape, resources)
     if spaces.get("cgroup") == "":  # only now is the container's own group the root of what it sees
         tape.call("make new namespaces", "unshare", namespaces.NEWCGROUP)
     return tape.cut()
+
+
+def _own_network(tape: Tape) -> None:
+    none, entered, ahead = Mark(), Mark(), Register(registers.NETWORK)
+    tape.skip_if(ahead, -1, -1, none)
+    tape.call("enter the network namespace made ahead", "setns", ahead, namespaces.NEWNET)
+    tape.skip_to(entered)
+    tape.mark(none)
+    tape.call("make new namespaces", "unshare", namespaces.NEWNET)
+    tape.mark(entered)
+
+
+def make_ready(living: int) -> None:
+    """For the time when nobody waits: what the next birth takes, as long as there are containers at all."""
+    if living and _memory_may_be_shared:
+        spares.stock()
+    else:
+        spares.drop()
 
 
 def _die_with_launcher(tape: Tape) -> None:

@@ -11,6 +11,7 @@ from orchestrator.kernel import walker
 REPORT, GATE, STDIN, STDOUT, STDERR, CONTAINER, NEXT = range(walker.FREE, walker.FREE + 7)
 SCRATCH_ADDRESS, POLL, POLL_ADDRESS, PROC_STAT_ADDRESS, SYS_STAT_ADDRESS = range(24, 29)
 BELOW_REPORT, ABOVE_REPORT = range(29, 31)  # where the descriptors end and begin again that the program must not have
+NETWORK = 31  # a network namespace made ahead; -1: it makes its own
 
 # Kept by the walk: descriptors.
 ROOT, PROC, DEV, MADE, TARGET, HOLDER, FILE = range(32, 39)
@@ -38,6 +39,7 @@ def prepare(page: walker.Page, given: tuple[int, int, int], report: int, gate: i
     words[SYS_STAT_ADDRESS] = page.at(SYS_STAT)
     words[STDIN], words[STDOUT], words[STDERR] = given
     words[REPORT], words[GATE], words[CONTAINER], words[NEXT] = report, gate, container, 0
+    words[NETWORK] = -1
     words[POLL] = gate & 0xFFFFFFFF  # struct pollfd that asks for nothing but the end
     words[BELOW_REPORT] = report - 1 if report >= 0 else LAST_DESCRIPTOR
     words[ABOVE_REPORT] = report + 1 if report >= 0 else LAST_DESCRIPTOR

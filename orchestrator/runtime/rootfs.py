@@ -96,7 +96,10 @@ def shared(name: str, write: Callable[..., Strip], *arguments: Any) -> Strip:
     """`write(*arguments)`, written once for all containers that differ in nothing but their name (the bundle's)."""
     if len(name) < _TELLING:  # too short to be told from other words
         return write(*arguments)
-    key = (write, len(name), repr(arguments).replace(name, "\0"))
+    words = repr(arguments)
+    if name not in words:
+        name = ""  # it is the same for everybody
+    key = (write, len(name), words.replace(name, "\0") if name else words)
     if key not in _strips:
         if len(_strips) >= _MOST_KEPT:
             _strips.clear()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import os
 import select
@@ -139,6 +140,62 @@ def test_a_whole_life(host: Host) -> None:
             assert sorted(host.log("a").splitlines()) == [b"err", b"out"]
             assert not os.path.exists(f"/proc/{pid}")
             assert not host.groups()
+
+    asyncio.run(story())
+
+
+def test_who_asks_early_for_a_start_is_answered_when_the_program_runs(host: Host) -> None:
+    async def story() -> None:
+        async with host.launcher() as client:
+            for name in ("first", "second", "third"):  # the later ones in network namespaces made ahead
+                host.bundle(name, "sh", "-c", "readlink /proc/self/ns/net; cat /proc/net/dev; exit 5")
+                made = await client.request("create", container=name, until="network")
+                assert os.readlink(f"/proc/{made['pid']}/ns/net") != os.readlink("/proc/self/ns/net")
+                await client.request("start", container=name)
+                assert (await host.ended(name))["code"] == 5
+                assert b"lo:" in host.log(name) and b"eth0:" not in host.log(name)
+            networks = {host.log(name).split()[0] for name in ("first", "second", "third")}
+            assert len(networks) == 3
+
+    asyncio.run(story())
+
+
+def test_what_fails_after_the_early_answer_is_told_to_who_asks_next(host: Host) -> None:
+    async def story() -> None:
+        async with host.launcher() as client:
+            for ask in ("start", "stands"):
+                config = Path(host.root.bundle(host.bundle("a", "true")), "config.json")
+                spec = json.loads(config.read_text())
+                spec["mounts"].append({"type": "bind", "source": "/no/such", "destination": "/x", "options": ["rbind"]})
+                config.write_text(json.dumps(spec))
+                await client.request("create", container="a", until="network")
+                with pytest.raises(OrchestratorError, match="there is no such file or directory on the host"):
+                    await client.request(ask, container="a")
+                assert not host.groups()
+                await client.request("delete", container="a")
+            host.bundle("b", "sleep", "1000")
+            made = await client.request("create", container="b", until="network")
+            assert await client.request("stands", container="b") == {**made, "re": made["re"] + 1}
+
+    asyncio.run(story())
+
+
+def test_a_launcher_without_containers_holds_no_network_namespace(host: Host) -> None:
+    def held() -> list[str]:
+        files = f"/proc/{daemon.holder(host.root, 'launcher.lock')}/fd"
+        links = []
+        for file in os.listdir(files):
+            with contextlib.suppress(FileNotFoundError):
+                links.append(os.readlink(f"{files}/{file}"))
+        return [link for link in links if link.startswith("net:")]
+
+    async def story() -> None:
+        async with host.launcher() as client:
+            await host.run(client, "a", "sleep", "1000")
+            while not held():
+                await client.request("hello")
+            await client.request("delete", container="a")
+            assert held() == []
 
     asyncio.run(story())
 

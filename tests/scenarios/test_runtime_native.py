@@ -20,6 +20,7 @@ import pytest
 from orchestrator.kernel import capabilities, cgroups, mounts, parents, pidfd
 from orchestrator.root import Root
 from orchestrator.runtime import native
+from orchestrator.runtime.births import NETWORKED
 from orchestrator.runtime.spec import container_spec
 from orchestrator.stack.model import Limits, Sandbox, Service
 
@@ -119,9 +120,13 @@ class Host:
 
 
 def heard(born: native.Born) -> bytes:
+    """What comes after the news that its network namespace is there."""
     assert born.report is not None
-    assert select.select([born.report], [], [], 20)[0], "the child says nothing"
-    return os.read(born.report, 65536) or born.settle().encode()
+    said = NETWORKED
+    while said == NETWORKED:
+        assert select.select([born.report], [], [], 20)[0], "the child says nothing"
+        said = os.read(born.report, 65536) or born.settle().encode()
+    return said.removeprefix(NETWORKED)
 
 
 def drained(descriptor: int) -> str:
@@ -151,11 +156,12 @@ def host(request: pytest.FixtureRequest) -> Iterator[Host]:
 
 
 def test_a_container_sees_a_world_of_its_own(host: Host) -> None:
-    ended = host.run("sh", "-c", "hostname; echo pid $$; ls /dev; ls /proc | grep -c '^[0-9]'; pwd; echo $HOME $PATH")
+    counted = "ls /proc > /tmp/seen; grep -c '^[0-9]' /tmp/seen"
+    ended = host.run("sh", "-c", f"hostname; echo pid $$; ls /dev; {counted}; pwd; echo $HOME $PATH")
     assert ended.code == 0
     devices = "fd full mqueue null ptmx pts random shm stderr stdin stdout tty urandom zero"
     assert " ".join(ended.output.split()) == (
-        f"box pid 1 {devices} 3 / /root /usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+        f"box pid 1 {devices} 2 / /root /usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
     )
 
 
