@@ -41,6 +41,11 @@ def edited(root: Root, record: Record, ceiling: int) -> str | None:
     return group_of(root, record).differs(wanted(record, ceiling))
 
 
+def files(root: Root, record: Record, ceiling: int) -> list[str]:
+    """Of its living control group, those that hold what `edited` compares."""
+    return group_of(root, record).limiting(wanted(record, ceiling))
+
+
 def adjust(root: Root, record: Record, ceiling: int) -> None:
     """Rewrite the limits of the living container, and of its next start. Raises OSError: then nothing is promised."""
     due = wanted(record, ceiling)

@@ -6,24 +6,24 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from orchestrator.agent import bounds
 from orchestrator.agent.containers import Containers, Record
 from orchestrator.agent.finds import Find
 from orchestrator.agent.netdrift import NetworkLooker
 from orchestrator.agent.wiring import Wiring
-from orchestrator.kernel import cgroups
 from orchestrator.kernel.inotify import Inotify
 from orchestrator.reconcile import drift
 from orchestrator.reconcile.blueprint import blueprint
 from orchestrator.reconcile.world import Wanted
 from orchestrator.root import Root
+from orchestrator.stack.model import Service
 from orchestrator.storage import materials
 
 
 class Looker:
-    """Told by the kernel of each write into a control group, or into a file of a config or secret; of the stack's own
+    """Told by the kernel of each write to a limit of a control group, or to a config or secret; of the stack's own
     files, it remembers how they were when it was applied. `told` is set when there is something to look at."""
 
     def __init__(self, root: Root, wiring: Wiring, containers: Containers) -> None:
@@ -32,10 +32,11 @@ class Looker:
         self.told = asyncio.Event()
         self.network = NetworkLooker(root, wiring, containers, self.told)
         self.trouble = ""  # why the last look could not see all
-        self._inotify = Inotify()
-        asyncio.get_running_loop().add_reader(self._inotify.fd, self.told.set)
-        self._groups: dict[str, str] = {}  # directory of a control group, or of configs and secrets → container id
-        self._followed: frozenset[str] = frozenset()
+        self._limits, self._materials = Inotify(files=True), Inotify()
+        for inotify in (self._limits, self._materials):
+            asyncio.get_running_loop().add_reader(inotify.fd, self.told.set)
+        self._of: dict[str, str] = {}  # file of a control group, directory of configs and secrets → container id
+        self._followed: dict[str, tuple[Service, int]] = {}  # container id → the definition and the run of its group
         self._files: dict[tuple[str, int], dict[str, tuple[int, int] | None]] = {}
         self.touched: dict[str, list[str]] = {}  # stack → files that differ from what was applied
 
@@ -55,11 +56,11 @@ class Looker:
     def _written_to(self, wanted: Sequence[Wanted], ceiling: int) -> list[Find]:
         """Containers whose control group or materials were written to, and new ones."""
         running = {r.id: r for r in self._containers if r.phase == "running" and not r.helper}
-        ids = frozenset(running)
-        written = self._written() & ids
-        if ids != self._followed:
-            written |= ids - self._followed
-            self._follow(ids)
+        written = self._written() & running.keys()
+        fresh = {id for id, record in running.items() if not self._is_followed(record)}
+        if fresh or len(running) < len(self._followed):
+            self._follow(running, fresh, ceiling)
+            written |= fresh
         stacks = {one.stack.name: one for one in wanted}
         found = []
         for record in (running[id] for id in sorted(written)):
@@ -72,21 +73,28 @@ class Looker:
                     found.append(Find(kind, record.stack, record.service, record.name, what, answer))
         return found
 
-    def _follow(self, ids: frozenset[str]) -> None:
-        groups = {id: cgroups.Group(f"/{self._root.cgroup}/{id}").directories.values() for id in ids}
-        self._groups = {directory: id for id, directories in groups.items() for directory in directories}
-        self._groups |= {materials.home(self._root, id): id for id in ids}
-        self._inotify.follow(set(self._groups))
-        self._followed = ids
+    def _is_followed(self, record: Record) -> bool:
+        definition, run = self._followed.get(record.id, (None, 0))
+        return definition is record.definition and run == record.runs
+
+    def _follow(self, running: Mapping[str, Record], fresh: set[str], ceiling: int) -> None:
+        homes = {materials.home(self._root, id): id for id in running}
+        limits = {file: id for file, id in self._of.items() if id in running and id not in fresh and file not in homes}
+        limits |= {file: id for id in fresh for file in bounds.files(self._root, running[id], ceiling)}
+        self._limits.follow(set(limits))
+        self._materials.follow(set(homes))
+        self._of = limits | homes
+        self._followed = {id: (record.definition, record.runs) for id, record in running.items()}
 
     def _written(self) -> set[str]:
         found: set[str] = set()
-        while changes := self._inotify.read():
-            for change in changes:
-                if not change.directory:  # the kernel lost count: look at all of them
-                    found |= self._followed
-                elif change.directory in self._groups:
-                    found.add(self._groups[change.directory])
+        for inotify in (self._limits, self._materials):
+            while changes := inotify.read():
+                for change in changes:
+                    if not change.directory:  # the kernel lost count: look at all of them
+                        found |= self._followed.keys()
+                    elif change.directory in self._of:
+                        found.add(self._of[change.directory])
         return found
 
     def files(self, wanted: Iterable[Wanted]) -> list[Find]:

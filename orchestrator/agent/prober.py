@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from typing import Any, Literal
 
@@ -26,6 +27,7 @@ from orchestrator.health.tcp import Tcp
 
 Took = Callable[[Record, Literal["start", "stop"], float], None]
 OUTPUT_KEPT = 4096  # bytes, as Docker keeps
+UNHEARD = 10.0  # seconds for which the launcher asks again by itself what was well
 
 
 class Prober:
@@ -115,8 +117,11 @@ class Prober:
             launcher = self._launcher()
         except OrchestratorError:
             return  # the next launcher is asked again, see `adopt`
-        timeout, args = record.definition.check(role).timeout, list(probe.args)
-        answer = launcher.begin("check", container=record.id, args=args, capture=OUTPUT_KEPT, timeout=timeout)
+        check, args = record.definition.check(role), list(probe.args)
+        answer = launcher.begin(
+            "check", container=record.id, args=args, capture=OUTPUT_KEPT, timeout=check.timeout, probe=role,
+            **_repetition(check, record.verdicts.get(role)),
+        )  # fmt: skip
         answer.add_done_callback(partial(self._answered, record, role, record.runs))
 
     def _answered(
@@ -131,6 +136,7 @@ class Prober:
             self._judge(record, role, Result(clock.now(), None, str(error)))
             return
         message, _ = answer.result()
+        self._count(record, role, message["times"] - 1)
         output = message["output"]
         if message["timeout"]:
             timeout = record.definition.check(role).timeout
@@ -138,6 +144,12 @@ class Prober:
         else:
             result = Result(clock.now(), message["code"], output)
         self._judge(record, role, result)
+
+    def _count(self, record: Record, role: Role, times: int) -> None:
+        """The launcher asked so many times more, and all was well."""
+        verdict = record.verdicts.get(role)
+        if times and verdict is not None:
+            record.change(verdicts={**record.verdicts, role: replace(verdict, probes=verdict.probes + times)})
 
     def _judge(self, record: Record, role: Role, result: Result) -> None:
         # A check that stood still with its container says nothing.
@@ -180,6 +192,14 @@ def _begun(record: Record, role: Role) -> float:
     """When a probe's time began: with the run, or with the end of the startup that it had to wait for."""
     startup = record.verdicts.get("startup") if role != "startup" else None
     return max(record.started or clock.now(), startup.since if startup else 0.0)
+
+
+def _repetition(check: Check, verdict: Verdict | None) -> dict[str, Any]:
+    """As long as all is well and stays the same, the launcher may ask again by itself, and tell us now and then."""
+    times = int(UNHEARD // check.interval) if check.interval > 0 else 0
+    if verdict is None or verdict.status != "healthy" or verdict.failing or times < 2:
+        return {}
+    return {"every": check.interval, "times": times}
 
 
 def command_of(check: Check) -> list[str]:

@@ -181,6 +181,13 @@ class Group:
                 return f"{file} is {found} instead of {value}"
         return None
 
+    def limiting(self, resources: Mapping[str, Any]) -> list[str]:
+        """The files that `differs` looks at."""
+        table = (limits.v2 if self.version == 2 else limits.v1)(resources)
+        files = [file for file, value in table if value is not None and file != "memory.oom_control"]
+        directories = [self.directories.get("unified") or self._v1(file.partition(".")[0]) for file in files]
+        return [f"{place}/{file}" for place, file in zip(directories, files, strict=True) if place is not None]
+
     def _v1(self, controller: str) -> str | None:
         point = hierarchy().v1.get(controller)
         return point + self.path if point else None

@@ -1,7 +1,8 @@
-"""inotify(7): told by the kernel when a name in a directory changes.
+"""inotify(7): told by the kernel when a name in a directory changes, or a file of its own is written to.
 
-Directories are watched, never files: editors write a new file and rename it over the old one, and a watch on the old
-inode would see nothing ever again.
+Of a user's files the directories are watched: editors write a new file and rename it over the old one, and a watch on
+the old inode would see nothing ever again. The kernel's files (control groups) stay what they are; there the directory
+would tell of much that nobody wants to know, each process that comes in for one.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ _ATTRIB, _DELETE_SELF, _MOVE_SELF = 0x4, 0x400, 0x800
 _ONLYDIR = 0x01000000
 Q_OVERFLOW, IGNORED = 0x4000, 0x8000
 _NAMES = _CLOSE_WRITE | _MOVED_FROM | _MOVED_TO | _CREATE | _DELETE | _ATTRIB | _DELETE_SELF | _MOVE_SELF | _ONLYDIR
+_WRITTEN = _CLOSE_WRITE | _DELETE_SELF
 _HEAD = struct.Struct("iIII")
 
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -26,16 +28,17 @@ _libc = ctypes.CDLL(None, use_errno=True)
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """`directory` as it was given to `watch` ("": the kernel lost count, look at everything); `name` within it."""
+    """`directory` as it was given to `follow` ("": the kernel lost count, look at everything); `name` within it."""
 
     directory: str
     name: str
 
 
 class Inotify:
-    """One descriptor for any number of directories; readable when something has changed."""
+    """One descriptor for any number of directories, or of single files; readable when something has changed."""
 
-    def __init__(self) -> None:
+    def __init__(self, files: bool = False) -> None:
+        self._mask = _WRITTEN if files else _NAMES
         self.fd: int = _libc.inotify_init1(os.O_CLOEXEC | os.O_NONBLOCK)
         if self.fd == -1:
             raise refused("watch for changes", ctypes.get_errno())
@@ -49,7 +52,7 @@ class Inotify:
             if self._directories.pop(watch, None):
                 _libc.inotify_rm_watch(self.fd, watch)
         for directory in sorted(directories - self._watches.keys()):
-            watch = _libc.inotify_add_watch(self.fd, os.fsencode(directory), _NAMES)
+            watch = _libc.inotify_add_watch(self.fd, os.fsencode(directory), self._mask)
             if watch == -1:
                 if ctypes.get_errno() in _ABSENT:
                     continue
@@ -71,7 +74,7 @@ class Inotify:
             directory = "" if mask & Q_OVERFLOW else self._directories.get(watch)
             if directory is not None:
                 changes.append(Change(directory, os.fsdecode(name)))
-            if mask & IGNORED and watch in self._directories:  # the directory itself is gone
+            if mask & IGNORED and watch in self._directories:  # it is gone itself
                 self._watches.pop(self._directories.pop(watch), None)
         return changes
 

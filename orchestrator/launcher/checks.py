@@ -1,10 +1,14 @@
-"""A health check: a program in a container, one question and one answer. Asked every second, of every container."""
+"""A health check: a program in a container, one question and one answer. Asked every second, of every container.
+
+As long as nothing changes, nobody needs to hear of it: `every` and `times` of a request let the launcher ask again by
+itself, until an answer differs.
+"""
 
 from __future__ import annotations
 
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from orchestrator.launcher.clients import Reply
 from orchestrator.launcher.container import Container
@@ -20,32 +24,67 @@ if TYPE_CHECKING:
     from orchestrator.launcher.execs import Spec
     from orchestrator.launcher.runtimes import Born, Runtime
 
+    Attempt = Callable[[Reply, object, Callable[[], None]], None]
+
+TOGETHER = 10  # so many times in an interval checks are begun: those due at about the same time cost one waking up
+
 
 class Check:
-    """One run of a check. The reply is given at its end: code, signal, timeout and output, or why it never ran."""
+    """One check. The reply is given at its end: code, signal, timeout and output, or why it never ran.
 
-    __slots__ = ("_born", "_capture", "_container", "_loop", "_most", "_output", "_reply", "_timed_out", "_timer")
+    `times` in the reply: how often it ran; the last answer is told, all before it were well and said the same.
+    """
 
-    def __init__(self, loop: Loop, container: Container) -> None:
-        self._loop, self._container = loop, container
-        self._born: Born
+    __slots__ = (
+        "_attempt", "_born", "_capture", "_container", "_every", "_loop", "_most", "_newborn", "_nothing", "_output",
+        "_ran", "_reply", "_request", "_runtime", "_said", "_spec", "_timed_out", "_timer", "_times", "_until",
+    )  # fmt: skip
+
+    def __init__(
+        self, loop: Loop, container: Container, runtime: Runtime, spec: Spec, nothing: int,
+        newborn: Callable[[int, Check], None], attempt: Attempt,
+    ) -> None:  # fmt: skip
+        """`nothing`: /dev/null, open for reading. `newborn(pid, check)` hears of each process: its end is `ended`'s."""
+        self._loop, self._container, self._runtime, self._spec, self._nothing = loop, container, runtime, spec, nothing
+        self._newborn, self._attempt = newborn, attempt
+        self._born: Born | None = None
+        self._request: Mapping[str, Any]
         self._reply: Reply
         self._capture: int | None = None
         self._output = bytearray()
         self._most = 0
-        self._timer: Timer
+        self._timer: Timer | None = None
+        self._until = 0.0
         self._timed_out = False
+        self._every, self._times, self._ran = 0.0, 1, 0
+        self._said: dict[str, Any] | None = None  # the answer so far
 
-    def begin(self, runtime: Runtime, spec: Spec, request: Mapping[str, Any], reply: Reply, nothing: int) -> None:
-        """`nothing`: /dev/null, open for reading. Raises OSError, Refused: then nothing is left behind."""
-        prepared = entrance(runtime, spec, self._container, request)
+    def begin(self, request: Mapping[str, Any], reply: Reply) -> None:
+        """Raises OSError, Refused: then nothing is left behind."""
+        self._request, self._reply = request, reply
         self._most = min(int(request["capture"]), MOST_CAPTURED)
-        until = time.monotonic() + float(request["timeout"])
+        if request.get("every"):
+            self._every, self._times = float(request["every"]), int(request["times"])
+        self._run()
+        if probe := request.get("probe"):
+            if former := self._container.checks.get(probe):
+                former.stop()
+            self._container.checks[probe] = self
+
+    def stop(self) -> None:
+        """It is not asked again: somebody else asks now."""
+        self._times = 0
+        if self._born is None and self._said is not None:
+            self._answer()
+
+    def _run(self) -> None:
+        prepared = entrance(self._runtime, self._spec, self._container, self._request)
+        until = time.monotonic() + float(self._request["timeout"])
         capture, writer = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
         try:
             os.set_blocking(writer, True)
-            container = self._container
-            self._born = runtime.enter(
+            container, nothing = self._container, self._nothing
+            self._born = self._runtime.enter(
                 container.pidfd, prepared, nothing, writer, writer, container.cgroup, reported=False
             )
         except Exception:
@@ -53,15 +92,15 @@ class Check:
             raise
         finally:
             os.close(writer)
-        self._capture, self._reply = capture, reply
-        self._loop.watch(capture, IN, lambda _: self._read())
-        self._timer = self._loop.at(until, self._time_is_up)
+        self._capture, self._timed_out = capture, False
+        self._output.clear()
+        self._newborn(self._born.pid, self)
+        self._loop.watch(capture, IN, self._read)
+        self._until = until
+        if self._timer is None:
+            self._timer = self._loop.at(until, self._time_is_up)
 
-    @property
-    def pid(self) -> int:
-        return self._born.pid
-
-    def _read(self) -> None:
+    def _read(self, _: int = 0) -> None:
         """What is more than asked for is read all the same: the program must not hang."""
         if self._capture is None:
             return
@@ -80,18 +119,72 @@ class Check:
             self._capture = None
 
     def _time_is_up(self) -> None:
+        """Perhaps it was the time of a former run: a timer for each would be a pile of those that nobody needs."""
+        self._timer = None
+        if self._born is None:
+            return
+        if self._until > time.monotonic():
+            self._timer = self._loop.at(self._until, self._time_is_up)
+            return
         self._timed_out = True
-        kill_tree(self.pid, self._born.pidfd, self._container.cgroup.processes())
+        kill_tree(self._born.pid, self._born.pidfd, self._container.cgroup.processes())
 
     def ended(self, status: int) -> None:
         """It is dead. What a grandchild may still write into its pipe is of no interest."""
         self._read()
         self._close_capture()
-        self._timer.cancel()
+        assert self._born is not None
         os.close(self._born.pidfd)
-        if failure := self._born.settle():
+        failure, self._born = self._born.settle(), None
+        if failure:
+            self._over()
             self._reply.refuse(failure)
             return
         code, number = ending(status)
-        text = bytes(self._output).decode(errors="replace")
-        self._reply.done(code=code, signal=number, timeout=self._timed_out, output=text)
+        said = {
+            "code": code,
+            "signal": number,
+            "timeout": self._timed_out,
+            "output": bytes(self._output).decode(errors="replace"),
+        }
+        self._ran += 1
+        same, self._said = self._said is None or said == self._said, said
+        if same and code == 0 and not self._timed_out and self._ran < self._times:
+            self._loop.at(_aligned(time.monotonic() + self._every, self._every), self._again)
+        else:
+            self._answer()
+
+    def _again(self) -> None:
+        if self._ran >= self._times:
+            return  # stopped meanwhile
+        if self._reply.nobody_waits:
+            self._over()
+        elif self._container.status != "running" or self._container.paused:
+            self._answer()
+        else:
+            self._attempt(self._reply, "check", self._run_again)
+
+    def _run_again(self) -> None:
+        try:
+            self._run()
+        except Exception:
+            self._over()
+            raise
+
+    def _answer(self) -> None:
+        self._over()
+        self._reply.done(**(self._said or {}), times=self._ran)
+
+    def _over(self) -> None:
+        self._times = 0
+        if self._timer:
+            self._timer.cancel()
+        probe = str(self._request.get("probe"))
+        if self._container.checks.get(probe) is self:
+            del self._container.checks[probe]
+
+
+def _aligned(when: float, interval: float) -> float:
+    """The nearest of the moments at which checks of this interval are begun."""
+    step = interval / TOGETHER
+    return round(when / step) * step

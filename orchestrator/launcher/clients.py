@@ -50,7 +50,7 @@ class Client:
     ) -> None:
         self._loop, self._socket, self._hear, self._gone = loop, connection, hear, gone
         self._waiting: deque[tuple[bytes, tuple[int, ...]]] = deque()
-        self._closed = False
+        self.closed = False
         connection.setblocking(False)
         with contextlib.suppress(PermissionError):  # not root: then a long event may not fit
             connection.setsockopt(socket.SOL_SOCKET, SO_SNDBUFFORCE, SEND_BUFFER)
@@ -59,7 +59,7 @@ class Client:
     def send(self, message: dict[str, Any], descriptors: Sequence[int] = ()) -> None:
         """Never blocks. The descriptors are closed here once they have left, or cannot leave."""
         packet = json.dumps(message, separators=(",", ":"), ensure_ascii=False).encode(errors="replace")
-        if self._closed or len(self._waiting) >= MOST_WAITING:
+        if self.closed or len(self._waiting) >= MOST_WAITING:
             _close(descriptors)
             self._drop("it does not read")
             return
@@ -88,9 +88,9 @@ class Client:
     def _ready(self, events: int) -> None:
         if events & OUT:
             self._flush()
-            if not self._closed and not self._waiting:
+            if not self.closed and not self._waiting:
                 self._loop.change(self._socket.fileno(), IN)
-        if events & (IN | HANGUP) and not self._closed:
+        if events & (IN | HANGUP) and not self.closed:
             self._receive()
 
     def _receive(self) -> None:
@@ -111,7 +111,7 @@ class Client:
             else:
                 self._understand(bytes(memoryview(_request)[:length]), given)
             _close(given)  # those that nobody took
-            if self._closed:
+            if self.closed:
                 return
 
     def _understand(self, packet: bytes, given: list[int]) -> None:
@@ -130,9 +130,9 @@ class Client:
         self.send({"re": number, "error": sentence, "kind": kind})
 
     def _drop(self, why: str) -> None:
-        if self._closed:
+        if self.closed:
             return
-        self._closed = True
+        self.closed = True
         if why:
             print(f"a client was dropped: {why}", file=sys.stderr)
         for _, descriptors in self._waiting:
@@ -150,6 +150,11 @@ class Reply:
 
     def __init__(self, client: Client, number: object) -> None:
         self._client, self._number = client, number
+
+    @property
+    def nobody_waits(self) -> bool:
+        """Its client has gone."""
+        return self._client.closed
 
     def done(self, descriptors: Sequence[int] = (), **fields: Any) -> None:
         self._client.send({"re": self._number, **fields}, descriptors)

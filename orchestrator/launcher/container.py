@@ -27,6 +27,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
+    from orchestrator.launcher.checks import Check
     from orchestrator.launcher.runtimes import Born, Group, Runtime
 
 NETWORKED, STANDS = b"n", b"1"  # what a newborn reports, see `runtime.births`
@@ -42,7 +43,8 @@ class Container:
 
     __slots__ = (
         "_born", "_created", "_early", "_failure", "_gone", "_loop", "_oom_kills", "_output", "_reply", "_started",
-        "_terminal", "_to_start", "_told", "_tty", "bundle", "entrances", "exit", "id", "owed", "status", "unsaid",
+        "_terminal", "_to_start", "_told", "_tty", "bundle", "checks", "entrances", "exit", "id", "owed", "paused",
+        "status", "unsaid",
     )  # fmt: skip
 
     def __init__(self, loop: Loop, name: str, bundle: str, gone: Callable[[Container], None]) -> None:
@@ -51,6 +53,8 @@ class Container:
         self.exit: dict[str, Any] | None = None  # what exit.json says, once it ended
         self.owed: list[Reply] = []  # deletes that wait for the end
         self.entrances: dict[object, Any] = {}  # execs made ready, see `execs.entrance`
+        self.checks: dict[str, Check] = {}  # by what they are called: those that are asked again and again
+        self.paused = False
         self._loop, self._gone = loop, gone
         self._output: Output
         self._terminal: inputs.Terminal | None = None
@@ -265,6 +269,7 @@ class Container:
 
     def pause(self, reply: Reply, until: float) -> None:
         """The reply is given when all of it stands still."""
+        self.paused = True
         if self.status == "gone":
             reply.refuse(f"cannot pause {self.id}: it has ended")
         elif self.cgroup.freeze():
@@ -272,8 +277,12 @@ class Container:
         elif time.monotonic() < until:
             self._loop.at(time.monotonic() + COME_AGAIN, lambda: self.pause(reply, until))
         else:
-            self.cgroup.thaw()
+            self.unpause()
             reply.refuse(f"cannot pause {self.id}: not all of its processes stop")
+
+    def unpause(self) -> None:
+        self.paused = False
+        self.cgroup.thaw()
 
     def kill_all(self) -> None:
         self.signal(signal.SIGKILL)

@@ -12,6 +12,7 @@ import time
 from collections import deque
 from collections.abc import Callable
 
+MOST_TIMERS = 16  # in one turn: who else waits has a turn then
 IN, OUT, HANGUP = select.EPOLLIN, select.EPOLLOUT, select.EPOLLHUP
 
 
@@ -76,7 +77,9 @@ class Loop:
         for fd, events in self._epoll.poll(self._patience(), 256):
             if deed := self._deeds.get(fd):
                 self._do(deed, events)
-        while self._timers and self._timers[0][0] <= time.monotonic():
+        for _ in range(MOST_TIMERS):
+            if not self._timers or self._timers[0][0] > time.monotonic():
+                break
             if deed_at := heapq.heappop(self._timers)[2].deed:
                 self._do(deed_at)
         # Deaths come after the reports of this turn: a program that ran and ended within one turn has run.

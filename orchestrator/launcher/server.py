@@ -163,7 +163,7 @@ class Server:
         container.pause(reply, time.monotonic() + PATIENCE)
 
     def do_unpause(self, request: dict[str, Any], reply: Reply) -> None:
-        self._container(request, "unpause").cgroup.thaw()
+        self._container(request, "unpause").unpause()
         reply.done()
 
     def do_exec(self, request: dict[str, Any], reply: Reply) -> None:
@@ -179,9 +179,10 @@ class Server:
         container = self._container(request, "check")
         if container.status != "running":
             raise Refused(f"cannot check {container.id}: it is {container.status}, not running")
-        new = Check(self.loop, container)
-        new.begin(self._runtime, self._spec, request, reply, self._spare)
-        self._children[new.pid] = new
+        new = Check(
+            self.loop, container, self._runtime, self._spec, self._spare, self._children.__setitem__, self._attempt
+        )
+        new.begin(request, reply)
 
     def do_resize(self, request: dict[str, Any], reply: Reply) -> None:
         self._exec(request, "resize").resize(int(request["rows"]), int(request["cols"]))

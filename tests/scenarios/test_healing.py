@@ -92,6 +92,31 @@ def test_an_edited_limit_is_put_right_within_a_second_and_not_for_ever(pyorch: P
     assert told.read_text().strip() == "7"
 
 
+def test_a_limit_is_looked_after_in_every_run(pyorch: Pyorch) -> None:
+    restarted = "deploy: {resources: {limits: {pids: 50}}, restart_policy: {condition: any, delay: 0s}}"
+    pyorch.up(f"""
+        name: runs
+        services:
+          web: {{image: "host:/", command: {WAITS}, {restarted}}}
+    """)
+    group = cgroups.Group(f"/{pyorch.root.cgroup}/{pyorch.bundle('runs-web-1').name}")
+    file = Path(group.directories.get("unified") or group.directories["pids"]) / "pids.max"
+    for _ in range(3):
+        first = json.loads((pyorch.bundle("runs-web-1") / "state.json").read_text())["pid"]
+        os.kill(first, signal.SIGKILL)
+        pyorch.until(lambda first=first: _running(pyorch.bundle("runs-web-1")) not in (None, first))  # type: ignore[misc]
+        file.write_text("7")
+        pyorch.until(lambda: file.read_text().strip() == "50", seconds=5)
+
+
+def _running(bundle: Path) -> int | None:
+    try:
+        state = json.loads((bundle / "state.json").read_text())
+    except FileNotFoundError:
+        return None
+    return int(state["pid"]) if state["status"] == "running" else None
+
+
 def test_a_suspended_service_is_left_alone_until_its_time_is_over(pyorch: Pyorch) -> None:
     pyorch.up(f"""
         name: rest

@@ -11,6 +11,7 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -277,5 +278,68 @@ def test_quit_leaves_the_containers_alone(launcher: PlainLauncher) -> None:
         await client.closed
         client = await launcher.client()
         assert (await client.request("hello"))["containers"] == [{"id": "a", "pid": reply["pid"], "status": "running"}]
+
+    asyncio.run(story())
+
+
+def test_a_check_that_is_well_is_asked_again_until_its_answer_differs(launcher: PlainLauncher, tmp_path: Path) -> None:
+    async def story() -> None:
+        client = await launcher.client()
+        await launcher.run(client, "a", "sleep", "1000")
+        count = tmp_path / "count"
+        program = f"echo >> {count}; if [ $(wc -l < {count}) -ge 5 ]; then echo ill; exit 3; fi; echo well"
+        asked = {"args": ["sh", "-c", program], "capture": 100, "timeout": 5, "every": 0.02, "probe": "live"}
+        reply = await client.request("check", container="a", times=1000, **asked)
+        assert (reply["times"], reply["code"], reply["output"]) == (5, 3, "ill\n")
+        reply = await client.request("check", container="a", times=1000, **asked)
+        assert (reply["times"], reply["code"]) == (1, 3)
+        count.unlink()
+        reply = await client.request("check", container="a", times=3, **asked)
+        assert (reply["times"], reply["code"], reply["output"]) == (3, 0, "well\n")
+
+    asyncio.run(story())
+
+
+def test_a_check_is_not_asked_again_where_that_would_say_nothing(launcher: PlainLauncher, tmp_path: Path) -> None:
+    async def story() -> None:
+        client = await launcher.client()
+        await launcher.run(client, "a", "sleep", "1000")
+        count = tmp_path / "count"
+        asked = {"args": ["sh", "-c", f"echo >> {count}"], "capture": 100, "timeout": 5, "every": 0.05, "times": 10**6}
+
+        def begun() -> asyncio.Future[Any]:
+            return asyncio.ensure_future(client.request("check", container="a", probe="live", **asked))
+
+        async def ran(times: int) -> None:
+            while not count.exists() or len(count.read_text()) < times:
+                await client.request("hello")
+
+        older = begun()
+        await ran(2)
+        newer = begun()  # as after a change of its definition
+        assert (await older)["code"] == 0
+        await ran(5)
+        await client.request("pause", container="a")
+        assert (await newer)["code"] == 0
+        await client.request("unpause", container="a")
+        count.unlink()
+        last = begun()
+        await ran(2)
+        await client.request("kill", container="a", all=True)
+        assert (await last)["code"] == 0
+        begun_and_left = await launcher.client()
+        await launcher.run(client, "b", "sleep", "1000")
+        count.unlink()
+        ask = {**asked, "args": ["sh", "-c", f"echo >> {count}; sleep 0.1"], "container": "b"}
+        left = begun_and_left.begin("check", **ask)
+        await ran(1)
+        begun_and_left.close()
+        with pytest.raises(Unreachable):
+            await left
+        seen = -1
+        while count.exists() and len(count.read_text()) != seen:
+            seen = len(count.read_text())
+            await client.request("check", container="b", args=["sleep", "0.4"], capture=0, timeout=5)
+        assert seen < 5
 
     asyncio.run(story())
