@@ -99,6 +99,7 @@ def _ours_alone(table: Table, engine: engines.Engine) -> None:
     whole, own = inside.health_checks(engine)
     table.line("100 command checks a second, of one core", at_most(0.15, "%"), whole)
     table.line("  without the programs that are run", shown("%"), own)
+    table.line("  a hundred of these programs alone, spawned", shown("%"), inside.programs())
     table.line("at rest with 200 services, of one core", at_most(0.01, "%"), inside.idle(engine))
     table.line("saved file → new version running", at_most(0.3, "ms"), sources.saved(engine))
     table.line("git push and webhook → new version running", at_most(1.0, "ms"), sources.pushed(engine))
