@@ -182,11 +182,22 @@ def bear(page: Page, strip: Strip, flags: int, cgroup: int | None = None, held: 
     flags: its new namespaces. cgroup: descriptor of the v2 group it is born in. held: a pidfd or file of the pid
     namespace it is born in, -1 for ours. Raises OSError. Only where `ready()` said yes.
     """
+    begin(page, strip, flags, cgroup, held)
+    return known(page)
+
+
+def begin(page: Page, strip: Strip, flags: int, cgroup: int | None = None, held: int = -1) -> None:
+    """The same without waiting for the child: no descriptor that it needs may be closed before `known`."""
     registers = page.registers
     page.strips.append(strip)
     page.ask(flags, cgroup)
     registers[CHILD], registers[HELD] = strip.address, held
     spawn(page, _THREAD_STRIP)
+
+
+def known(page: Page) -> tuple[int, int]:
+    """The child's pid and pidfd, as soon as it is there. Raises OSError where it could not be made."""
+    registers = page.registers
     word = ctypes.c_void_p(page.at(PID))
     while not (pid := registers[PID]):
         syscalls.attempt("futex", word, _FUTEX_WAIT, 0, None, None, 0)

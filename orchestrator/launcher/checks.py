@@ -38,19 +38,21 @@ class Check:
     __slots__ = (
         "_attempt", "_born", "_capture", "_container", "_every", "_loop", "_most", "_newborn", "_nothing", "_output",
         "_ran", "_reply", "_request", "_runtime", "_said", "_spec", "_timed_out", "_timer", "_times", "_until",
+        "_writer",
     )  # fmt: skip
 
     def __init__(
         self, loop: Loop, container: Container, runtime: Runtime, spec: Spec, nothing: int,
-        newborn: Callable[[int, Check], None], attempt: Attempt,
+        newborn: Callable[[Check], None], attempt: Attempt,
     ) -> None:  # fmt: skip
-        """`nothing`: /dev/null, open for reading. `newborn(pid, check)` hears of each process: its end is `ended`'s."""
+        """`nothing`: /dev/null, open for reading. `newborn(check)` hears of each process, to call `meet` soon."""
         self._loop, self._container, self._runtime, self._spec, self._nothing = loop, container, runtime, spec, nothing
         self._newborn, self._attempt = newborn, attempt
         self._born: Born | None = None
         self._request: Mapping[str, Any]
         self._reply: Reply
         self._capture: int | None = None
+        self._writer: int | None = None  # the child's end of it
         self._output = bytearray()
         self._most = 0
         self._timer: Timer | None = None
@@ -80,25 +82,41 @@ class Check:
     def _run(self) -> None:
         prepared = entrance(self._runtime, self._spec, self._container, self._request)
         until = time.monotonic() + float(self._request["timeout"])
-        capture, writer = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
+        capture, writer = os.pipe2(os.O_CLOEXEC)
         try:
-            os.set_blocking(writer, True)
+            os.set_blocking(capture, False)
             container, nothing = self._container, self._nothing
             self._born = self._runtime.enter(
                 container.pidfd, prepared, nothing, writer, writer, container.cgroup, reported=False
             )
         except Exception:
             os.close(capture)
-            raise
-        finally:
             os.close(writer)
-        self._capture, self._timed_out = capture, False
+            raise
+        self._capture, self._writer, self._timed_out = capture, writer, False
         self._output.clear()
-        self._newborn(self._born.pid, self)
+        self._newborn(self)
         self._loop.watch(capture, IN, self._read)
         self._until = until
         if self._timer is None:
             self._timer = self._loop.at(until, self._time_is_up)
+
+    def meet(self) -> int | None:
+        """The pid of its newborn process, whose end is to be told to `ended`; None: it could not be made."""
+        assert self._born is not None
+        assert self._writer is not None
+        try:
+            self._born.known()
+        except OSError as error:
+            self._born = None
+            self._close_capture()
+            self._over()
+            self._reply.refuse(error.strerror or str(error), "host-refused")
+            return None
+        finally:
+            os.close(self._writer)
+            self._writer = None
+        return self._born.pid
 
     def _read(self, _: int = 0) -> None:
         """What is more than asked for is read all the same: the program must not hang."""

@@ -42,6 +42,7 @@ class Server:
         self._children: dict[int, Container | Exec | Check] = {}
         self._births: deque[tuple[str, bool, Reply]] = deque()
         self._stillborn: dict[str, str] = {}  # container id → why it never ran, where nobody was told yet
+        self._newborns: list[Check] = []  # whose pid is not known yet
         self._exec_number = 0
         self._spare = os.open("/dev/null", os.O_RDONLY | os.O_CLOEXEC)
         self._listener = _listen(root.launcher_socket)
@@ -179,10 +180,20 @@ class Server:
         container = self._container(request, "check")
         if container.status != "running":
             raise Refused(f"cannot check {container.id}: it is {container.status}, not running")
-        new = Check(
-            self.loop, container, self._runtime, self._spec, self._spare, self._children.__setitem__, self._attempt
-        )
+        new = Check(self.loop, container, self._runtime, self._spec, self._spare, self._expect, self._attempt)
         new.begin(request, reply)
+
+    def _expect(self, newborn: Check) -> None:
+        """A row of checks is begun without waiting for each; their pids are asked for when all are on their way."""
+        if not self._newborns:
+            self.loop.later.appendleft(self._meet)
+        self._newborns.append(newborn)
+
+    def _meet(self) -> None:
+        newborns, self._newborns = self._newborns, []
+        for newborn in newborns:
+            if pid := newborn.meet():
+                self._children[pid] = newborn
 
     def do_resize(self, request: dict[str, Any], reply: Reply) -> None:
         self._exec(request, "resize").resize(int(request["rows"]), int(request["cols"]))
@@ -228,6 +239,7 @@ class Server:
     # ends
 
     def _child_ended(self, pid: int, status: int) -> None:
+        self._meet()  # it may be one of them, and they need the pidfd of their container until they are born
         if owner := self._children.pop(pid, None):
             owner.ended(status)
 
@@ -288,6 +300,7 @@ class Server:
             container.kill_all()
 
     def _stranger_ended(self, container: Container) -> None:
+        self._meet()
         self.loop.forget(container.pidfd)
         container.ended(stranger_status(container.pid, container.start_time, container.pidfd))
 

@@ -87,9 +87,10 @@ class Born:
             stands and the child waits at the gate. At EOF ask `settle`. From `enter`: only the EOF.
     started: its start_time where that is known already.
     cgroup: kernel.cgroups.Group: kill(), remove(), oom_kills(), populated(), pids().
+    pid, pidfd: -1 until `known` where the birth was not waited for.
     """
 
-    __slots__ = ("_page", "cgroup", "end", "gate", "pid", "pidfd", "report", "started")
+    __slots__ = ("_page", "_place", "cgroup", "end", "gate", "pid", "pidfd", "report", "started")
 
     def __init__(
         self, pid: int, held: int, gate: int | None, report: int | None, cgroup: cgroups.Group,
@@ -97,6 +98,7 @@ class Born:
     ) -> None:  # fmt: skip
         self.started: int | None = None
         self._page = page
+        self._place: int | None = None  # see `closes`
         self.end: End | None = None  # still to be written on the tape
         self.pid = pid
         self.pidfd = held
@@ -110,6 +112,28 @@ class Born:
         if self.started is None:
             self.started = pidfd.start_time(self.pid) or 0
         return self.started
+
+    def closes(self, place: int) -> bool:
+        """Whether it is still to be born in that group, and closes the descriptor then."""
+        if self.pid >= 0:
+            return False
+        self._place = place
+        return True
+
+    def known(self) -> None:
+        """Wait until it is born. Raises OSError where it could not be: then nothing is left of it."""
+        if self.pid >= 0 or self._page is None:
+            return
+        try:
+            self.pid, self.pidfd = walker.known(self._page)
+        except OSError:
+            walker.give_back(self._page)
+            self._page = None
+            raise
+        finally:
+            if self._place is not None:
+                os.close(self._place)
+                self._place = None
 
     def foresee(self) -> None:
         """Write the end of its tape while the sandbox is still being built, where that needs nothing of the sandbox.
@@ -159,6 +183,7 @@ def bear(
 ) -> Born:
     """A child that walks `beginning(report, gate)`; in an interpreter of its own it goes on to `end`.
 
+    Where nothing is reported, its birth is not waited for: see `Born.known`.
     given: the three standard descriptors. held: a pidfd of the container to be born in, -1 for a new one.
     network: a network namespace that is there already.
     """
@@ -170,6 +195,9 @@ def bear(
     mounting.prepare(page.registers, page.address)
     try:
         strip = beginning(report_out, gate_in)
+        if shared and not reported:
+            walker.begin(page, strip, flags, place, held)
+            return Born(-1, -1, None, None, cgroup, page)
         if shared:
             pid, its_pidfd = walker.bear(page, strip, flags, place, held)
         else:

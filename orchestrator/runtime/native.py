@@ -133,8 +133,6 @@ def create(bundle: str, spec: Spec, stdout: int, stderr: int, stdin: int = -1) -
     end = End(os.path.basename(bundle), process, might, reaped)
     resources = spec["linux"].get("resources") or {}
     parents.prepare(own.path.rpartition("/")[0], resources)
-    # On v2 the child is born into its group. On v1 it makes its groups itself, on its own processor.
-    place = _make_v2(own, resources) if own.version == 2 else None
     score = process.get("oomScoreAdj")
     spaces = _namespaces(spec)
     opening = rootfs.shared(os.path.basename(own.path), _opening, score, own.path, resources, tuple(spaces.items()))
@@ -143,7 +141,8 @@ def create(bundle: str, spec: Spec, stdout: int, stderr: int, stdin: int = -1) -
     joined_pids = os.open(spaces["pid"], os.O_RDONLY | os.O_CLOEXEC) if spaces.get("pid") else -1
     if joined_pids >= 0 and _traces(might):
         _watched.add(os.fstat(joined_pids).st_ino)
-
+    # On v2 the child is born into its group. On v1 it makes its groups itself, on its own processor.
+    place = _make_v2(own, resources) if own.version == 2 else None
     network = spares.take() if spaces.get("network") == "" else -1
 
     def beginning(report: int, gate: int) -> Strip:
@@ -303,7 +302,8 @@ def enter(
 ) -> Born:
     """The process that `prepare` made ready, in the container whose pid 1 is held by the pidfd `held`.
 
-    reported: False: there is no `report`; what went wrong is to be asked for when it has ended.
+    reported: False: there is no `report`; what went wrong is to be asked for when it has ended. Nothing that is given
+    here may be closed before `Born.known`.
     """
     place = os.open(cgroup.directories["unified"], os.O_RDONLY | os.O_CLOEXEC) if cgroup.version == 2 else None
 
@@ -311,10 +311,12 @@ def enter(
         return entrance.strip
 
     flags, given = _time_namespace if entrance.shared else 0, (stdin, stdout, stderr)
+    born: Born | None = None
     try:
-        return bear(flags, cgroup, place, given, held, entrance.shared, beginning, entrance.end, False, reported)
+        born = bear(flags, cgroup, place, given, held, entrance.shared, beginning, entrance.end, False, reported)
+        return born
     finally:
-        if place is not None:
+        if place is not None and not (born and born.closes(place)):
             os.close(place)
 
 

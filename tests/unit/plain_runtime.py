@@ -59,6 +59,9 @@ class Born:
         self.pidfd = os.pidfd_open(pid)
         self.start_time = pidfd.start_time(pid)
 
+    def known(self) -> None:
+        pass
+
     def foresee(self) -> None:
         pass
 
