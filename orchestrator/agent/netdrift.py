@@ -28,6 +28,7 @@ LINKS = netlink.RTMGRP_LINK | netlink.RTMGRP_IPV4_IFADDR
 INSIDE = LINKS | netlink.RTMGRP_IPV4_ROUTE
 AT_ONCE = 20  # containers that are begun to be followed in one look
 RULES_EVERY = 0.4  # seconds
+LINKS_EVERY = 0.4  # seconds; an `up` of a hundred changes links all the time, and to list them costs milliseconds
 
 
 class NetworkLooker:
@@ -40,6 +41,7 @@ class NetworkLooker:
         self._told = told
         self._host = netlink.subscribed(LINKS)
         self._host_changed = True
+        self._host_looked = 0.0
         self._inside: dict[str, socket.socket] = {}  # container id → what tells of its network
         self._changed: set[str] = set()
         self._began = clock.now()
@@ -94,8 +96,8 @@ class NetworkLooker:
         """What has just been found; the records and the wiring know it from then on. Raises OSError."""
         self._follow(busy)
         found: list[Find] = []
-        if self._host_changed:
-            self._host_changed = False
+        if self._host_changed and clock.now() - self._host_looked >= LINKS_EVERY:
+            self._host_changed, self._host_looked = False, clock.now()
             with Netlink() as kernel:
                 links = {link.name: link for link in netlink.links(kernel)}
                 addresses = set(netlink.addresses(kernel))
