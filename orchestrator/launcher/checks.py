@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
     Attempt = Callable[[Reply, object, Callable[[], None]], None]
 
+AT_LEAST = 0.001  # seconds that a process is given
 TOGETHER = 10  # so many times in an interval checks are begun: those due at about the same time cost one waking up
 
 
@@ -141,8 +142,8 @@ class Check:
         self._timer = None
         if self._born is None:
             return
-        if self._until > time.monotonic():
-            self._timer = self._loop.at(self._until, self._time_is_up)
+        if self._until > time.monotonic() or self._writer is not None:  # its process may not be there yet
+            self._timer = self._loop.at(max(self._until, time.monotonic() + AT_LEAST), self._time_is_up)
             return
         self._timed_out = True
         kill_tree(self._born.pid, self._born.pidfd, self._container.cgroup.processes())
