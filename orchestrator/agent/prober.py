@@ -22,7 +22,7 @@ from orchestrator.health.file import File
 from orchestrator.health.grpc import Grpc
 from orchestrator.health.http import Http
 from orchestrator.health.log import Log
-from orchestrator.health.probe import Probe, Role, together
+from orchestrator.health.probe import ROLES, Probe, Role, together
 from orchestrator.health.tcp import Tcp
 
 Took = Callable[[Record, Literal["start", "stop"], float], None]
@@ -42,6 +42,7 @@ class Prober:
         self._launcher = launcher
         self._readers = Readers(containers.root)
         self._timers: dict[tuple[str, Role], asyncio.TimerHandle] = {}  # container id and probe → its next look
+        self._asked: dict[tuple[str, Role], asyncio.Future[Any]] = {}  # the latest command check, asked of the launcher
         self._asking: set[asyncio.Task[None]] = set()
         self._gaps = Gaps(clock.now(), clock.slept())
 
@@ -88,6 +89,8 @@ class Prober:
         """No more probes of this run."""
         for id, role in [key for key in self._timers if key[0] == record.id]:
             self._cancel(id, role)
+        for role in ROLES:
+            self._asked.pop((record.id, role), None)
         self._readers.forget(record.id)
 
     def _begin(self, record: Record, role: Role) -> None:
@@ -122,6 +125,7 @@ class Prober:
             "check", container=record.id, args=args, capture=OUTPUT_KEPT, timeout=check.timeout, probe=role,
             **_repetition(check, record.verdicts.get(role)),
         )  # fmt: skip
+        self._asked[record.id, role] = answer
         answer.add_done_callback(partial(self._answered, record, role, record.runs))
 
     def _answered(
@@ -129,6 +133,8 @@ class Prober:
     ) -> None:
         if answer.cancelled() or record.runs != run or role not in record.definition.roles:
             return  # it says nothing of the run that there is now
+        if self._asked.get((record.id, role)) is not answer:
+            return  # it was asked anew meanwhile
         error = answer.exception()
         if isinstance(error, Unreachable):
             return  # it says nothing of the container; the next launcher is asked again, see `adopt`
