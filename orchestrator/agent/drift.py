@@ -80,6 +80,9 @@ class Looker:
     def _follow(self, running: Mapping[str, Record], fresh: set[str], ceiling: int) -> None:
         homes = {materials.home(self._root, id): id for id in running}
         limits = {file: id for file, id in self._of.items() if id in running and id not in fresh and file not in homes}
+        self._limits.follow(
+            set(limits)
+        )  # a group that is made anew has new files of the same names, and is not told of
         limits |= {file: id for id in fresh for file in bounds.files(self._root, running[id], ceiling)}
         self._limits.follow(set(limits))
         self._materials.follow(set(homes))

@@ -96,14 +96,15 @@ class NetworkLooker:
         """What has just been found; the records and the wiring know it from then on. Raises OSError."""
         self._follow(busy)
         found: list[Find] = []
-        if self._host_changed and clock.now() - self._host_looked >= LINKS_EVERY:
+        soon = self._host_changed and clock.now() - self._host_looked < LINKS_EVERY
+        if self._host_changed and not soon:
             self._host_changed, self._host_looked = False, clock.now()
             with Netlink() as kernel:
                 links = {link.name: link for link in netlink.links(kernel)}
                 addresses = set(netlink.addresses(kernel))
             found += self._bridges(wanted, links, addresses, busy)
             found += [find for record in self._attached(busy) for find in self._links(record, links)]
-        for record in self._attached(busy):
+        for record in self._attached(busy) if not soon else ():  # a link that has gone took its address along
             if record.id in self._changed:
                 self._changed.discard(record.id)
                 found += self._addresses(record)
