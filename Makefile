@@ -16,7 +16,7 @@ TEST_PACKAGES := nftables busybox-static qemu-system-x86 docker-registry skopeo 
                  binutils binutils-aarch64-linux-gnu
 BENCH_PACKAGES := busybox-static docker-registry skopeo git
 
-.PHONY: help install dev packages demo test check bench reference clean
+.PHONY: help install dev packages demo test check lint types units bench reference clean
 
 help:
 	@echo 'make demo    install, bring the example shop up, look at it'
@@ -56,10 +56,17 @@ demo: install
 	@echo 'Take down:  $(RUN) -f $(SHOP) down -v && $(RUN) agent stop --all'
 
 check: dev
+	@$(MAKE) --no-print-directory --jobs=3 --output-sync=target lint types units
+
+lint:
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
+
+types:
 	$(VENV)/bin/mypy
-	$(VENV)/bin/pytest -q -m 'not root'
+
+units:
+	$(VENV)/bin/pytest -q -m 'not root and not slow' --numprocesses=auto --dist=worksteal
 
 test: packages dev
 	$(SUDO) env PYORCH_SEEDS=5000 $(VENV)/bin/pytest -q; status=$$?; $(SUDO) $(give_back); exit $$status

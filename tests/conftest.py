@@ -1,4 +1,4 @@
-"""For all tests: whatever needs root says so when it is skipped."""
+"""For all tests: whatever needs root says so when it is skipped; how many examples a property is tried with."""
 
 from __future__ import annotations
 
@@ -6,6 +6,15 @@ import os
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
+
+from tests.effort import examples
+
+# A machine under load is slow and not wrong.
+settings.register_profile(
+    "here", deadline=None, max_examples=examples(100), suppress_health_check=[HealthCheck.too_slow]
+)
+settings.load_profile("here")
 
 SCENARIOS = Path(__file__).parent / "scenarios"
 

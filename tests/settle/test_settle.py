@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from circle import play
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from toy import Life, Nature, Toy
 
@@ -17,9 +17,6 @@ from orchestrator.reconcile.plan import Stop
 from orchestrator.reconcile.world import Wanted, World
 from orchestrator.scheduler.node import Node, Request
 from orchestrator.stack.model import Attachment, Dependency, Mount, Network, Service, Stack, Volume
-
-settings.register_profile("here", deadline=None, max_examples=40, suppress_health_check=[HealthCheck.too_slow])
-settings.load_profile("here")
 
 NAMES = "abcdef"
 TAKES = st.lists(st.sampled_from([0.0, 0.01, 0.3, 2.0]), max_size=60)

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from orchestrator.dns import streams, upstream
 from orchestrator.dns.server import Server
 from orchestrator.network.zones import Member, Zone, render
+from tests.effort import examples
 
 FRONT = Zone("shop_front", "b0", "127.1.0.0/24", "127.1.0.1", names=("nobody",))
 BACK = Zone("shop_back", "b1", "127.1.1.0/24", "127.1.1.1", internal=True)
@@ -276,7 +277,7 @@ def test_idle_connections_hold_nobody_up(names: Names) -> None:
         names.server.loop.turn()
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=200, deadline=None)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=examples(200), deadline=None)
 @given(st.binary(max_size=600))
 def test_garbage_does_no_harm(names: Names, message: bytes) -> None:
     names.send(message, "127.1.0.3").close()

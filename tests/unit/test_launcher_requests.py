@@ -194,6 +194,7 @@ def test_an_end_that_cannot_be_written_is_told_all_the_same(launcher: PlainLaunc
     asyncio.run(story())
 
 
+@pytest.mark.slow
 def test_hundreds_of_probes_leave_no_memory_and_no_descriptor_behind(launcher: PlainLauncher) -> None:
     def size() -> tuple[int, int]:
         status = Path(f"/proc/{launcher.pid}/status").read_text()

@@ -14,12 +14,13 @@ from orchestrator.cli.main import main
 from orchestrator.reconcile.fit import fit
 from orchestrator.scheduler.node import Node, Request
 from orchestrator.stack.model import Service, Stack
+from tests.effort import examples
 
 GIB, MIB = 1 << 30, 1 << 20
 asked = st.builds(Request, st.sampled_from([0.25, 0.5, 1.0, 2.0, 3.0]), st.sampled_from([256 * MIB, GIB, 3000 * MIB]))
 
 
-@settings(deadline=None, max_examples=40)
+@settings(deadline=None, max_examples=examples(40))
 @given(
     st.lists(st.tuples(asked, st.integers(1, 2)), min_size=2, max_size=6),
     st.lists(st.tuples(st.sampled_from([1, 2, 4]), st.sampled_from([1, 2, 4])), min_size=1, max_size=4),

@@ -13,6 +13,7 @@ from orchestrator.reconcile.simulate import Event, Simulation, simulate
 from orchestrator.scheduler.node import Node, Request
 from orchestrator.stack.load import load
 from orchestrator.stack.model import Placement, Service, Shares, Stack
+from tests.effort import examples
 
 GIB = 1 << 30
 TWO = (Node("n1", 2, 2 * GIB), Node("n2", 3, 2 * GIB))
@@ -171,7 +172,7 @@ events = st.lists(
 )
 
 
-@settings(deadline=None, max_examples=120)
+@settings(deadline=None, max_examples=examples(120))
 @given(services, st.lists(st.sampled_from([1.0, 2.0, 3.5]), min_size=3, max_size=3), events, st.booleans())
 def test_it_settles_no_node_is_over_full_and_what_can_run_runs(
     asked: list[tuple[int, float, int, bool]], sizes: list[float], befall: list[Event], gang: bool

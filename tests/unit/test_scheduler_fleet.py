@@ -15,6 +15,7 @@ from orchestrator.scheduler.fleet import FAST_FROM
 from orchestrator.scheduler.neighbours import NOWHERE
 from orchestrator.scheduler.node import Affinity, Constraint, HostPort
 from orchestrator.scheduler.refusal import refuse
+from tests.effort import examples
 
 GIB = 1 << 30
 
@@ -78,7 +79,7 @@ def named(found: list[Node]) -> list[Node]:
     return [replace(node, name=f"n{number}") for number, node in enumerate(found)]
 
 
-@settings(deadline=None, max_examples=150)
+@settings(deadline=None, max_examples=examples(150))
 @given(st.lists(nodes, min_size=1, max_size=6), st.lists(requests, max_size=14), st.data())
 def test_never_where_a_filter_forbids_and_refused_only_where_nothing_fits(
     found: list[Node], asked: list[Request], data: st.DataObject
@@ -104,7 +105,7 @@ def test_never_where_a_filter_forbids_and_refused_only_where_nothing_fits(
             fleet.drop(data.draw(st.sampled_from(sorted(fleet.where))))
 
 
-@settings(deadline=None, max_examples=60)
+@settings(deadline=None, max_examples=examples(60))
 @given(st.lists(nodes, min_size=1, max_size=5), st.lists(requests, min_size=1, max_size=10))
 def test_every_fix_that_is_named_helps(found: list[Node], asked: list[Request]) -> None:
     """Lowered, stopped, moved, opened, added: done on a copy of the fleet, the refused request fits."""
@@ -140,7 +141,7 @@ def test_every_fix_that_is_named_helps(found: list[Node], asked: list[Request]) 
 
 
 @pytest.mark.skipif(importlib.util.find_spec("numpy") is None, reason="numpy (the extra 'fast') is not installed")
-@settings(deadline=None, max_examples=15)
+@settings(deadline=None, max_examples=examples(15))
 @given(st.lists(plain | requests, min_size=30, max_size=60), st.integers(0, 5))
 def test_with_and_without_numpy_the_answers_are_the_same(asked: list[Request], salt: int) -> None:
     sizes = list(product([1.0, 2.0, 4.0], [GIB, 3 * GIB, 8 * GIB]))
@@ -161,7 +162,7 @@ def test_with_and_without_numpy_the_answers_are_the_same(asked: list[Request], s
     assert answers[0] == answers[1]
 
 
-@settings(deadline=None, max_examples=60)
+@settings(deadline=None, max_examples=examples(60))
 @given(st.lists(st.tuples(st.integers(1, 6), st.integers(1, 4)), min_size=1, max_size=3), st.lists(plain, max_size=20))
 def test_the_order_of_the_nodes_is_no_matter(shapes: list[tuple[int, int]], asked: list[Request]) -> None:
     there = [Node(f"n{number}", cpus / 2, memory * GIB) for number, (cpus, memory) in enumerate(shapes * 2)]

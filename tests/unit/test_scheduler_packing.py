@@ -10,6 +10,7 @@ from orchestrator.scheduler.improve import improve
 from orchestrator.scheduler.packing import Load, Pattern, heuristics, lower_bound
 from orchestrator.scheduler.preempt import evict
 from orchestrator.scheduler.rebalance import proposals
+from tests.effort import examples
 
 GIB = 1 << 30
 parts = st.sampled_from([0.0, 0.1, 0.25, 0.3, 0.5, 0.51, 0.7, 1.0])
@@ -40,7 +41,7 @@ def test_the_smallest_of_the_least_important_goes_where_one_is_enough() -> None:
     assert sorted(fleet.where) == ["large", "other", "small"]
 
 
-@settings(deadline=None, max_examples=25)
+@settings(deadline=None, max_examples=examples(25))
 @given(loads)
 def test_every_rule_packs_everything_and_none_beats_the_bound(load: Load) -> None:
     bound = lower_bound(load)
@@ -83,7 +84,7 @@ requests = st.builds(
 )
 
 
-@settings(deadline=None, max_examples=60)
+@settings(deadline=None, max_examples=examples(60))
 @given(st.lists(requests, max_size=10), requests)
 def test_only_the_less_important_make_room_and_no_more_than_needed(there: list[Request], asked: Request) -> None:
     fleet = Fleet([Node("n1", 2, 4 * GIB), Node("n2", 3, 3 * GIB)], [])
@@ -104,7 +105,7 @@ def test_only_the_less_important_make_room_and_no_more_than_needed(there: list[R
         fleet.drop(name)
 
 
-@settings(deadline=None, max_examples=30)
+@settings(deadline=None, max_examples=examples(30))
 @given(st.lists(requests, max_size=12), st.integers(1, 6))
 def test_proposals_empty_nodes_and_keep_to_their_number_of_moves(there: list[Request], most: int) -> None:
     fleet = Fleet([Node(f"n{n}", 3, 4 * GIB) for n in range(4)], [])

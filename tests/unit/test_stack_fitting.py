@@ -13,6 +13,7 @@ from jsonschema import Draft202012Validator
 
 from orchestrator.stack import schema
 from orchestrator.stack.fitting import WORDS
+from tests.effort import examples
 from tests.words import BESIDE, FORMS, TOP
 
 VALUES = (
@@ -57,7 +58,7 @@ def test_the_schema_uses_no_word_that_our_reading_of_it_does_not_know() -> None:
     assert words(schema.written()) <= WORDS
 
 
-@settings(deadline=None, max_examples=150)
+@settings(deadline=None, max_examples=examples(150))
 @given(some.randoms(use_true_random=False), some.booleans())
 def test_it_says_what_jsonschema_says(chance: random.Random, filled: bool) -> None:
     service = {key: chance.choice(forms) for key, forms in FORMS.items() if chance.random() < 0.4}

@@ -365,6 +365,7 @@ def test_a_file_that_is_too_large_is_refused(tmp_path: pathlib.Path) -> None:
         load(["stack.yaml"], directory=str(tmp_path), environment={})
 
 
+@pytest.mark.slow
 def test_too_many_values_are_refused(given: Given) -> None:
     with pytest.raises(Mistake, match="more than 500000 values"):
         given("x-a: [" + "a," * 600_000 + "]\n")

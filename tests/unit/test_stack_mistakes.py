@@ -162,6 +162,7 @@ def test_a_mistake_is_found_on_its_line(tmp_path: pathlib.Path, mistake: str) ->
     assert [wrong for mutant in distinct if (wrong := is_found(file, mutant, tmp_path, tmp_path))] == []
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not REAL.is_dir(), reason="the recorded real-world cases are not beside this checkout")
 def test_mistakes_in_real_projects_files_are_found_on_their_lines(tmp_path: pathlib.Path) -> None:
     """A mistake of each kind in every seventh file that is good as it stands."""
@@ -243,6 +244,7 @@ def _with(path: str, value: object) -> dict[str, Any]:
     return whole
 
 
+@pytest.mark.slow
 def test_a_value_of_any_kind_at_any_key_is_understood_or_refused(tmp_path: pathlib.Path) -> None:
     """It never ends in an error of ours."""
     chance, file = random.Random(3), tmp_path / "stack.yaml"

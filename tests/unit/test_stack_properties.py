@@ -19,9 +19,12 @@ from orchestrator.stack.loader import Options
 from orchestrator.stack.places import Complaints
 from orchestrator.stack.project import Asked
 from orchestrator.stack.tree import List, Map
+from tests.effort import examples
 from tests.words import BESIDE, FILES, FORMS, TOP
 
-SETTINGS = settings(deadline=None, max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
+SETTINGS = settings(
+    deadline=None, max_examples=examples(25), suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
 VALUES = some.recursive(
     some.none() | some.integers() | some.sampled_from(["a", "a=b", "x:y", "80", ""]),
     lambda inner: (

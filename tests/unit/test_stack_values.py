@@ -22,6 +22,7 @@ from orchestrator.stack.loader import Options
 from orchestrator.stack.model import Service, Stack
 from orchestrator.stack.places import Complaints
 from orchestrator.stack.project import Asked
+from tests.effort import examples
 
 SHOP = """
 name: shop
@@ -161,7 +162,9 @@ _SERVICES = some.dictionaries(
 
 
 @settings(
-    max_examples=80, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+    max_examples=examples(80),
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 @given(
     some.fixed_dictionaries(
