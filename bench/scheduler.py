@@ -246,7 +246,12 @@ def speed(table: Table, data: Path | None) -> None:
     labelled = [Node(n.name, n.cpus, n.memory, labels={"disk": "ssd"} if i % 2 else {}) for i, n in enumerate(many)]
     bound = [Request(one.cpus, one.memory, constraints=disk) for one in islice(traces.draws(shapes, 5), 20_000)]
     rate(table, "a constraint on every request", 1_500, labelled, bound)
-    whole_path(table, many, shapes, 5_000)
+    whole_path(table, "from the wanted stack to the plan", many, shapes, 5_000)
+    zoned = [
+        replace(node, labels={"zone": f"z{number % 10}", "rack": f"r{number // 10 % 5}"})
+        for number, node in enumerate(many)
+    ]
+    whole_path(table, "two constraints and a spread on every request", zoned, shapes, 1_500, zones=10)
 
 
 def rate(
@@ -277,19 +282,28 @@ def fill(fleet: Fleet, requests: Sequence[Request]) -> None:
         fleet.put(Request(node.cpus / 2 - number % 7 / 10, node.memory // 4), node.name, f"there-{number}")
 
 
-def whole_path(table: Table, nodes: Sequence[Node], shapes: Sequence[Request], limit: int) -> None:
-    """From a stack that is wanted to its plan: every replica of it started somewhere, by the real decider."""
+def whole_path(
+    table: Table, what: str, nodes: Sequence[Node], shapes: Sequence[Request], limit: int, zones: int = 0
+) -> None:
+    """From a stack that is wanted to its plan: every replica of it started somewhere, by the real decider. `zones`:
+    each service is bound to one of so many, keeps off one node, and spreads over the racks of its zone."""
     from orchestrator.reconcile.laws import reconcile
     from orchestrator.reconcile.world import Wanted, World
-    from orchestrator.stack.model import Service, Stack
+    from orchestrator.stack.model import Placement, Service, Stack
+
+    def placement(number: int) -> Placement:
+        off = Constraint("node.hostname", f"n{number}", equal=False)
+        bound = (Constraint("node.labels.zone", f"z{number % zones}"), off) if zones else ()
+        return Placement(constraints=bound, spread=("node.labels.rack",) if zones else ())
 
     services = {
-        f"s{n}": Service(f"s{n}", "host:/", replicas=10, reservations=shapes[n % len(shapes)]) for n in range(1000)
+        f"s{n}": Service(f"s{n}", "host:/", replicas=10, reservations=shapes[n % len(shapes)], placement=placement(n))
+        for n in range(1000)
     }
     stack = Stack("bench", "/", (), services)
     wanted = Wanted(stack, active=frozenset(services))
     began = time.process_time()
     plan = reconcile([wanted], World(tuple(nodes)), 0.0)
-    table.line(
-        "from the wanted stack to the plan", at_least(limit, "/s"), len(plan.actions) / (time.process_time() - began)
-    )
+    seconds = time.process_time() - began
+    assert len(plan.actions) + len(plan.holds) == 10_000, "every replica has its line"
+    table.line(what, at_least(limit, "/s"), len(plan.actions) / seconds)

@@ -6,7 +6,8 @@ one class and have the same room left. See `ranking` for how states are kept in 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence, Set
+from functools import partial
 from heapq import heappop, heappush
 
 from orchestrator.scheduler import scan
@@ -21,7 +22,8 @@ from orchestrator.scheduler.want import Domain, Want, want
 Rank = tuple[float, float, int]  # preferences against, score, number of the node: the smallest is best
 SKEW = 1.005  # the mean request is taken anew when cpus to memory differ by more than this factor
 KEPT = 2000  # rankings
-FAST_FROM = 100  # states: with fewer, numpy is no faster
+FAST_FROM = 100  # states, or kinds of requests: with fewer, numpy is no faster
+FEW = 200  # nodes: if more are ruled out for a request it has a ranking of its own
 
 
 class Fleet:
@@ -39,6 +41,8 @@ class Fleet:
         """
         self.nodes, kinds = by_class(nodes)
         self.names = {node.name: number for number, node in enumerate(self.nodes)}
+        self._starts = [kinds.index(kind) for kind in range(kinds[-1] + 1)] if kinds else []
+        self._starts.append(len(kinds))
         self.classes = [self.nodes[kinds.index(kind)] for kind in range(kinds[-1] + 1)] if kinds else []
         rooms = [room(node) for node in self.classes]
         self.tightness = [scan.tightness(*room) for room in rooms]
@@ -57,7 +61,8 @@ class Fleet:
         self._around = Neighbours(self.nodes)
         self._wants: dict[Request, Want] = {}
         self._domains: dict[object, tuple[Domain, ...]] = {}
-        self._rankings: dict[object, ByState | ByNode] = {}
+        self._by_state: dict[object, ByState] = {}
+        self._by_nodes: dict[object, ByNode] = {}
         self._asked_once: set[object] = set()
         self._fast = fast and len(self.nodes) >= FAST_FROM
         self._columns: scan.Columns | None = None
@@ -140,6 +145,16 @@ class Fleet:
             heappop(members)
         return members[0]
 
+    def first_except(self, state: int, out: Set[int]) -> int | None:
+        """The same, of those that are not in `out`."""
+        there = (node for node in self._members[state] if self.state[node] == state and node not in out)
+        return min(there, default=None)
+
+    def members_of(self, classes: frozenset[int]) -> Iterator[int]:
+        """The numbers of the nodes of these classes: those of one class stand together."""
+        for kind in sorted(classes):
+            yield from range(self._starts[kind], self._starts[kind + 1])
+
     # changing
 
     def place(self, request: Request, name: str) -> str | None:
@@ -194,7 +209,7 @@ class Fleet:
         self._move(node, (kind, cpu + asked.cpu, memory + asked.memory))
         self._around.take(asked, node)
         # What ruled nodes out for others may be gone with it.
-        self._rankings = {key: one for key, one in self._rankings.items() if isinstance(one, ByState)}
+        self._by_nodes.clear()
         return request, node
 
     def block(self, node: str, cpus: float, memory: int) -> None:
@@ -211,35 +226,43 @@ class Fleet:
             found = self._wants[request] = want(request, self.classes, self._domains)
         return found
 
-    def _best(self, asked: Want, domain: Domain) -> tuple[float, int] | None:
-        """The best node of a domain. What is asked for the first time is looked up, the second time ranked."""
-        key = (asked.key, domain.values, domain.bonus)
-        if key not in self._rankings and key not in self._asked_once:
+    def _best(self, asked: Want, domain: Domain, out: Set[int] = frozenset()) -> tuple[float, int] | None:
+        """The best node of a domain, but for those in `out`. What is asked for the first time is looked up, the second
+        time ranked: by room alone, which many requests have in common, unless much is out."""
+        if len(out) > FEW:
+            return self._by_node(asked, domain).best()
+        key = (asked.room, domain.classes)
+        if key not in self._by_state and key not in self._asked_once:
             self._asked_once.add(key)
-            return self._look(asked, domain)
-        return self._ranking(asked, domain).best()
+            return self._look(asked, domain, out)
+        ranking = self._ranking(asked, domain)
+        return ranking.best_except(out) if out else ranking.best()
 
-    def _ranking(self, asked: Want, domain: Domain) -> ByState | ByNode:
-        key = (asked.key, domain.values, domain.bonus)
-        ranking = self._rankings.get(key)
+    def _ranking(self, asked: Want, domain: Domain) -> ByState:
+        key = (asked.room, domain.classes)
+        ranking = self._by_state.get(key)
         if ranking is None:
-            if len(self._rankings) >= KEPT:
-                self._rankings.clear()
-            ranking = self._rankings[key] = (
-                ByNode(self, asked, domain.classes, lambda node: self._around.passed_over(asked, node))
-                if asked.particular
-                else ByState(self, asked, domain.classes)
-            )
+            if len(self._by_state) >= KEPT:
+                self._by_state.clear()
+            ranking = self._by_state[key] = ByState(self, asked, domain.classes)
         return ranking
 
-    def _look(self, asked: Want, domain: Domain) -> tuple[float, int] | None:
-        shut = (lambda node: self._around.passed_over(asked, node)) if asked.particular else None
-        if self._fast and self._columns is None and len(self.live) >= FAST_FROM:
+    def _by_node(self, asked: Want, domain: Domain) -> ByNode:
+        key = (asked.request, domain.classes)
+        ranking = self._by_nodes.get(key)
+        if ranking is None:
+            if len(self._by_nodes) >= KEPT:
+                self._by_nodes.clear()
+            shut = partial(self._around.passed_over, asked)
+            ranking = self._by_nodes[key] = ByNode(self, asked, domain.classes, shut)
+        return ranking
+
+    def _look(self, asked: Want, domain: Domain, out: Set[int]) -> tuple[float, int] | None:
+        if self._fast and self._columns is None and len(self.live) >= FAST_FROM and len(self._asked_once) >= FAST_FROM:
             self._columns = scan.columns(self)
             self._fast = self._columns is not None
         if self._columns is None or len(self.live) < FAST_FROM:
-            return scan.plainly(self, asked, domain.classes, shut)
-        out = [node for node in range(len(self.nodes)) if shut(node)] if shut else ()
+            return scan.plainly(self, asked, domain.classes, out)
         return self._columns.best(asked, domain.classes, out)
 
     def _pick_particular(self, asked: Want) -> int | None:
@@ -255,10 +278,11 @@ class Fleet:
                 rank = (*self.rank(request, node), node)
                 best = rank if best is None else min(best, rank)
         if only is None:
+            out = self._around.out(asked)
             for domain in sorted(asked.domains, key=lambda one: (against[one], one.values)):
                 if best is not None and best[0] < against[domain]:
                     break
-                found = self._best(asked, domain)
+                found = self._best(asked, domain, out)
                 if found is not None:
                     rank = (against[domain], *found)
                     best = rank if best is None else min(best, rank)
@@ -277,7 +301,8 @@ class Fleet:
             now = mix(self._sum_cpu * CORE, self._sum_memory, self._largest)
             if now.skew(self.mix) > SKEW:
                 self.mix = now
-                self._rankings.clear()
+                self._by_state.clear()
+                self._by_nodes.clear()
                 self._columns = None
 
     def _enter(self, node: int, key: tuple[int, int, int]) -> None:

@@ -22,7 +22,8 @@ class Neighbours:
         self._spreads: dict[str, dict[str, Counter[str]]] = {}  # service → label → value → replicas
         self._ports: dict[tuple[int, str], dict[int, list[tuple[HostPort, str]]]] = {}
         self._pids: dict[int, int] = {}
-        self._devices: dict[tuple[int, str], int] = {}
+        self._devices: dict[str, dict[int, int]] = {}  # kind → node → how many
+        self._by_name: dict[str, set[int]] = {}
 
     def group(self, service: str) -> Mapping[int, int]:
         """The nodes with replicas of a service, and how many."""
@@ -59,7 +60,8 @@ class Neighbours:
     def _reserve(self, request: Request, node: int, sign: int) -> None:
         self._pids[node] = self._pids.get(node, 0) + sign * request.pids
         for device, count in request.devices:
-            self._devices[node, device] = self._devices.get((node, device), 0) + sign * count
+            taken = self._devices.setdefault(device, {})
+            taken[node] = taken.get(node, 0) + sign * count
 
     # what it means for a request
 
@@ -68,6 +70,7 @@ class Neighbours:
         pinned = {self.volumes[volume] for volume in asked.request.volumes if volume in self.volumes}
         sets = [{node for node in pinned if node != NOWHERE}] if pinned else []
         sets += [set(self.group(one.service)) for one in asked.musts if one.weight >= 0]
+        sets += [self._called(one.value) for one in asked.names if one.equal]
         near = set().union(*(self.group(one.service) for one in asked.wishes))
         return (set.intersection(*sets) if sets else None), near
 
@@ -110,11 +113,38 @@ class Neighbours:
         if any(self.volumes.get(volume, node) != node for volume in request.volumes):
             return True
         for kind, count in request.devices:
-            if lacks(count, there.devices.get(kind, 0), self._devices.get((node, kind), 0)):
+            if lacks(count, there.devices.get(kind, 0), self._devices.get(kind, {}).get(node, 0)):
                 return True
         if request.pids and there.pids and self._pids.get(node, 0) + request.pids > there.pids:
             return True
-        return asked.named and not all(holds(one, there) for one in request.constraints)
+        return not all(holds(one, there) for one in asked.names)
+
+    def out(self, asked: Want) -> set[int]:
+        """All nodes that are passed over, but for those that `named` leaves out: from what lies there, not node by
+        node."""
+        request = asked.request
+        found = {node for node, count in self.group(request.service).items() if 0 < request.per_node <= count}
+        for one in (*asked.musts, *asked.wishes):
+            if one.weight < 0:
+                found |= self.group(one.service).keys()
+        for port in request.ports:
+            for node, others in self._ports.get((port.port, port.protocol), {}).items():
+                if any(port.clashes(other) and (not owner or owner != request.service) for other, owner in others):
+                    found.add(node)
+        for kind, count in request.devices:
+            taken = self._devices.get(kind, {}).items()
+            found |= {node for node, some in taken if lacks(count, self._nodes[node].devices.get(kind, 0), some)}
+        for node, some in self._pids.items() if request.pids else ():
+            if 0 < self._nodes[node].pids < some + request.pids:
+                found.add(node)
+        return found.union(*(self._called(one.value) for one in asked.names if not one.equal))
+
+    def _called(self, name: str) -> set[int]:
+        """Names are compared without regard to case, as all values of constraints are."""
+        if not self._by_name:
+            for number, node in enumerate(self._nodes):
+                self._by_name.setdefault(node.name.lower(), set()).add(number)
+        return self._by_name.get(name.lower(), set())
 
     def passed_over(self, asked: Want, node: int) -> bool:
         """Shut, or looked at by itself because the request would rather not be there."""

@@ -1,13 +1,13 @@
 """Nodes in the order of their score, for one kind of request: heaps that are brought up to date when they are asked.
 
 Most nodes of a fleet are alike: same kind, same free cpus and memory. They share a *state*, and a state has one score.
-So what is ranked is states (`ByState`), as long as nothing but free room tells the nodes of a state apart; for requests
-with ports, a bound per node, devices or neighbours it is the nodes themselves (`ByNode`).
+So what is ranked is states (`ByState`), also for requests with ports, a bound per node, devices or neighbours, as long
+as these rule out few nodes; else it is the nodes themselves (`ByNode`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Set
 from heapq import heapify, heappop, heappush
 from typing import TYPE_CHECKING
 
@@ -63,6 +63,27 @@ class ByState:
                 return score, self._first_of_equals(score, kind)
         return score, fleet.first(state)
 
+    def best_except(self, out: Set[int]) -> tuple[float, int] | None:
+        """The same, were the nodes in `out` not there: worse states are looked at until one has another node."""
+        found = self.best()
+        if found is None or found[1] not in out:
+            return found
+        fleet, heap, aside = self._fleet, self._heap, []
+        best: tuple[float, int, int] | None = None  # score, class, node
+        while heap and (best is None or heap[0][:2] == best[:2]):
+            entry = heappop(heap)
+            score, kind, state = entry
+            if not fleet.counts[state]:
+                self._inside.discard(state)
+                continue
+            aside.append(entry)
+            node = fleet.first_except(state, out)
+            if node is not None:
+                best = min(best, (score, kind, node)) if best else (score, kind, node)
+        for entry in aside:
+            heappush(heap, entry)
+        return (best[0], best[2]) if best else None
+
     def _first_of_equals(self, score: float, kind: int) -> int:
         """States of one class with the very same score: the node with the lowest number is in any of them."""
         equals = []
@@ -86,7 +107,7 @@ class ByNode:
     def __init__(self, fleet: Fleet, want: Want, classes: frozenset[int], shut: Callable[[int], bool]) -> None:
         self._fleet, self._want, self._classes, self._shut = fleet, want, classes, shut
         self._read = len(fleet.moves)
-        entries = (self._entry(node) for node in range(len(fleet.nodes)))
+        entries = (self._entry(node) for node in fleet.members_of(classes))
         self._heap = [entry for entry in entries if entry is not None]
         heapify(self._heap)
 

@@ -5,7 +5,7 @@ Both give the same node: the sums are the same, in the same order, and numpy's d
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Set
 from typing import TYPE_CHECKING, Any
 
 from orchestrator.scheduler.score import TIGHTNESS
@@ -17,24 +17,17 @@ if TYPE_CHECKING:
 Found = tuple[float, int] | None
 
 
-def plainly(fleet: Fleet, want: Want, classes: frozenset[int], shut: Callable[[int], bool] | None) -> Found:
-    """(score, node) of the best node: state by state, or node by node where nodes of a state differ (`shut`)."""
+def plainly(fleet: Fleet, want: Want, classes: frozenset[int], out: Set[int]) -> Found:
+    """(score, node) of the best node that is not in `out`, state by state."""
     best: Found = None
-    if shut is None:
-        for state in fleet.live:
-            kind, cpu, memory = fleet.states[state]
-            if cpu >= want.least_cpu and memory >= want.least_memory and kind in classes:
-                score = fleet.score(want, kind, cpu, memory)
-                if best is None or score <= best[0]:
-                    found = (score, fleet.first(state))
-                    best = found if best is None else min(best, found)
-        return best
-    for node, state in enumerate(fleet.state):
+    for state in fleet.live:
         kind, cpu, memory = fleet.states[state]
         if cpu >= want.least_cpu and memory >= want.least_memory and kind in classes:
             score = fleet.score(want, kind, cpu, memory)
-            if (best is None or score < best[0]) and not shut(node):
-                best = (score, node)
+            if best is None or score <= best[0]:
+                node = fleet.first_except(state, out) if out else fleet.first(state)
+                if node is not None:
+                    best = (score, node) if best is None else min(best, (score, node))
     return best
 
 
@@ -60,8 +53,8 @@ class Columns:
         self.memory[node] = memory
         self._stranded[node] = self._fleet.mix.stranded(cpu, memory)
 
-    def best(self, want: Want, classes: frozenset[int], shut: Iterable[int]) -> Found:
-        """As `plainly`; `shut`: the nodes that are out."""
+    def best(self, want: Want, classes: frozenset[int], out: Set[int]) -> Found:
+        """As `plainly`."""
         np, mix, a, b, c = self._np, self._fleet.mix, self._a, self._b, self._c
         np.subtract(self.memory, want.memory, out=b)
         np.subtract(self.cpu, want.cpu, out=a)
@@ -77,7 +70,7 @@ class Columns:
         score[self.memory < want.least_memory] = np.inf
         if len(classes) < len(self._fleet.classes):
             score[self._closed(classes)] = np.inf
-        for node in shut:
+        for node in out:
             score[node] = np.inf
         node = int(score.argmin())
         found = float(score[node])

@@ -7,10 +7,12 @@ from dataclasses import dataclass
 
 from orchestrator.scheduler import filters
 from orchestrator.scheduler.load import Load
-from orchestrator.scheduler.node import Affinity, Node, Request
+from orchestrator.scheduler.node import Affinity, Constraint, Node, Request
 from orchestrator.scheduler.score import micro
 
 NO_BOUND = -(1 << 62)  # who asks for nothing fits even where more is promised than there is
+NAMES = ("node.hostname", "node.id")
+_NOTHING = Load()
 SPREAD_WEIGHT = 10  # what one replica more in the same place weighs, beside the weights of affinities
 
 
@@ -26,18 +28,18 @@ class Domain:
 
 @dataclass(frozen=True, slots=True)
 class Want:
-    """`cpu` millionths of a core, `memory` bytes; `least_*`: what must be free. `key`: requests with the same one are
-    ranked alike. `particular`: more than free room tells nodes of one state apart."""
+    """`cpu` millionths of a core, `memory` bytes; `least_*`: what must be free. `room`: all four of them; requests with
+    the same are ranked alike. `particular`: more than free room tells nodes of one state apart."""
 
     request: Request
-    key: object
+    room: tuple[int, int, int, int]
     cpu: int
     memory: int
     least_cpu: int
     least_memory: int
     domains: tuple[Domain, ...]
     particular: bool
-    named: bool  # it asks for nodes by their names
+    names: tuple[Constraint, ...]  # those that speak of nodes by their names
     wishes: tuple[Affinity, ...]  # soft, towards services
     musts: tuple[Affinity, ...]  # required, towards services
 
@@ -46,26 +48,27 @@ def want(request: Request, classes: Sequence[Node], known: dict[object, tuple[Do
     """`classes`: a node of each class. `known`: domains of requests that ask the same of their nodes."""
     cpu, memory = micro(request.cpus), request.memory
     least_cpu, least_memory = micro(request.cpus + request.spare_cpus), memory + request.spare_memory
-    terms = (request.constraints, request.runtime, request.architecture, request.spread, request.affinities)
+    kinds = tuple(one for one in request.constraints if one.key not in NAMES)
+    place = (kinds, request.runtime, request.architecture, request.spread, request.affinities)
+    terms = (*place, request.devices, request.pids)
     domains = known.get(terms)
     if domains is None:
         domains = known[terms] = _domains(request, classes)
     towards = [one for one in request.affinities if one.service]
-    named = any(one.key in ("node.hostname", "node.id") for one in request.constraints)
+    names = tuple(one for one in request.constraints if one.key in NAMES)
     particular = bool(
-        request.per_node or request.ports or request.devices or request.pids or request.volumes or towards or named
+        request.per_node or request.ports or request.devices or request.pids or request.volumes or towards or names
     )
-    alike = (cpu, memory, least_cpu, least_memory, request.constraints, request.runtime, request.architecture)
     return Want(
         request,
-        request if particular or request.spread or request.affinities else alike,
+        (cpu, memory, least_cpu, least_memory),
         cpu,
         memory,
         least_cpu if least_cpu else NO_BOUND,
         least_memory if least_memory else NO_BOUND,
         domains,
         particular,
-        named,
+        names,
         tuple(one for one in towards if not one.required),
         tuple(one for one in towards if one.required),
     )
@@ -87,8 +90,9 @@ def _domains(request: Request, classes: Sequence[Node]) -> tuple[Domain, ...]:
 
 def suits(request: Request, node: Node) -> bool:
     """Whether a node of this class can ever take it, whatever lies there. Names of nodes are looked at elsewhere."""
-    nothing = Load()
-    by_class = (one for one in request.constraints if one.key not in ("node.hostname", "node.id"))
+    by_class = (one for one in request.constraints if one.key not in NAMES)
+    rules = (rule for key, rule in filters.STATIC.items() if key != "constraint")
+    alone = (filters.devices, filters.pids)  # more than a node has is not to be had from it, however little lies there
     return all(filters.holds(one, node) for one in by_class) and not any(
-        rule(request, node, nothing) for key, rule in filters.STATIC.items() if key != "constraint"
+        rule(request, node, _NOTHING) for rule in (*rules, *alone)
     )

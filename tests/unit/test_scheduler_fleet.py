@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from orchestrator.scheduler import Fleet, Node, Request
 from orchestrator.scheduler.filters import FILTERS
-from orchestrator.scheduler.fleet import FAST_FROM
+from orchestrator.scheduler.fleet import FAST_FROM, FEW
 from orchestrator.scheduler.neighbours import NOWHERE
 from orchestrator.scheduler.node import Affinity, Constraint, HostPort
 from orchestrator.scheduler.refusal import refuse
@@ -193,3 +193,18 @@ def test_many_that_are_alike_and_their_going() -> None:
         fleet.drop(f"r{number}")
     assert None not in [fleet.place(Request(1.0, 2 * GIB), f"big-{number}") for number in range(100)]
     assert all(cpu >= 0 and memory >= 0 for _, cpu, memory in (fleet.states[state] for state in fleet.state))
+
+
+def test_a_bound_per_node_and_ports_on_more_nodes_than_are_looked_over_one_by_one() -> None:
+    """What is ruled out on a few nodes and on many is chosen by the same rule: here until every node has one."""
+    many = [Node(f"n{number}", 4.0, (4 + number % 3) * GIB) for number in range(FEW + 30)]
+    fleet, asked = Fleet(many, []), Request(1.0, GIB, service="s/a", per_node=1, ports=(HostPort(80),))
+    for number in range(len(many)):
+        fitting = [node for node in range(len(many)) if fleet.fits(asked, node)]
+        assert len(fitting) == len(many) - number
+        chosen = fleet.pick(asked)
+        assert chosen == min(fitting, key=lambda node: (*fleet.rank(asked, node), node))
+        fleet.put(asked, fleet.nodes[chosen].name, f"a{number}")
+    assert fleet.pick(asked) is None
+    fleet.drop("a7")
+    assert fleet.pick(asked) is not None
