@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from orchestrator.errors import Missing
 from orchestrator.images import config as configs
@@ -77,7 +77,7 @@ def _read(images: str, written: str, digest: str) -> Image:
     layers = [store.layer(*ids) for ids in zip(config.diff_ids, configs.chain(config.diff_ids), strict=True)]
     if None in layers:
         raise FileNotFoundError(digest)
-    standing = tuple(layer for layer in reversed(layers) if layer)
+    standing = topmost(layer for layer in layers if layer)
     return Image(
         reference=written,
         digest=digest,
@@ -93,6 +93,13 @@ def _read(images: str, written: str, digest: str) -> Image:
         volumes=config.volumes,
         labels=config.labels,
     )
+
+
+def topmost(layers: Iterable[str]) -> tuple[str, ...]:
+    """Directories for overlayfs, the topmost first, of layers, the lowest first. overlayfs takes none twice, and of one
+    that is there twice (each RUN that changes nothing makes the same empty one) the lower says nothing: the upper has
+    the same files, and hides the same of what is below."""
+    return tuple(dict.fromkeys(reversed(list(layers))))
 
 
 def _signal(word: str) -> str | None:

@@ -268,6 +268,18 @@ def test_forms_that_people_write(build: Builds) -> None:
     assert build.config()["ExposedPorts"] == {"80/tcp": {}}
 
 
+def test_what_is_copied_follows_the_links_of_the_root(build: Builds) -> None:
+    (build.context / "f").write_text("f")
+    build(
+        "FROM base\nRUN mkdir /deep && busybox ln -s /made/later /one && busybox ln -s ../up /deep/two"
+        " && busybox ln -s /three /three\nCOPY f /one/\nCOPY f /deep/two/x/\nWORKDIR /one/w\n"
+    )
+    assert build.inside("cat /made/later/f /up/x/f; ls -d /made/later/w") == "ff/made/later/w\n"
+    said = build.fails("FROM base\nRUN busybox ln -s /three /three\nCOPY f /three/\n")
+    assert "COPY: " in said
+    assert "/three" in said
+
+
 def test_patterns_mean_what_is_there(build: Builds) -> None:
     for name in ("package.json", "a.txt", "b.txt"):
         (build.context / name).write_text(name)

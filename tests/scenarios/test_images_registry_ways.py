@@ -185,6 +185,23 @@ def test_images_of_unusual_make_run(pyorch: Pyorch, hub: Registry, tmp_path: Pat
     pyorch.until(lambda: "yes" in pyorch.ok("logs", "a"))
 
 
+def test_a_layer_that_is_there_twice_is_mounted_once(pyorch: Pyorch, hub: Registry, tmp_path: Path) -> None:
+    """As Docker makes them: each RUN that changes nothing gives the same empty layer."""
+    layout = Layout(tmp_path / "twice")
+    again, gone = tar_of({"f": b"again"}), tar_of({".wh.f": b""})
+    layers = [tar_of(busybox_files()), tar_of({}), again, tar_of({}), gone, again, tar_of({})]
+    layout.add(layers, {"Cmd": ["/bin/sh", "-c", "cat /f; sleep 1000"]})
+    reference = hub.push(layout, "twice:1")
+    pyorch.up(f"name: t\nservices: {{a: {{image: '{reference}'}}}}\n")
+    pyorch.until(lambda: "again" in pyorch.ok("logs", "a"))
+    (pyorch.directory / "Dockerfile").write_text(
+        f"FROM {reference} AS s\nWORKDIR /x\nWORKDIR /y\nRUN rmdir /x\nWORKDIR /x\nFROM {reference}\nCOPY --from=s /f /g\n"
+    )
+    pyorch.write("name: u\nservices: {a: {build: .}}\n", "build.yaml")
+    pyorch.ok("build", "build.yaml")
+    pyorch.ok("build", "build.yaml")
+
+
 @pytest.mark.parametrize(
     ("manifest", "why"),
     [

@@ -25,6 +25,7 @@ from orchestrator.images.unpack import unpack
 from orchestrator.kernel import mounts
 
 Owner = tuple[int, int]
+MOST_LINKS = 40  # that are followed, as in the kernel
 _KEPT = ("security.capability", "system.posix_acl_access")
 
 
@@ -212,8 +213,9 @@ def _place(root: int, place: str, task: Task, clear: bool = True) -> tuple[int, 
     return parent, name
 
 
-def directories(root: int, path: str, owner: Owner | None = None) -> int:
-    """The directory at `path` inside the root, made with its parents where they are missing (0755). Its descriptor.
+def directories(root: int, path: str, owner: Owner | None = None, links: int = 0) -> int:
+    """The directory at `path` inside the root, made with its parents where they are missing (0755), also
+    where a symlink leads to nothing yet. Its descriptor.
 
     Raises ValueError where something else is there.
     """
@@ -224,16 +226,21 @@ def directories(root: int, path: str, owner: Owner | None = None) -> int:
     except OSError as error:
         if error.errno == errno.ENOTDIR:
             raise ValueError(f"{path!r} is no directory") from None
+        if error.errno == errno.ELOOP:
+            raise ValueError(f"the symlink {path!r} leads round and round") from None
         raise
     parent_path, _, name = path.rstrip("/").rpartition("/")
-    parent = directories(root, parent_path or "/", owner)
+    parent = directories(root, parent_path or "/", owner, links)
     try:
         os.mkdir(name, 0o755, dir_fd=parent)
         os.chmod(name, 0o755, dir_fd=parent)
         if owner:
             os.chown(name, *owner, dir_fd=parent, follow_symlinks=False)
     except FileExistsError:  # a symlink that leads nowhere
-        raise ValueError(f"{path!r} leads nowhere") from None
+        if links == MOST_LINKS:
+            raise ValueError(f"the symlink {path!r} leads round and round") from None
+        target = os.path.join(parent_path or "/", os.readlink(name, dir_fd=parent))
+        os.close(directories(root, os.path.normpath(target), owner, links + 1))
     finally:
         os.close(parent)
     return mounts.open_in(root, path, os.O_RDONLY | os.O_DIRECTORY)

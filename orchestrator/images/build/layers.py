@@ -13,6 +13,7 @@ from orchestrator.images.build import cache
 from orchestrator.images.build.cache import Record
 from orchestrator.images.build.hands import Hands
 from orchestrator.images.build.state import State
+from orchestrator.images.lookup import topmost
 from orchestrator.images.manifest import Platform
 from orchestrator.images.store import Store
 
@@ -40,7 +41,7 @@ class Made:
 
     def lower(self, store: Store) -> list[str]:
         """Directories for overlayfs, topmost first."""
-        return [layer.path for layer in reversed(self.layers)] or [store.empty()]
+        return list(topmost(layer.path for layer in self.layers)) or [store.empty()]
 
 
 class Packing:
