@@ -14,7 +14,7 @@ from orchestrator.errors import Conflict, HostRefused, OrchestratorError
 from orchestrator.network import bridges, etc
 from orchestrator.reconcile.replica import Replica, contents
 from orchestrator.reconcile.world import Wanted
-from orchestrator.runtime import devices, ulimits
+from orchestrator.runtime import devices, processors, ulimits
 from orchestrator.runtime.spec import container_spec
 from orchestrator.stack.model import Device, Sandbox, Service, Stack
 from orchestrator.storage import materials, prepared
@@ -30,6 +30,7 @@ def prepare(
     """Everything of a new container that is files: identity first, so that a scan can name what it finds."""
     service = replica.definition
     _same_machine(service)
+    processors.must_be_there(service.sandbox.cpuset)
     image = hands.image(service)
     command = _command(service, image)
     stop_signal = service.stop_signal or image.stop_signal or "SIGTERM"

@@ -306,14 +306,24 @@ def test_a_container_has_no_more_of_a_disk_than_is_written(pyorch: Pyorch) -> No
     pyorch.until(lambda: not group.exists())
 
 
-def test_a_disk_that_is_none_is_said(pyorch: Pyorch) -> None:
-    pyorch.write("""
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (
+            "blkio_config: {device_read_bps: [{path: /dev/null, rate: 1mb}]}",
+            "cannot hold to device_read_bps of /dev/null: it is no disk of this machine",
+        ),
+        ('cpuset: "0,4000"', "cannot keep it on processors 0,4000: this machine has"),
+    ],
+)
+def test_what_this_machine_has_not_is_said(pyorch: Pyorch, words: str, sentence: str) -> None:
+    pyorch.write(f"""
         services:
           web:
             image: host:/
             command: ["true"]
-            blkio_config: {device_read_bps: [{path: /dev/null, rate: 1mb}]}
+            {words}
         """)
     done = pyorch.run("up", "-d", "--wait")
     assert done.returncode != 0
-    assert "cannot hold to device_read_bps of /dev/null: it is no disk of this machine" in done.stderr
+    assert sentence in done.stderr
