@@ -89,7 +89,8 @@ class Circle:
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self.launching.keep())
             tasks.create_task(upkeep.keep_dns(self.root, self.events, self.wiring))
-            tasks.create_task(upkeep.keep_watch(self.root, self.events, self.wiring, self.containers, self.drift))
+            known = (self.root, self.events, self.wiring, self.containers, self.drift)
+            tasks.create_task(upkeep.keep_watch(*known, self.hands.clear_up))
             tasks.create_task(self.trash.keep())
             tasks.create_task(upkeep.keep_looking(self.drift.told, self._look_for_drift))
             while True:

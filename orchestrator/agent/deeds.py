@@ -82,6 +82,7 @@ class Hands:
         self.ends: dict[str, asyncio.Future[None]] = {}  # container id → somebody waits for its end
         self.images: dict[str, images.Image] = {}
         self.looked_at: list[tuple[str, ...]] = []  # layers that volumes are just being filled from
+        self._unfinished: dict[str, list[str]] = {}  # container id → its directories, to be cleared up
         self.inputs = Inputs(root, containers, launcher)
 
     def new_turn(self) -> None:
@@ -235,16 +236,28 @@ class Hands:
         try:
             launcher = await self.launcher_again()
             await launcher.request("delete", container=record.id)
-        except OrchestratorError as error:  # the bundle stays: at its next start the agent finds it half made
-            why = f"cannot clean up after a failed start: {error}"
+        except OrchestratorError as error:  # tried again, see `clear_up`; a new agent finds it half made
+            why = f"cannot clean up after a failed start, and will try again: {error}"
             self.note("trouble", record.name, why, "container", record.stack)
-            directories = []
+            self._unfinished[record.id], directories = directories, []
         if forget:
             prepared.release(self.root, record.id)
             scrap(directories)
             leftovers.layers(self)
         elif record.phase != "exited":
             record.change(phase="exited", pid=None)
+
+    async def clear_up(self) -> None:
+        """What a start that failed has left because no launcher answered."""
+        for id, directories in list(self._unfinished.items()):
+            try:
+                await self.launcher().request("delete", container=id)
+            except OrchestratorError:
+                continue  # one of the next times
+            self._unfinished.pop(id, None)
+            if directories:
+                prepared.release(self.root, id)
+                scrap(directories)
 
     # stop and remove
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 from orchestrator.agent import daemon
 from orchestrator.agent.containers import Containers, read
@@ -32,12 +32,16 @@ async def keep_dns(root: Root, events: Events, wiring: Wiring) -> None:
             await asyncio.sleep(LOOK)
 
 
-async def keep_watch(root: Root, events: Events, wiring: Wiring, containers: Containers, drift: Looker) -> None:
-    """A name server that cannot listen, a full disk."""
+async def keep_watch(
+    root: Root, events: Events, wiring: Wiring, containers: Containers, drift: Looker,
+    clear_up: Callable[[], Awaitable[None]],
+) -> None:  # fmt: skip
+    """A name server that cannot listen, a full disk; and what could not be cleared up when it was due."""
     said: set[str] = set()
     while True:
         await asyncio.sleep(LOOK)
         wiring.introduce_all()
+        await clear_up()
         troubles = {
             *(("dns", names_trouble(root)), ("dns", wiring.introductions.trouble)),
             *(("agent", events.trouble), ("agent", containers.trouble), ("agent", drift.trouble)),
