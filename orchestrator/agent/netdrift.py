@@ -44,6 +44,7 @@ class NetworkLooker:
         self._host_looked = 0.0
         self._inside: dict[str, socket.socket] = {}  # container id → what tells of its network
         self._changed: set[str] = set()
+        self._short: set[str] = set()  # what of their ids is in the names of their links
         self._began = clock.now()
         self._rules_looked = 0.0
         self._generation = 0
@@ -55,11 +56,19 @@ class NetworkLooker:
     # being told
 
     def _hear_host(self) -> None:
-        self._host_changed = netlink.drained(self._host) or self._host_changed
-        self._told.set()
+        """A machine may have other links by the hundred: only what is told of ours is worth a look."""
+        for kind, body in netlink.heard(self._host):
+            if kind == netlink.NLMSG_ERROR or self._is_ours(netlink.subject(kind, body)):
+                self._host_changed = True
+                self._told.set()
+
+    def _is_ours(self, subject: str | int) -> bool:
+        if isinstance(subject, int):
+            return subject in self._wiring.bridges.values()
+        return subject.startswith(self._root.bridge(0)[:-1]) or subject[2:12] in self._short
 
     def _hear(self, id: str) -> None:
-        if netlink.drained(self._inside[id]):
+        for _ in netlink.heard(self._inside[id]):
             self._changed.add(id)
             self._told.set()
 
@@ -75,6 +84,7 @@ class NetworkLooker:
                     self._inside[id] = netlink.subscribed(INSIDE)
             except OSError:
                 continue  # it has just ended, which will be told
+            self._short.add(id[:10])
             asyncio.get_running_loop().add_reader(self._inside[id], self._hear, id)
             if (record.started or 0.0) < self._began:
                 self._changed.add(id)
@@ -82,6 +92,7 @@ class NetworkLooker:
     def forget(self, id: str) -> None:
         """The container has ended."""
         self._changed.discard(id)
+        self._short.discard(id[:10])
         if (told := self._inside.pop(id, None)) is not None:
             asyncio.get_running_loop().remove_reader(told)
             told.close()
@@ -104,10 +115,10 @@ class NetworkLooker:
                 addresses = set(netlink.addresses(kernel))
             found += self._bridges(wanted, links, addresses, busy)
             found += [find for record in self._attached(busy) for find in self._links(record, links)]
-        for record in self._attached(busy) if not soon else ():  # a link that has gone took its address along
-            if record.id in self._changed:
-                self._changed.discard(record.id)
-                found += self._addresses(record)
+        changed = [] if soon or not self._changed else [one for one in self._attached(busy) if one.id in self._changed]
+        for record in changed:  # a link that has gone took its address along
+            self._changed.discard(record.id)
+            found += self._addresses(record)
         if clock.now() - self._rules_looked >= RULES_EVERY:
             self._rules_looked = clock.now()
             found += self._rules(wanted)

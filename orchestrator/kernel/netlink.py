@@ -111,18 +111,26 @@ def subscribed(groups: int, protocol: int = NETLINK_ROUTE) -> socket.socket:
     return made
 
 
-def drained(told: socket.socket) -> bool:
-    """Whether it had anything to tell; all of it is read."""
-    heard = False
-    try:
-        while True:
-            heard = bool(told.recv(1 << 16))
-    except BlockingIOError:
-        return heard
-    except OSError as error:
-        if error.errno != errno.ENOBUFS:  # the kernel lost count: something has changed
-            raise
-        return True
+def heard(told: socket.socket) -> Iterator[tuple[int, bytes]]:
+    """(kind, body) of everything that has been told since; NLMSG_ERROR: the kernel lost count, look at everything."""
+    while True:
+        try:
+            data = told.recv(1 << 16)
+        except BlockingIOError:
+            return
+        except OSError as error:
+            if error.errno != errno.ENOBUFS:
+                raise
+            yield NLMSG_ERROR, b""
+        else:
+            yield from messages(data)
+
+
+def subject(kind: int, body: bytes) -> str | int:
+    """Whose message it is: the name of the link, or the index of the link whose address it is."""
+    if kind in (RTM_NEWLINK, RTM_DELLINK):
+        return attributes(body[_LINK.size :]).get(IFLA_IFNAME, b"").rstrip(b"\0").decode()
+    return int(_ADDRESS.unpack_from(body)[4])
 
 
 class Netlink:
