@@ -19,7 +19,9 @@ from orchestrator.root import Root
 from orchestrator.stack.model import Mount, Service, Stack
 from orchestrator.storage import filling, prepared, volumes
 
-_FILLING = threading.Lock()  # two services may start at once and find the same volume empty
+# Directory of a volume → held while it is mounted and filled: two services may start at once and find it empty. One lock
+# each: a file server that does not answer keeps nobody from another volume.
+_FILLING: dict[str, threading.Lock] = {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +66,9 @@ def ground(root: Root, place: Place) -> None:
     for mount, name in _all(place):
         if not name:
             continue
-        with _FILLING:
+        by = volumes.described(root, name)
+        directory = os.path.realpath(by.device) if by is not None and by.bind else volumes.path(root, name)
+        with _FILLING.setdefault(directory, threading.Lock()):
             if mount.source is None:
                 labels = {volumes.ANONYMOUS: "", "com.docker.compose.project": place.stack.name, **dict(mount.labels)}
                 volumes.make(root, name, labels)
