@@ -19,7 +19,7 @@ from orchestrator.root import Root
 from orchestrator.stack.model import Mount, Service, Stack
 from orchestrator.storage import filling, prepared, volumes
 
-# Directory of a volume → held while it is mounted and filled: two services may start at once and find it empty. One lock
+# Directory of a volume → held while it is mounted and filled: two services may start at once and find it empty. A lock
 # each: a file server that does not answer keeps nobody from another volume.
 _FILLING: dict[str, threading.Lock] = {}
 
