@@ -6,7 +6,9 @@ stays in ingest/, where nothing refers to it.
 
 from __future__ import annotations
 
+import contextlib
 import errno
+import itertools
 import json
 import os
 import queue
@@ -33,8 +35,9 @@ class Unpackers:
     def __init__(self, count: int, deeds: Deeds | None = None) -> None:
         known: Deeds = {"unpack": lambda task, say: _unpack(task), "complete": lambda task, say: _complete(task)}
         known |= deeds or {}
-        self._idle: queue.SimpleQueue[_End] = queue.SimpleQueue()
+        self._idle: queue.SimpleQueue[_End | None] = queue.SimpleQueue()  # None: there will be none any more
         self._ends: list[_End] = []
+        self._killed = itertools.count(1)
         for _ in range(count):
             ours, theirs = socket.socketpair()
             if os.fork() == 0:
@@ -71,11 +74,17 @@ class Unpackers:
     def do(self, task: dict[str, Any], hear: Callable[[str], None] | None = None) -> dict[str, Any]:
         """The answer of the deed `task` names; `hear` is told each line it says meanwhile. Raises as `unpack`."""
         end = self._idle.get()
-        end.say(task)
+        if end is None:
+            self._idle.put(None)
+            raise HostRefused(f"all processes that could {task['deed']} were killed (by the kernel, for their memory?)")
+        with contextlib.suppress(ConnectionError):  # it was killed while it was idle: its end is read below
+            end.say(task)
         while (answer := _line(end)) is not None and "line" in answer:
             if hear is not None:
                 hear(answer["line"])
         if answer is None:  # it stays away from now on
+            if next(self._killed) == len(self._ends):
+                self._idle.put(None)
             raise HostRefused(f"the process that was to {task['deed']} was killed (by the kernel, for its memory?)")
         self._idle.put(end)
         if "refused" in answer:

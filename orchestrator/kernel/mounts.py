@@ -64,13 +64,13 @@ def attach(mount: int, target: int) -> None:
 def open_in(root: int, path: str, flags: int = os.O_PATH, links: bool = True) -> int:
     """Open `path` as a process would whose root directory is `root`; with `links` False every symlink is ELOOP."""
     how = how_in(flags, links)
-    return syscalls.call(f"open {path!r}", "openat2", root, path.encode(), how, ctypes.c_long(len(how)))
+    return syscalls.call(f"open {path!r}", "openat2", root, os.fsencode(path), how, ctypes.c_long(len(how)))
 
 
 def open_beneath(directory: int, path: str, flags: int) -> int:
     """Open `path` below `directory`, without leaving it and without any symlink."""
     how = struct.pack("=3Q", flags | os.O_CLOEXEC, 0, _BENEATH | _NO_MAGICLINKS | _NO_SYMLINKS)
-    return syscalls.call(f"open {path!r}", "openat2", directory, path.encode(), how, ctypes.c_long(len(how)))
+    return syscalls.call(f"open {path!r}", "openat2", directory, os.fsencode(path), how, ctypes.c_long(len(how)))
 
 
 def how_in(flags: int, links: bool) -> bytes:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import gzip
 import io
 import json
 import os
+import random
+import shutil
 import stat
 import subprocess
 import tarfile
@@ -89,6 +92,28 @@ def test_a_hostile_layer_touches_nothing_outside(tmp_path: Path, outside: Path, 
     except Refused as refused:
         assert str(refused)
     assert not os.path.exists("/etc/pyorch-canary")
+
+
+NAMES = ("a", "b", "a/b", "a/b/c", "../a", "/a", "a/../b", "./a", "a//b", "..", "a/..", "b/../../canary", "canary",
+         ".wh.a", "a/.wh.b", ".wh..wh..opq", ".wh...", "a/.wh..", "\udcff", "n" * 255)  # fmt: skip
+KINDS = (tarfile.REGTYPE, tarfile.DIRTYPE, tarfile.SYMTYPE, tarfile.LNKTYPE, tarfile.FIFOTYPE, tarfile.CHRTYPE)
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_whatever_a_hostile_tar_says_stays_inside(tmp_path: Path, outside: Path, seed: int) -> None:
+    """Names, links and kinds at random, each tar built to lead an unpacker astray by what came before in it."""
+    chance = random.Random(seed)
+    for _ in range(40):
+        entries: list[Any] = []
+        for _ in range(chance.randint(2, 12)):
+            targets = (*NAMES, str(outside), str(tmp_path), "../../canary", "/proc/self/root" + str(outside))
+            one = info(chance.choice(NAMES), chance.choice(KINDS), mode=chance.choice((0, 0o777, 0o4755)))
+            one.linkname = chance.choice(targets) if one.type in (tarfile.SYMTYPE, tarfile.LNKTYPE) else ""
+            entries.append((one, b"x" * chance.randint(0, 9)) if one.type == tarfile.REGTYPE else one)
+        with contextlib.suppress(Refused, tar.Malformed):
+            layer(tmp_path / "layer", *entries)
+        assert os.stat(outside).st_nlink == 1
+        shutil.rmtree(tmp_path / "layer", ignore_errors=True)
 
 
 def test_absolute_names_and_symlinks_stay_inside(tmp_path: Path) -> None:
