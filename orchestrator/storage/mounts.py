@@ -99,7 +99,8 @@ def oci(root: Root, place: Place, container: str, lent: Iterable[dict[str, Any]]
 def _oci(root: Root, place: Place, mount: Mount, name: str, container: str, number: int) -> dict[str, Any]:
     if mount.kind == "tmpfs":
         return _tmpfs(mount)
-    read_only = mount.read_only or (name and volumes.read_only(root, name))
+    by = volumes.described(root, name) if name else None
+    read_only = mount.read_only or (by is not None and by.read_only)
     access = "rw" if not read_only else "ro" if mount.recursive == "writable" else "rro"
     source = volumes.data(root, name) if name else _bind_source(mount, place.service.name)
     if mount.propagation:
@@ -108,7 +109,6 @@ def _oci(root: Root, place: Place, mount: Mount, name: str, container: str, numb
         source = prepared.prepare(root, container, number, prepared.folder(name, source, mount.subpath))
     elif mount.idmap:
         source = _with_owner(root, place.service, mount, source, container, number)
-    by = volumes.described(root, name) if name else None
     alone = mount.recursive == "disabled" or (by is not None and by.bind == "bind")
     options = ["bind" if alone else "rbind", access, mount.propagation or "rprivate"]
     if by is not None and by.bind:

@@ -188,7 +188,7 @@ def _mount(name: str, described: driver.Driver, target: str) -> None:
 
 def described(root: Root, name: str) -> driver.Driver | None:
     """What its driver options say; None where it has none."""
-    options = (listing(root).get(name) or {}).get("options")
+    options = (_meta(home(root, name)) or {}).get("options")
     return driver.understood(name, options) if options else None
 
 
