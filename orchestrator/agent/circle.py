@@ -89,8 +89,7 @@ class Circle:
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self.launching.keep())
             tasks.create_task(upkeep.keep_dns(self.root, self.events, self.wiring))
-            known = (self.root, self.events, self.wiring, self.containers, self.drift)
-            tasks.create_task(upkeep.keep_watch(*known, self.hands.clear_up))
+            tasks.create_task(upkeep.keep_watch(self.root, self.events, self.hands, self.drift))
             tasks.create_task(self.trash.keep())
             tasks.create_task(upkeep.keep_looking(self.drift.told, self._look_for_drift))
             while True:
@@ -217,6 +216,7 @@ class Circle:
             slept=clock.slept(),
             explained=True,
             broken=dict(self.wiring.broken),
+            unnamed=self.wiring.unnamed(self.wishes.all()),
         )
 
     def devices_of(self, node: str) -> Mapping[str, Sequence[str]]:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 
 from orchestrator.agent import daemon
-from orchestrator.agent.containers import Containers, read
+from orchestrator.agent.containers import read
+from orchestrator.agent.deeds import Hands
 from orchestrator.agent.drift import Looker
 from orchestrator.agent.events import Events
 from orchestrator.agent.gaps import TICK
@@ -32,19 +33,16 @@ async def keep_dns(root: Root, events: Events, wiring: Wiring) -> None:
             await asyncio.sleep(LOOK)
 
 
-async def keep_watch(
-    root: Root, events: Events, wiring: Wiring, containers: Containers, drift: Looker,
-    clear_up: Callable[[], Awaitable[None]],
-) -> None:  # fmt: skip
+async def keep_watch(root: Root, events: Events, hands: Hands, drift: Looker) -> None:
     """A name server that cannot listen, a full disk; and what could not be cleared up when it was due."""
     said: set[str] = set()
     while True:
         await asyncio.sleep(LOOK)
-        wiring.introduce_all()
-        await clear_up()
+        hands.wiring.introduce_all()
+        await hands.clear_up()
         troubles = {
-            *(("dns", names_trouble(root)), ("dns", wiring.introductions.trouble)),
-            *(("agent", events.trouble), ("agent", containers.trouble), ("agent", drift.trouble)),
+            *(("dns", names_trouble(root)), ("dns", hands.wiring.introductions.trouble)),
+            *(("agent", events.trouble), ("agent", hands.containers.trouble), ("agent", drift.trouble)),
         }
         for subject, trouble in troubles:
             if trouble and trouble not in said:

@@ -77,6 +77,15 @@ class Wiring:
         """Names of the networks that have their bridge."""
         return frozenset(n for n, lease in self.leases.items() if self._root.bridge(lease.number) in self._bridges)
 
+    def unnamed(self, wanted: Sequence[Wanted]) -> dict[str, str]:
+        """Networks that their stack no longer names and no container is in, and whose they were."""
+        stacks = {one.stack.name: one.stack for one in wanted}
+        named = {network.name for stack in stacks.values() for network in stack.networks.values()}
+        left = {one.name: one.stack for one in self.leases.values() if one.name not in named and one.stack in stacks}
+        if not left:
+            return {}
+        return {name: stack for name, stack in left.items() if not any(name in r.addresses for r in self._containers)}
+
     # networks
 
     def make(self, stack: str, network: Network) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from orchestrator.policy.restart import setback
 from orchestrator.reconcile import drift
-from orchestrator.reconcile.plan import Hold, MakeNetwork, MakeVolume
+from orchestrator.reconcile.plan import DropNetwork, Hold, MakeNetwork, MakeVolume
 from orchestrator.reconcile.scene import Scene
 from orchestrator.reconcile.turn import Line
 from orchestrator.reconcile.world import World
@@ -14,8 +14,12 @@ from orchestrator.stack.model import Network, Service, Stack, Volume
 
 
 def lay(scene: Scene) -> Iterator[Line]:
-    """Make what is missing and used by a service that is to run; external things are the user's to make."""
+    """Make what is missing and used by a service that is to run; external things are the user's to make. Networks that
+    the file no longer has go with the last container in them; volumes stay."""
     stack, world = scene.stack, scene.turn.world
+    for name, whose in world.unnamed.items():
+        if whose == stack.name:
+            yield DropNetwork(name, whose, "no longer in the stack")
     for network in stack.networks.values():
         if network.name not in world.networks and not network.external and _used(scene, network):
             why, heal = drift.broken(stack, network.name, world)

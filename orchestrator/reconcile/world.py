@@ -66,7 +66,7 @@ class World:
     `homes`: where a replica lay last, and goes again if it fits. `moves`: replicas that somebody asked to move, and
     where to. `slept`: seconds that the machine has slept, CLOCK_BOOTTIME less CLOCK_MONOTONIC. `explained`: placements
     are to carry their score tables. `broken`: networks that somebody else has broken, and how; they are not among
-    `networks`.
+    `networks`. `unnamed`: networks that no stack names any more and no container is in → the stack they were made for.
     """
 
     nodes: tuple[Node, ...]
@@ -84,6 +84,7 @@ class World:
     slept: float = 0.0
     explained: bool = False
     broken: Mapping[str, str] = field(default_factory=dict)
+    unnamed: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

@@ -152,6 +152,7 @@ def world_from(told: Mapping[str, Any], wanted: list[Wanted]) -> World:
         making=frozenset(told.get("making", ())),
         slept=told.get("slept", 0.0),
         broken=told.get("broken", {}),
+        unnamed=told.get("unnamed", {}),
     )
 
 
