@@ -23,7 +23,8 @@ EFFORT = 150_000  # things repacked while improving; some seconds
 def fewest(asked: Mapping[str, Request], nodes: Sequence[Node]) -> dict[str, str]:
     """name → node, on as few of the equal `nodes` as can be found. What fits on none of them is left out."""
     one = nodes[0]
-    fitting = {name: request for name, request in asked.items() if _fits(request, one)}
+    able = {request for request in set(asked.values()) if _fits(request, one)}
+    fitting = {name: request for name, request in asked.items() if request in able}
     if not fitting:
         return {}
     if any(not _plain(request) for request in fitting.values()):

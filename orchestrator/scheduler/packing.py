@@ -8,11 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from math import sqrt
 
 Vector = tuple[float, ...]
 Pattern = dict[int, int]
+Choice = Callable[[Vector, Sequence[float], Vector], float]
 FULL = 1.0 + 1e-9
+LOOKS = 30_000_000  # at things that might go into a bin: half a minute
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,16 +39,20 @@ class Load:
 
 
 def heuristics(load: Load) -> Iterator[list[Pattern]]:
-    """The packing of each rule of the portfolio."""
+    """The packing of each rule of the portfolio; of many things of many shapes only of the first rules: see `LOOKS`."""
     weights = load.totals
     for key in orders(weights):
         yield first_fit(load, key)
+    looks = max(sum(load.counts) * len(load.sizes), 1)  # of one rule: each thing chosen among all shapes
+    for choose, exponent in islice(_by_bins(), max(LOOKS // looks, 1)):
+        yield by_bin(load, choose, None if exponent is None else tuple(weight**exponent for weight in weights))
+
+
+def _by_bins() -> Iterator[tuple[Choice, float | None]]:
+    """(rule, exponent of the weights; None: those of what is still to be packed)."""
     for exponent in (0.0, 1.0, 2.0):
-        tilted = tuple(weight**exponent for weight in weights)
-        for choose in (dot, norm, cosine):
-            yield by_bin(load, choose, tilted)
-    yield by_bin(load, dot, None)
-    yield by_bin(load, norm, None)
+        yield from ((choose, exponent) for choose in (dot, norm, cosine))
+    yield from ((choose, None) for choose in (dot, norm))
 
 
 def orders(weights: Vector) -> Iterator[Callable[[Vector], float]]:
@@ -87,9 +94,6 @@ def _times(size: Vector, room: Sequence[float]) -> int:
         if part > 0:
             most = min(most, int((left + 1e-9) / part))
     return max(most, 0)
-
-
-Choice = Callable[[Vector, Sequence[float], Vector], float]
 
 
 def dot(size: Vector, room: Sequence[float], weights: Vector) -> float:
