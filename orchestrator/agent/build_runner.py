@@ -23,6 +23,7 @@ from orchestrator.errors import HostRefused
 from orchestrator.network import attach
 from orchestrator.root import Root
 from orchestrator.runtime import native
+from orchestrator.runtime.births import GO, NETWORKED
 from orchestrator.runtime.spec import container_spec
 from orchestrator.stack.model import Sandbox, Service
 
@@ -146,12 +147,16 @@ def _born(bundle: str, spec: dict[str, Any], network: dict[str, Any] | None, sha
 
 def _stands(report: int) -> bool:
     """Whether the sandbox stands and waits at its gate; False at the report's end."""
+    said = b""
     while True:
         select.select((report,), (), ())
         try:
-            return os.read(report, 4096) == b"1"
+            piece = os.read(report, 4096)
         except BlockingIOError:
             continue
+        said += piece
+        if said != NETWORKED or not piece:  # its network namespace comes first, and says nothing here
+            return said.removeprefix(NETWORKED) == GO
 
 
 def _tell(output: int, pidfd: int, say: Say) -> None:
