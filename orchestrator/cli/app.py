@@ -75,7 +75,8 @@ class LazyGroup(click.Group):
         module = load(cmd_name)
         if not hasattr(module, "COMMANDS"):
             return command(cmd_name, module)
-        group = click.Group(cmd_name, help=module.HELP)
+        firsts = [part.EXAMPLES.strip("\n").partition("\n")[0] for part in module.COMMANDS.values()]
+        group = click.Group(cmd_name, help=module.HELP, epilog=examples("\n".join(firsts)))
         for action, part in module.COMMANDS.items():
             group.add_command(command(f"{cmd_name} {action}", part), action)
         return group
@@ -99,10 +100,15 @@ def command(name: str, module: Any) -> click.Command:
         callback=hand_back,
         help=module.HELP,
         short_help=module.HELP.strip().partition("\n")[0],
-        epilog="\b\nExamples:\n" + module.EXAMPLES.strip("\n") + "\n\n" + ALSO,
+        epilog=f"{examples(module.EXAMPLES)}\n\n{ALSO}",
         params=[*map(_option, options), *map(_argument, module.ARGUMENTS)],
         context_settings={"allow_interspersed_args": getattr(module, "INTERSPERSED", True)},
     )
+
+
+def examples(lines: str) -> str:
+    """As the end of a help: click wraps it unless it is told not to (\\b)."""
+    return "\b\nExamples:\n" + lines.strip("\n")
 
 
 def _option(option: Option) -> click.Option:

@@ -91,3 +91,10 @@ def test_every_command_has_help_and_examples(name: str) -> None:
         assert command.HELP.strip().endswith(".")
         assert f"pyorch {name}" in command.EXAMPLES or "agent" in command.EXAMPLES
         assert all(option.help.endswith((".", "]")) for option in command.OPTIONS)
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_help_shows_examples_of_groups_too(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert app.read([name, "--help"]) == 0
+    _, found, examples = capsys.readouterr().out.partition("\n  Examples:\n")
+    assert found and f"pyorch {name}" in examples
