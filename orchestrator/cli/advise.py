@@ -6,7 +6,7 @@ from orchestrator.cli.option import Given, Option
 
 TYPE_CHECKING = False  # typing itself costs 8 ms
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
     from typing import Any
 
 HELP = """Compare what services reserve with what they have used, and print the change of the stack file as a patch.
@@ -83,19 +83,30 @@ def change(file: str, rows: list[dict[str, Any]], *, write: bool) -> str:
         for kind in ("cpus", "memory"):
             better = row["Advice"][kind]
             if better is not None and isinstance(here.get(row["Service"]), dict):
-                path = ("services", row["Service"], "deploy", "resources", "reservations", kind)
-                values[path] = amount(kind, better)
+                for path in places(here[row["Service"]], kind):
+                    values["services", row["Service"], *path] = amount(kind, better)
     after = edited(before, values)
     if write and after != before:
-        beside = f"{file}.new"
+        whole = os.path.realpath(file)  # a link stays one
         try:
-            with open(beside, "w", encoding="utf-8") as opened:
+            with open(f"{whole}.new", "w", encoding="utf-8") as opened:
                 opened.write(after)
-            os.replace(beside, file)
+                facts = os.stat(whole)
+                os.fchown(opened.fileno(), facts.st_uid, facts.st_gid)
+                os.fchmod(opened.fileno(), facts.st_mode & 0o7777)
+            os.replace(f"{whole}.new", whole)
         except OSError as error:
             raise HostRefused(f"cannot write '{file}': {error.strerror}") from error
     name = os.path.relpath(file)
     return "".join(difflib.unified_diff(before.splitlines(True), after.splitlines(True), f"{name}", f"{name}", n=2))
+
+
+def places(service: Mapping[str, Any], kind: str) -> list[tuple[str, ...]]:
+    """Where a reservation stands, below the service. `mem_reservation` is the older word; Compose asks that both say
+    the same as soon as `deploy` reserves anything."""
+    long = ("deploy", "resources", "reservations", kind)
+    older = kind == "memory" and service.get("mem_reservation") is not None
+    return [("mem_reservation",), long] if older else [long]
 
 
 def amount(kind: str, value: float) -> str:
