@@ -286,6 +286,8 @@ def test_triggers_of_a_base_image_are_instructions_of_ours() -> None:
         ("d/*/x", ["d/e/x"], ["d/x", "d/e/f/x"]),
         ("a?c", ["abc"], ["ac", "abbc"]),
         ("[a-c]x", ["bx"], ["dx"]),
+        ("[^a-c[]x", ["dx"], ["bx", "[x"]),
+        ("a[[]0].txt", ["a[0].txt"], ["a0.txt"]),
         ("**", ["a", "d/x"], []),
     ],
 )

@@ -82,7 +82,8 @@ def _part(part: str) -> str:
             if end < 0:
                 raise ValueError(f"a [ is not closed in {part!r}")
             inner = part[at:end]
-            made += "[" + ("^" + inner[1:] if inner.startswith("^") else inner).replace("\\", "\\\\") + "]"
+            negated, inner = inner.startswith("^"), inner.removeprefix("^")
+            made += ("[^" if negated else "[") + re.sub(r"([\\\[&|~])", r"\\\1", inner) + "]"
             at = end + 1
         else:
             made += re.escape(letter)
