@@ -20,7 +20,7 @@ def state_at(events: Iterable[Event], moment_ns: int) -> dict[str, Any]:
         told["known_since"] = told["known_since"] or _moment(event.wall_ns)
         if event.type == "stack":
             if event.action == "apply":
-                told["revision"] = event.why
+                told["revision"] = event.why.partition(":")[0]
             continue
         if event.type != "container":
             continue

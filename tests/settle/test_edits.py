@@ -1,6 +1,6 @@
 """Stack files edited at random: after each edit the world becomes what the file says, and then there is nothing to do.
 
-PYORCH_SEEDS=N plays N/10 files of six edits each; PYORCH_SEED=N only that one.
+PYORCH_SEEDS=N plays N/20 files of six edits each; PYORCH_SEED=N only that one.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from pathlib import Path
 from random import Random
 
 import circle
+import pytest
 from toy import Toy
 
 from orchestrator.reconcile.blueprint import blueprint
@@ -23,10 +24,11 @@ from orchestrator.stack.load import load
 from orchestrator.stack.model import Stack
 from tests.edits import Writer
 
-FILES = int(os.environ.get("PYORCH_SEEDS", "500")) // 10
+FILES = int(os.environ.get("PYORCH_SEEDS", "500")) // 20
 EDITS = 6
 
 
+@pytest.mark.timeout(600)
 def test_whatever_is_edited_becomes_so_and_then_nothing_is_left_to_do(tmp_path: Path) -> None:
     chosen = os.environ.get("PYORCH_SEED")
     for seed in [int(chosen)] if chosen else range(FILES):
