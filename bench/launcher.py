@@ -23,6 +23,8 @@ from orchestrator.root import Root
 from orchestrator.runtime.spec import container_spec
 from orchestrator.stack.model import Limits, Service
 
+USUAL = Limits(cpus=1, memory=256 << 20)
+
 
 class Bench:
     """A launcher on a root of its own, and bundles of one image for it."""
@@ -32,10 +34,8 @@ class Bench:
         self.image = images.prepare(image, root)
         self.ends: dict[object, asyncio.Future[dict[str, Any]]] = {}
 
-    def bundle(self, name: str, *command: str, **annotations: str) -> str:
-        service = Service(
-            name=name, image=self.image.reference, command=command, limits=Limits(cpus=1, memory=256 << 20)
-        )
+    def bundle(self, name: str, *command: str, limits: Limits = USUAL, **annotations: str) -> str:
+        service = Service(name=name, image=self.image.reference, command=command, limits=limits)
         spec = container_spec(service=service, image=self.image, container=name, root=self.root, hostname=name)
         spec["annotations"].update(annotations)
         for directory in ("upper", "work", "log"):

@@ -12,6 +12,7 @@ import time
 from bench.figures import Table, at_least, shown
 from bench.launcher import Bench, launcher
 from orchestrator.runtime import logreader
+from orchestrator.stack.model import Limits
 
 LINE = b"x" * 99 + b"\n"
 
@@ -39,8 +40,8 @@ def through_cat(command: tuple[str, ...], size: int) -> float:
 
 async def taken_in(table: Table, bench: Bench, name: str, command: tuple[str, ...], size: int) -> None:
     """From start to the exit event, which is sent when the last byte is in the log; nothing may be trimmed."""
-    limits = {"org.pyorch.log.max_size": str(1 << 30), "org.pyorch.log.max_files": "8"}
-    bench.bundle(name, *command, **limits)
+    kept = {"org.pyorch.log.max_size": str(1 << 30), "org.pyorch.log.max_files": "8"}
+    bench.bundle(name, *command, limits=Limits(), **kept)  # a writer is two programs, and may use two processors
     await bench.each("create", [name])
     began = time.perf_counter()
     await bench.each("start", [name])

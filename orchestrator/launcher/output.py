@@ -10,14 +10,15 @@ from collections.abc import Mapping
 
 from orchestrator.launcher.clients import Refused
 from orchestrator.launcher.loop import IN, Loop, Timer
-from orchestrator.runtime.log import SEGMENT_BYTES, Stream
+from orchestrator.runtime.log import PIPE_BYTES, SEGMENT_BYTES, Stream
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
 PIPES = {1: "stdout", 2: "stderr"}
-REST = 0.004  # seconds that a busy stream is left alone, so that the next bite is larger
+REST = 0.004  # seconds that a busy stream is left alone at most, so that the next bite is larger
+LEAST_REST = 0.001  # who would fill a quarter of a wide pipe sooner is not left alone: it would stand still
 MOVED_IN_A_REST = 16 << 10  # more than this in so short a time would fill a usual pipe during a rest
 
 
@@ -61,12 +62,15 @@ class Output:
 
     def _take(self, stream: Stream) -> None:
         moved, now = stream.drain(time.time_ns()), time.monotonic()
-        busy = now - self._last.get(stream.fifo, 0.0) < 2 * REST
+        since = now - self._last.get(stream.fifo, 0.0)
         self._last[stream.fifo] = now
-        if moved and busy and (moved < MOVED_IN_A_REST or stream.widen()):
+        rest = min(REST, since * PIPE_BYTES / 4 / moved) if moved and since < 2 * REST else 0.0
+        if rest and moved >= MOVED_IN_A_REST and not stream.widen():
+            rest = 0.0
+        if rest >= LEAST_REST:
             if stream.fifo not in self._resting:
                 self._loop.forget(stream.fifo)  # who is registered, for nothing even, costs every write(2) a call
-            self._resting[stream.fifo] = self._loop.at(now + REST, lambda: self._take(stream))
+            self._resting[stream.fifo] = self._loop.at(now + rest, lambda: self._take(stream))
         elif self._resting.pop(stream.fifo, None):
             self._listen(stream)
 

@@ -60,7 +60,7 @@ class Stream:
     """
 
     __slots__ = (
-        "_data", "_directory", "_ends", "_index", "_largest", "_number", "_segment", "_tell", "_unindexed",
+        "_data", "_directory", "_ends", "_index", "_largest", "_number", "_segment", "_tell", "_unindexed", "_wide",
         "dropped", "fifo", "segment_bytes", "segments_kept", "whole",
     )  # fmt: skip
 
@@ -85,6 +85,7 @@ class Stream:
         self._data = self._index = -1
         self._ends = 0  # size of the open segment
         self._unindexed = False
+        self._wide = False
 
     def drain(self, now: int) -> int:
         """Moves at most 1 MiB from the FIFO to the segment; returns the bytes moved (or dropped), 0: it is empty.
@@ -120,10 +121,12 @@ class Stream:
 
         Not done for everybody: the kernel allows one user 64 MiB of pipes (pipe(7), pipe-user-pages-soft).
         """
-        try:
-            return fcntl.fcntl(self.fifo, fcntl.F_SETPIPE_SZ, PIPE_BYTES) >= PIPE_BYTES
-        except OSError:
-            return False
+        if not self._wide:
+            try:
+                self._wide = fcntl.fcntl(self.fifo, fcntl.F_SETPIPE_SZ, PIPE_BYTES) >= PIPE_BYTES
+            except OSError:
+                return False
+        return self._wide
 
     def close(self, now: int) -> None:
         """Takes what the FIFO still holds, however much, then closes everything."""
