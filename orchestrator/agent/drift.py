@@ -32,9 +32,8 @@ class Looker:
         self.told = asyncio.Event()
         self.network = NetworkLooker(root, wiring, containers, self.told)
         self.trouble = ""  # why the last look could not see all
-        self._limits, self._materials = Inotify(files=True), Inotify()
-        for inotify in (self._limits, self._materials):
-            asyncio.get_running_loop().add_reader(inotify.fd, self.told.set)
+        self._inotify = Inotify()
+        asyncio.get_running_loop().add_reader(self._inotify.fd, self.told.set)
         self._of: dict[str, str] = {}  # file of a control group, directory of configs and secrets → container id
         self._followed: dict[str, tuple[Service, int]] = {}  # container id → the definition and the run of its group
         self._files: dict[tuple[str, int], dict[str, tuple[int, int] | None]] = {}
@@ -80,24 +79,21 @@ class Looker:
     def _follow(self, running: Mapping[str, Record], fresh: set[str], ceiling: int) -> None:
         homes = {materials.home(self._root, id): id for id in running}
         limits = {file: id for file, id in self._of.items() if id in running and id not in fresh and file not in homes}
-        self._limits.follow(
-            set(limits)
-        )  # a group that is made anew has new files of the same names, and is not told of
+        # A group that is made anew has new files of the same names, and is not told of.
+        self._inotify.follow(set(homes), limits.keys())
         limits |= {file: id for id in fresh for file in bounds.files(self._root, running[id], ceiling)}
-        self._limits.follow(set(limits))
-        self._materials.follow(set(homes))
+        self._inotify.follow(set(homes), limits.keys())
         self._of = limits | homes
         self._followed = {id: (record.definition, record.runs) for id, record in running.items()}
 
     def _written(self) -> set[str]:
         found: set[str] = set()
-        for inotify in (self._limits, self._materials):
-            while changes := inotify.read():
-                for change in changes:
-                    if not change.directory:  # the kernel lost count: look at all of them
-                        found |= self._followed.keys()
-                    elif change.directory in self._of:
-                        found.add(self._of[change.directory])
+        while changes := self._inotify.read():
+            for change in changes:
+                if not change.directory:  # the kernel lost count: look at all of them
+                    found |= self._followed.keys()
+                elif change.directory in self._of:
+                    found.add(self._of[change.directory])
         return found
 
     def files(self, wanted: Iterable[Wanted]) -> list[Find]:

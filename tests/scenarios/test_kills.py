@@ -10,6 +10,7 @@ import contextlib
 import json
 import os
 import random
+import select
 import signal
 import socket
 import subprocess
@@ -116,11 +117,19 @@ def test_whoever_dies_while_a_stack_changes_it_becomes_what_is_asked(pyorch: Pyo
         time.sleep(moment)  # the moment of death is the test's own, not something waited for
         for victim in victims:
             with contextlib.suppress(ProcessLookupError):
-                os.kill(pids[victim], signal.SIGKILL)
+                kill(pids[victim])
         changing.wait(60)
         pyorch.ok("up", "-d", "--wait", "--remove-orphans", "stack.yaml")
         look(pyorch, asked)
     tell(pyorch)
+
+
+def kill(pid: int) -> None:
+    """Until it is dead: who is still ending, in the middle of a write to the disk, takes a connection and drops it."""
+    held = os.pidfd_open(pid)
+    signal.pidfd_send_signal(held, signal.SIGKILL)
+    select.select([held], [], [])
+    os.close(held)
 
 
 def look(pyorch: Pyorch, asked: Asked) -> None:
