@@ -147,15 +147,16 @@ def _advice(
             "Measured": {"cpus": round(cpus, 3), "memory": memory, "throttled": round(throttled, 3)},
             "Pressure": pressure.stalls(groups),
             "Advice": {
-                "cpus": suits(asked_for.cpus, _up(cpus * HEADROOM, 0.05)),
-                "memory": suits(asked_for.memory, int(_up(memory * HEADROOM, 16 << 20))),
+                "cpus": suits(asked_for.cpus, _up(cpus * HEADROOM, 0.05), service.limits.cpus),
+                "memory": suits(asked_for.memory, int(_up(memory * HEADROOM, 16 << 20)), service.limits.memory),
             },
             "Limit": "its cpus limit throttles it; raise it" if throttled > 0.05 else "",
         }
 
 
-def suits(reserved: float, better: float) -> float | None:
-    """The better reservation, or None where the present one is near enough."""
+def suits(reserved: float, better: float, limit: float | None = None) -> float | None:
+    """The better reservation, or None where the present one is near enough. More than its limit is never reserved."""
+    better = min(better, limit or better)
     return None if better * 0.8 <= reserved <= better * 1.5 else better
 
 

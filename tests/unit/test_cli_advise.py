@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from orchestrator.agent.capacity import suits
 from orchestrator.cli.advise import change
 from orchestrator.stack.load import load
 
@@ -43,3 +44,9 @@ def test_the_older_word_of_a_reservation_is_changed_where_it_stands(tmp_path: Pa
         " the older word",
     ]
     assert change(str(link), [row("new"), row("old"), row("both")], write=True) == ""
+
+
+def test_no_more_than_its_limit_is_advised() -> None:
+    assert suits(0.1, 0.25, 0.2) == 0.2
+    assert suits(0.1, 0.25) == 0.25
+    assert suits(0.2, 0.25, 0.2) is None
