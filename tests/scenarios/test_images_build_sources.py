@@ -102,15 +102,15 @@ def test_parents_symbolic_modes_and_exclusions(build: Builds) -> None:
     (build.context / "x/deep").chmod(0o750)
     build(
         "FROM base\nCOPY --parents x/a.txt y /p1/\nCOPY --parents ./x/**/*.txt /p2/\nCOPY --parents x/./deep /p3/\n"
-        "COPY --exclude=*.md --exclude=deep/er x /p4/\nCOPY --chmod=go=,u+x x /p5/\nCOPY --chmod=0600 x /p6/\n"
+        "COPY --exclude=*.md --exclude=deep/er x /p4/\nCOPY --chmod=go=,u+x x /p5/\nCOPY --chmod=0600 x /p6/\nCOPY x/deep /p7\n"
     )
     told = build.inside(
-        "cd /; find p1 p2 p3 p4 -type f | sort; stat -c '%a %n' p2/x/deep p5/deep p5/a.txt p6/a.txt p6/deep"
+        "cd /; find p1 p2 p3 p4 -type f | sort; stat -c '%a %n' p2/x/deep p5/deep p5/a.txt p6/a.txt p6/deep p7 p7/er"
     )
     assert told.split("\n")[:-1] == [
         "p1/x/a.txt", "p1/y/d.txt", "p2/x/a.txt", "p2/x/deep/er/b.txt", "p3/deep/c.md", "p3/deep/er/b.txt",
         "p4/a.txt", "p4/deep/c.md",
-        "750 p2/x/deep", "700 p5/deep", "700 p5/a.txt", "600 p6/a.txt", "600 p6/deep",
+        "750 p2/x/deep", "700 p5/deep", "700 p5/a.txt", "600 p6/a.txt", "600 p6/deep", "755 p7", "755 p7/er",
     ]  # fmt: skip
 
 

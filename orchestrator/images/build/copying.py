@@ -129,9 +129,8 @@ def _tree(start: str, things: Sequence[context.Found], root: int, whole: str, ta
         origin = f"{start}/{one.name}" if one.name else start
         mode = one.known.st_mode
         if stat.S_ISDIR(mode):
-            new = not _is_directory(root, place)
             directory = directories(root, place, task.owner)
-            if new or one.name:
+            if one.name or task.parents:  # what the content is copied into is not the source: it is as it was, or 0755
                 _dress(directory, origin, one.known, task)
             os.close(directory)
             continue
