@@ -21,8 +21,9 @@ FETCHED = 100 << 20  # bytes of what ADD fetches: it passes through memory
 def make(task: dict[str, Any]) -> dict[str, Any]:
     """WORKDIR."""
     with build_roots.written(task) as root:
-        owner = _owner(root, task["user"]) if task["user"] else None
-        os.close(copying.directories(root, task["path"], owner))
+        if not copying.is_directory(root, task["path"]):  # who it belongs to matters only where it is made
+            owner = _owner(root, task["user"]) if task["user"] else None
+            os.close(copying.directories(root, task["path"], owner))
     return {}
 
 

@@ -275,6 +275,8 @@ def test_what_is_copied_follows_the_links_of_the_root(build: Builds) -> None:
         " && busybox ln -s /three /three\nCOPY f /one/\nCOPY f /deep/two/x/\nWORKDIR /one/w\n"
     )
     assert build.inside("cat /made/later/f /up/x/f; ls -d /made/later/w") == "ff/made/later/w\n"
+    build("FROM base\nUSER nobody-here\nWORKDIR /tmp\n")
+    assert "there is no user 'nobody-here'" in build.fails("FROM base\nUSER nobody-here\nWORKDIR /new\n")
     said = build.fails("FROM base\nRUN busybox ln -s /three /three\nCOPY f /three/\n")
     assert "COPY: " in said
     assert "/three" in said

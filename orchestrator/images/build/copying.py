@@ -57,7 +57,7 @@ def copy(source: str, root: int, task: Task, scratch: str) -> None:
         for path in context.sources(source, [pattern], task.hidden, task.parents)
     ]
     whole = os.path.join(task.cwd, task.target)
-    into = task.target.endswith("/") or task.target in (".", "..") or _is_directory(root, whole)
+    into = task.target.endswith("/") or task.target in (".", "..") or is_directory(root, whole)
     if len(task.patterns) + len(task.texts) > 1 and not into:
         raise ValueError(f"several files cannot become the one file {task.target!r}: end it with a '/'")
     into = into or len(found) > 1  # of one pattern
@@ -85,7 +85,7 @@ def _parents(source: str, path: str, kept: str, root: int, whole: str, task: Tas
     for depth in range(1, len(kept.split("/"))):
         part = "/".join(kept.split("/")[:depth])
         place = os.path.join(whole, part)
-        if _is_directory(root, place):
+        if is_directory(root, place):
             continue
         with _holding(source, above + part) as start:
             directory = directories(root, place, task.owner)
@@ -245,7 +245,7 @@ def directories(root: int, path: str, owner: Owner | None = None, links: int = 0
     return mounts.open_in(root, path, os.O_RDONLY | os.O_DIRECTORY)
 
 
-def _is_directory(root: int, path: str) -> bool:
+def is_directory(root: int, path: str) -> bool:
     try:
         os.close(mounts.open_in(root, path or "/", os.O_PATH | os.O_DIRECTORY))
     except OSError:
