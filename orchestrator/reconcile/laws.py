@@ -100,13 +100,21 @@ def tend(scene: Scene, service: str) -> Iterator[Line]:
         yield back
     if scene.unprepared(service):
         yield from preparing.prepare(scene, service)
-    slots: Sequence[Slot] = scene.slots(service)
-    if rolling:
-        # What is to be replaced comes last: it waits for its siblings, so their holds must be known. What is ill makes
-        # way in any case, and takes the places of a roll-out before one that serves does.
-        slots = sorted(slots, key=lambda slot: (slot.outdated is not None, not slot.ill))
-    for slot in slots:
+    for slot in in_turn(scene, scene.slots(service), rolling is not None):
         yield from keep(scene, slot)
+
+
+def in_turn(scene: Scene, slots: Sequence[Slot], rolling: bool) -> Sequence[Slot]:
+    """What is to be replaced or moved comes last: it waits for its siblings, so their holds must be known. What is ill
+    makes way in any case, and takes the places of a roll-out before one that serves does."""
+    if not (rolling or scene.turn.drained or scene.turn.world.moves):
+        return slots
+
+    def rank(slot: Slot) -> tuple[bool, bool, bool]:
+        moves = slot.container is not None and must_move(scene, slot.container) is not None
+        return slot.outdated is not None, moves, not slot.ill
+
+    return sorted(slots, key=rank)
 
 
 def calm(scene: Scene, service: str) -> bool:

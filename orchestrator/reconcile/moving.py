@@ -8,6 +8,7 @@ from dataclasses import replace
 from orchestrator.reconcile.admission import make_room
 from orchestrator.reconcile.leaving import drain, stop
 from orchestrator.reconcile.plan import Hold
+from orchestrator.reconcile.rollout import wait_for
 from orchestrator.reconcile.scene import Scene
 from orchestrator.reconcile.slot import Slot, up
 from orchestrator.reconcile.turn import Line
@@ -29,7 +30,7 @@ def move(scene: Scene, slot: Slot, container: Container, why: str) -> Iterator[L
     for other in scene.slots(container.service):
         gone = other.replica.name in away or not (up(other) or other.finished)
         if other is not slot and gone:
-            yield Hold(container.name, f"{why}; waits for {other.replica.name} to be up")
+            yield wait_for(scene, container.name, why, other.replica.name)
             return
     place = scene.turn.room.find(container.stack, slot.replica.definition, container.name, leaves=container)
     if not isinstance(place, Placed):

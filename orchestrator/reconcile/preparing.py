@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from orchestrator.policy.restart import setback
+from orchestrator.reconcile.admission import make_room
 from orchestrator.reconcile.needs import check
 from orchestrator.reconcile.plan import Hold, Prepare
 from orchestrator.reconcile.scene import Met, Scene
@@ -25,6 +26,8 @@ def prepare(scene: Scene, service: str) -> Iterator[Line]:
         if isinstance(place, Placed):
             replica = scene.blueprint.replica(definition, 0)
             yield Prepare(subject, replica, place.node, "its hooks have not run for this definition")
+        else:
+            yield from make_room(scene, definition, subject, place.why)
 
 
 def unprepared(scene: Scene, slot: Slot) -> Hold:

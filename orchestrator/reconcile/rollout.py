@@ -166,14 +166,15 @@ def held(scene: Scene, slot: Slot, rolling: Rolling) -> Hold:
         case Wait(sibling, until) if until is not None:
             return Hold(name, f"{why}; waits until {sibling} has been up for {rolling.delay:g}s", until)
         case Wait(sibling):
-            return _wait_for(scene, name, why, sibling)
+            return wait_for(scene, name, why, sibling)
         case Go():
             if rolling.touched:
-                return _wait_for(scene, name, why, rolling.touched[0])
+                return wait_for(scene, name, why, rolling.touched[0])
             return Hold(name, f"{why}; goes when its successor is up")
 
 
-def _wait_for(scene: Scene, name: str, why: str, sibling: str) -> Hold:
+def wait_for(scene: Scene, name: str, why: str, sibling: str) -> Hold:
+    """As long as its sibling, and with as much hope."""
     hold = scene.turn.holds.get(sibling) or Hold(sibling, "")
     return Hold(name, f"{why}; waits for {sibling} to be up", failed=hold.failed, outlook=hold.outlook)
 

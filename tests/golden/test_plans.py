@@ -141,7 +141,10 @@ def world_from(told: Mapping[str, Any], wanted: list[Wanted]) -> World:
     stacks = {one.stack.name: one for one in wanted}
     nodes = told.get("nodes", {"n1": {"cpus": 2, "memory": 4096}})
     return World(
-        tuple(Node(name, n["cpus"], n["memory"] << 20, n.get("ready", True)) for name, n in nodes.items()),
+        tuple(
+            Node(name, n["cpus"], n["memory"] << 20, n.get("ready", True), drained=n.get("drained", False))
+            for name, n in nodes.items()
+        ),
         tuple(container_from(name, body, stacks) for name, body in told.get("containers", {}).items()),
         frozenset(told.get("networks", ())),
         frozenset(told.get("volumes", ())),

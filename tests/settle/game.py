@@ -232,6 +232,7 @@ class Game:
         if chance.random() < 0.01:
             self.decide_again(world, plan)
         rules.check(plan, world, [self.wanted], toy.now)
+        self.bad_is_taken_back(plan)
         takes = chance.choice((0.0, 0.01, 0.1))
         for action in plan.actions:
             if isinstance(action, TakeBack):
@@ -247,11 +248,44 @@ class Game:
             return False
         if plan.actions:
             return False
+        self.nothing_waits_for_nothing()
         if not self.wanted.down:
             self.end = settled(self.wanted, world, plan, "ready")
             if self.end.done and not self.end.failures:
                 self.wanted = replace(self.wanted, proven=True)
         return True
+
+    def nothing_waits_for_nothing(self) -> None:
+        """Where nothing is left to do and nothing is to come, nobody is told that something will come soon; and who is
+        away is said to be."""
+        soon = [hold for hold in self.plan.holds if hold.outlook == "soon" and not hold.failed]
+        assert not soon, f"nothing will lift this: {soon[0]}"
+        wanted, there = self.wanted, [being.container for being in self.toy.beings.values()]
+        for name in sorted(wanted.active - wanted.stopped) if not wanted.down else ():
+            one = wanted.stack.services.get(name)
+            if one is None or one.job:
+                continue
+            running = sum(c.service == name and c.phase == "running" for c in there)
+            told = any(hold.subject.startswith(f"shop-{name}-") for hold in self.plan.holds)
+            assert running >= count(wanted, one) or told, f"{running} {name} run, and nobody says why"
+
+    def bad_is_taken_back(self, plan: Plan) -> None:
+        """`failure_action: rollback`: a new version whose replica ended at once is not wanted any longer."""
+        wanted, digests = self.wanted, blueprint(self.wanted.stack).digests
+        if wanted.proven or wanted.down or wanted.suspended or wanted.revision == 1:
+            return
+        for being in self.toy.beings.values():
+            one, service = being.container, wanted.stack.services.get(being.container.service)
+            if service is None or one.digest != digests[service.name] or one.phase == "running" or not is_bad(service):
+                continue
+            policy, last = service.update, one.exits[-1]
+            bad = last.code == 1 and last.at - last.started < 0.06 and last.at >= wanted.retries[service.name]
+            tended = service.name in wanted.active - wanted.stopped - wanted.taken_back
+            if not (policy and policy.failure_action == "rollback" and not policy.max_failure_ratio and tended and bad):
+                continue
+            back = any(isinstance(action, TakeBack) for action in plan.actions)
+            busy = one.name in [action.subject for _, action in self.toy.deeds]
+            assert back or busy, f"{one.name} is bad, and its version is wanted all the same\n{plan.text(self.toy.now)}"
 
     def decide_again(self, world: object, plan: Plan) -> None:
         """The same world gives the same plan, from a stack that was never seen before too."""

@@ -189,6 +189,8 @@ def _canaries_go_first(look: Look, action: Start | Stop) -> str | None:
         return None
     if not look.tended(name) or wanted.down or any(how.restart for how in service.depends_on.values()):
         return None
+    if name in wanted.recreate:
+        return None  # then the new ones are replaced too
     new = [one for one in look.of(name) if one.digest == digest]
     old = [one for one in look.of(name) if one.digest != digest]
     if isinstance(action, Stop):
@@ -213,8 +215,10 @@ def _what_is_right_is_left_alone(look: Look, action: Stop | Remove) -> str | Non
     service = look.stack.services.get(container.service)
     if wanted.down or service is None or not look.tended(service.name) or not look.current(container):
         return None
-    if len(look.of(service.name)) > look.count(service) or (container.verdict or GOOD).status == "unhealthy":
+    if (container.verdict or GOOD).status == "unhealthy":
         return None
+    if len(look.of(service.name)) > look.count(service):
+        return _older_ones_go_first(look, service)
     if isinstance(action, Remove) and container.exits and container.exits[-1].cause == "moved":
         return None
     marks = (wanted.restarts.get(service.name, 0.0), wanted.recreate.get(service.name, 0.0))
@@ -227,6 +231,14 @@ def _what_is_right_is_left_alone(look: Look, action: Stop | Remove) -> str | Non
     if isinstance(action, Stop) and action.moved and first:
         return None
     return "it is as it should be"
+
+
+def _older_ones_go_first(look: Look, service: Service) -> str | None:
+    """Of too many, those go that are to be replaced anyway. (Start-first keeps them until their successors are up.)"""
+    gone = {action.subject for action in look.plan.actions if isinstance(action, Stop | Remove)}
+    old = [one.name for one in look.of(service.name) if not look.current(one) and one.name not in gone]
+    first = service.update is not None and service.update.order == "start-first"
+    return f"{old[0]}, which is older, stays" if old and not first and not look.world.busy else None
 
 
 class GOOD:
@@ -280,6 +292,11 @@ def _no_more_away_than_allowed(look: Look, stop: Stop) -> str | None:
         return None
     if (container.verdict or GOOD).status == "unhealthy" or any(how.restart for how in service.depends_on.values()):
         return None
+    if any(
+        isinstance(one, Stop) and one.moved and look.there[one.subject].service == service.name
+        for one in look.plan.actions
+    ):
+        return None  # who is less important made room: that is no roll-out
     policy = service.rollback if service.name in look.wanted.taken_back else service.update
     policy = policy or Rollout()
     if policy.failure_action == "continue":

@@ -41,11 +41,12 @@ MATERIAL = Material("config", "words", "shop_words", "content", "", "1")
 
 def words(chance: Random) -> frozenset[str]:
     """What this world knows: half of all there is, or a quarter."""
-    every = (*WORDS, *EVENTS, *LUCK, *(ROOM if chance.random() < 0.2 else ()))
+    every = (*WORDS, *EVENTS, *LUCK)
+    room = (word for word in ROOM if chance.random() < 0.7) if chance.random() < 0.25 else ()
     bits = chance.getrandbits(len(every))
     if chance.random() < 0.5:
         bits &= chance.getrandbits(len(every))
-    return frozenset(word for at, word in enumerate(every) if bits >> at & 1)
+    return frozenset([*(word for at, word in enumerate(every) if bits >> at & 1), *room])
 
 
 def stack(chance: Random, known: frozenset[str]) -> Stack:
