@@ -198,6 +198,11 @@ def test_what_an_archive_holds_keeps_its_owners(build: Builds) -> None:
     os.chown(source / "file", 2510, 2516)
     (source / "file").chmod(0o640)
     subprocess.run(["tar", "-C", source, "-cf", build.context / "a.tar", "file"], check=True)
+    build("FROM base\nRUN mkdir -p /w/file/in /v && touch /v/tree\nADD a.tar /w\nCOPY a.tar /v/\n")
+    assert build.inside("cat /w/file") == "x", "a file of an archive takes the place of a directory"
+    subprocess.run(["tar", "-C", source.parent, "-cf", build.context / "b.tar", "tree"], check=True)
+    build("FROM base\nRUN mkdir /v && touch /v/tree\nADD b.tar /v\n")
+    assert build.inside("cat /v/tree/file") == "x", "and a directory that of a file"
     build("FROM base\nADD a.tar /1\nADD --chown=7:8 --chmod=0777 a.tar /2/\nCOPY --chown=7:8 --chmod=0777 a.tar /3/\n")
     told = build.inside("stat -c '%u %g %a' /1/file /2/file /3/a.tar")
     assert told == "2510 2516 640\n" * 2 + "7 8 777\n"

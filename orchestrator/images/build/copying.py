@@ -44,6 +44,7 @@ class Task:
     mode: Change | None
     archives: bool
     parents: bool = False
+    replaces: bool = False  # what comes takes the place of a thing of another kind, as unpacking an archive does
 
 
 def copy(source: str, root: int, task: Task, scratch: str) -> None:
@@ -129,6 +130,9 @@ def _tree(start: str, things: Sequence[context.Found], root: int, whole: str, ta
         origin = f"{start}/{one.name}" if one.name else start
         mode = one.known.st_mode
         if stat.S_ISDIR(mode):
+            if task.replaces and one.name and not is_directory(root, place):
+                parent, _ = _place(root, place, task)
+                os.close(parent)
             directory = directories(root, place, task.owner)
             if one.name or task.parents:  # what the content is copied into is not the source: it is as it was, or 0755
                 _dress(directory, origin, one.known, task)
@@ -204,6 +208,9 @@ def _place(root: int, place: str, task: Task, clear: bool = True) -> tuple[int, 
         try:
             known = os.stat(name, dir_fd=parent, follow_symlinks=False)
         except FileNotFoundError:
+            return parent, name
+        if stat.S_ISDIR(known.st_mode) and task.replaces:
+            shutil.rmtree(f"/proc/self/fd/{parent}/{name}")
             return parent, name
         if stat.S_ISDIR(known.st_mode):
             os.close(parent)
@@ -311,6 +318,6 @@ def _unpacked(read: Callable[[int], bytes], start: str, root: int, whole: str, t
         unpack(read, aside)
         things = list(context.walk(aside, "", ()))
         with _holding(aside, "") as held:
-            _tree(held, things, root, whole, replace(task, owner=None, mode=None))
+            _tree(held, things, root, whole, replace(task, owner=None, mode=None, replaces=True))
     finally:
         shutil.rmtree(aside, ignore_errors=True)
