@@ -141,6 +141,7 @@ class Repository:
             ring = os.path.join(home, "gnupg")
             shutil.rmtree(ring, ignore_errors=True)  # a key that was withdrawn must not linger
             os.makedirs(ring, mode=0o700)
+            _write(os.path.join(ring, "gpg.conf"), "no-autostart\n")  # public keys need no gpg-agent
             await _run(
                 ["gpg", "--batch", "--quiet", "--import"], {**self._environment(), "GNUPGHOME": ring}, verify.keys
             )
