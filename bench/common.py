@@ -121,7 +121,6 @@ def _logs(engine: Engine, running: Callable[[], set[int]]) -> dict[str, float]:
     engine.write(stacks.talks(engine.image, LOG_BYTES))
     began = time.perf_counter()
     engine.run("up", "-d")
-    _one(running)
     while running():
         time.sleep(0.005)
     written = time.perf_counter() - began
