@@ -111,8 +111,8 @@ def in_turn(scene: Scene, slots: Sequence[Slot], rolling: bool) -> Sequence[Slot
         return slots
 
     def rank(slot: Slot) -> tuple[bool, bool, bool]:
-        moves = slot.container is not None and must_move(scene, slot.container) is not None
-        return slot.outdated is not None, moves, not slot.ill
+        moves = slot.container is not None and not slot.outdated and must_move(scene, slot.container) is not None
+        return moves, slot.outdated is not None, not slot.ill
 
     return sorted(slots, key=rank)
 
