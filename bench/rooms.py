@@ -92,10 +92,12 @@ def _grouped(name: str) -> set[int]:
     """Pids in the groups below the room's own, which its engine and clients are in."""
     top = next(group for group in _groups(name) if group.parent.name in ("pids", "cgroup"))
     found: set[int] = set()
-    for file in top.glob("*/**/cgroup.procs"):
+    for directory, _, files in os.walk(top):  # which goes on where a group is removed meanwhile
+        if directory == str(top) or "cgroup.procs" not in files:
+            continue
         try:
-            found.update(map(int, file.read_text().split()))
-        except (FileNotFoundError, OSError):  # the group was removed between the two looks
+            found.update(map(int, Path(directory, "cgroup.procs").read_text().split()))
+        except OSError:
             continue
     return found
 
