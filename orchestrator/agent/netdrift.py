@@ -45,7 +45,6 @@ class NetworkLooker:
         self._inside: dict[str, socket.socket] = {}  # container id → what tells of its network
         self._changed: set[str] = set()
         self._short: set[str] = set()  # what of their ids is in the names of their links
-        self._began = clock.now()
         self._rules_looked = 0.0
         self._generation = 0
         self._ruleset: firewall.Ruleset | None = None
@@ -73,7 +72,7 @@ class NetworkLooker:
             self._told.set()
 
     def _follow(self, busy: frozenset[str]) -> None:
-        """Those that run and have an address; of those that ran before this agent did, nothing is known yet."""
+        """Those that run and have an address. Of what befell them until now nobody told: they are looked at."""
         running = {r.id: r for r in self._containers if r.phase == "running" and r.addresses and r.name not in busy}
         for id in self._inside.keys() - running.keys():
             self.forget(id)
@@ -86,8 +85,7 @@ class NetworkLooker:
                 continue  # it has just ended, which will be told
             self._short.add(id[:10])
             asyncio.get_running_loop().add_reader(self._inside[id], self._hear, id)
-            if (record.started or 0.0) < self._began:
-                self._changed.add(id)
+            self._changed.add(id)
 
     def forget(self, id: str) -> None:
         """The container has ended."""

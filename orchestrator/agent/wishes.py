@@ -19,7 +19,10 @@ from orchestrator.stack.store import from_json, to_json
 
 
 class Wishes:
-    """The wanted stacks. Whatever is set here is on the disk before the caller goes on."""
+    """The wanted stacks. Whatever is set here is on the disk before the caller goes on.
+
+    Raises HostRefused where another version of pyorch wrote what is on the disk in words that this one does not know.
+    """
 
     def __init__(self, store: Store) -> None:
         self._store = store
@@ -32,7 +35,7 @@ class Wishes:
             document = store.revision(name, revision)
             if document is not None:
                 self._documents[name] = document
-                self._wanted[name] = self._revive(from_json(document), revision, wishes)
+                self._wanted[name] = self._revive(_read(name, revision, document), revision, wishes)
 
     def all(self) -> tuple[Wanted, ...]:
         return tuple(self._wanted.values())
@@ -220,6 +223,16 @@ class Wishes:
         self._store.forget_stack(stack)
         self.history.forget(stack)
         self._store.commit()
+
+
+def _read(name: str, revision: int, document: str) -> Stack:
+    try:
+        return from_json(document)
+    except (KeyError, TypeError) as error:
+        raise HostRefused(
+            f"cannot read what is wanted of stack '{name}' (revision {revision}): another version of pyorch wrote it "
+            f"({error}); install that version again, or use another --root"
+        ) from error
 
 
 def _wall(until: float) -> int:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
 
 from orchestrator.agent.store import Event, NetworkLease, Store
+from orchestrator.agent.wishes import Wishes
 from orchestrator.errors import HostRefused
+from orchestrator.reconcile.world import Wanted
+from orchestrator.stack.model import Stack
 
 
 def test_what_was_committed_is_there_for_the_next_process(tmp_path: Path) -> None:
@@ -145,3 +149,15 @@ def test_the_journal_of_a_damaged_file_goes_aside_with_it(tmp_path: Path) -> Non
     after.put_stack("cart", 1, {})
     after.commit()
     assert [name for name, _, _ in Store(str(tmp_path)).stacks()] == ["cart"]
+
+
+def test_a_stack_in_words_of_another_version_stops_the_start_with_a_sentence(tmp_path: Path) -> None:
+    store = Store(str(tmp_path))
+    Wishes(store).put(Wanted(Stack("shop", "/", (), {}), revision=2))
+    document = store.revision("shop", 2)
+    assert document
+    store.put_revision("shop", 2, json.dumps(json.loads(document) | {"wings": 2}), 7)
+    with pytest.raises(HostRefused, match=r"stack 'shop' \(revision 2\): another version of pyorch .*wings"):
+        Wishes(store)
+    store.put_revision("shop", 2, document, 8)
+    assert [wanted.stack.name for wanted in Wishes(store).all()] == ["shop"]

@@ -50,7 +50,8 @@ def test_a_commit_that_fails_is_tried_again_ever_later_then_set_aside_for_the_la
     assert next_step(POLICY, state, 119, 0) == Apply(A, "bbbbbbbb failed 3 times: back to the last good commit")
     back = sync.succeeded(sync.begun(state, A), 120)
     assert next_step(POLICY, back, 121, 0) == Wait(160, "waits for `sync now`")
-    assert sync.verdict(back, 121) == ("OutOfSync", "bbbbbbbb is set aside after failing (web: exited): aaaaaaaa is kept")
+    why = "bbbbbbbb is set aside after failing (web: exited): aaaaaaaa is kept"
+    assert sync.verdict(back, 121) == ("OutOfSync", why)
 
 
 def test_a_newer_commit_cancels_the_retry() -> None:
