@@ -177,8 +177,8 @@ def _as_json(shown: dict[str, Any]) -> dict[str, Any]:
             hook: dict[str, Any] = {"exec": {"command": None}}
             service["develop"]["watch"] = [_completed("services.*.develop.watch[]", item, hook) for item in watched]
         for limits in (service.get("ulimits", {}), service.get("build", {}).get("ulimits", {})):
-            for name, limit in limits.items():
-                limits[name] = {key: n for key, n in limit.items() if n} if isinstance(limit, dict) else limit
+            for resource, limit in limits.items():
+                limits[resource] = {key: n for key, n in limit.items() if n} if isinstance(limit, dict) else limit
         if "blkio_config" in service:
             shown["services"][name]["blkio_config"] = _capitals(service["blkio_config"])
     for key, network in shown.get("networks", {}).items():

@@ -31,5 +31,7 @@ def test_containers_are_held_to_the_same_on_a_stock_kernel_with_cgroup_v2_alone(
         pytest.skip(str(why))
     assert ended.code == 0, ended.output
     summary = ended.output.rstrip().splitlines()[-1]
-    assert re.search(r"^\d+ passed in", summary), ended.output
+    # The emulated machine has no disk to be held back from; whatever else is left out is a fault.
+    assert re.search(r"^\d+ passed(, 1 skipped)? in", summary), ended.output
+    assert ended.output.count("SKIPPED") == ended.output.count("this machine has no disk"), ended.output
     print(f"on cgroup v2: {summary}")

@@ -205,3 +205,15 @@ def test_what_is_printed_is_letter_by_letter_what_docker_compose_prints(tmp_path
         assert f"  {line}\n" in text
     assert '"S": "\\u003c\\u0026\\u003e"' in as_json
     assert json.loads(as_json)["services"]["a"]["deploy"] == {"replicas": 2, "resources": {}, "placement": {}}
+
+
+def test_what_json_writes_otherwise_stands_side_by_side_in_one_service(tmp_path: pathlib.Path) -> None:
+    (tmp_path / "stack.yaml").write_text(
+        "services:\n  a:\n    image: x\n    ulimits: {nofile: {soft: 1, hard: 2}}\n"
+        "    blkio_config: {device_read_bps: [{path: /dev/sda, rate: 1mb}]}\n    deploy: {replicas: 1}\n"
+    )
+    asked = Asked(str(tmp_path), {}, ["stack.yaml"], name="p")
+    service = json.loads(config.text(("", ""), asked, Options(), Complaints(), (), format="json"))["services"]["a"]
+    assert service["ulimits"] == {"nofile": {"soft": 1, "hard": 2}}
+    assert service["blkio_config"] == {"device_read_bps": [{"Path": "/dev/sda", "Rate": "1048576"}]}
+    assert service["deploy"]["resources"] == {}
