@@ -11,13 +11,14 @@ from bench import stacks
 from bench.engines import Engine, processes
 
 TICK = os.sysconf("SC_CLK_TCK")
+SETTLED = 20  # seconds: what follows a start (networks looked at, failures forgotten) is over by then
 
 
 def idle(engine: Engine, services: int = 200, seconds: float = 20) -> float:
     """Share of one core that our processes take while nothing happens."""
     engine.write(stacks.many(engine.image, services))
     engine.up()
-    time.sleep(3)  # what follows a start is over
+    time.sleep(SETTLED)
     share = _share(engine, seconds)[1]
     engine.down()
     return share
@@ -27,6 +28,7 @@ def health_checks(engine: Engine, services: int = 100, seconds: float = 10) -> t
     """Shares of one core that checks every second cost: everything, and our own processes without the programs run."""
     engine.write(stacks.checked(engine.image, services))
     engine.up()
+    time.sleep(SETTLED)
     shares = _share(engine, seconds)
     engine.down()
     return shares
