@@ -105,41 +105,6 @@ def test_never_where_a_filter_forbids_and_refused_only_where_nothing_fits(
             fleet.drop(data.draw(st.sampled_from(sorted(fleet.where))))
 
 
-@settings(deadline=None, max_examples=examples(60))
-@given(st.lists(nodes, min_size=1, max_size=5), st.lists(requests, min_size=1, max_size=10))
-def test_every_fix_that_is_named_helps(found: list[Node], asked: list[Request]) -> None:
-    """Lowered, stopped, moved, opened, added: done on a copy of the fleet, the refused request fits."""
-    from dataclasses import replace
-
-    fleet = Fleet(named(found), [])
-    for number, request in enumerate(asked):
-        if fleet.place(request, f"r{number}") is not None:
-            continue
-        for way in refuse(fleet, request, "it").fixes:
-            changed, there = request, dict(fleet.where)
-            copy = [*fleet.nodes]
-            if way.kind == "lower":
-                cpus = request.cpus if way.cpus is None else way.cpus
-                changed = replace(request, cpus=cpus, memory=request.memory if way.memory is None else way.memory)
-                assert changed != request and changed.cpus <= request.cpus and changed.memory <= request.memory
-            elif way.kind == "stop":
-                there.pop(way.subject)
-            elif way.kind == "uncordon":
-                copy = [replace(n, cordoned=False, drained=False) if n.name == way.node else n for n in copy]
-            elif way.kind == "label":
-                key, _, value = way.subject.partition("=")
-                copy = [replace(n, labels={**n.labels, key: value}) if n.name == way.node else n for n in copy]
-            elif way.kind == "per_node":
-                changed = replace(request, per_node=request.per_node + 1)
-            else:
-                continue
-            then = Fleet(copy, [])
-            for name in there:
-                node = fleet.where[name]
-                then.put(fleet.occupants[node][name], fleet.nodes[node].name, name)
-            assert then.pick(changed) is not None, way
-
-
 @pytest.mark.skipif(importlib.util.find_spec("numpy") is None, reason="numpy (the extra 'fast') is not installed")
 @settings(deadline=None, max_examples=examples(15))
 @given(st.lists(plain | requests, min_size=30, max_size=60), st.integers(0, 5))
