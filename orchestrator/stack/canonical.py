@@ -61,14 +61,14 @@ def _ports(work: _Work, value: Any, _: Mark | None, path: Path) -> Any:
         if isinstance(item, dict):
             result.add(item, mark)
         elif item is not None:
+            if work.ports[0] + len(result) + short.count(words(item)) > short.MOST_PORTS:
+                work.complain((*path, index), mark, f"more than {short.MOST_PORTS} ports in one stack")
+                break
             found = work.read(short.ports, words(item), mark, (*path, index))
             if found is None and work.lenient:
                 return value
             for port in found or ():
                 result.add(mapped(port, mark), mark)
-            if len(result) + work.ports[0] > short.MOST_PORTS:
-                work.complain((*path, index), mark, f"more than {short.MOST_PORTS} ports in one stack")
-                break
     work.ports[0] += len(result)
     return result
 

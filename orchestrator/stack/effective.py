@@ -83,7 +83,8 @@ def effective(
     if options.consistency:
         sound.check(tree, found.chosen, found.places, complaints)
         normal.scale(found.chosen.services)
-    files = environment.Files(found.door, project.directory, found.places, complaints)
+    home = project.directory if options.resolve_paths else asked.directory  # as Compose: what is not resolved is ours
+    files = environment.Files(found.door, home, found.places, complaints)
     if options.resolve_env:
         environment.resolve(tree, project.variables, files)
     environment.labels(tree, files)

@@ -13,7 +13,7 @@ import yaml
 
 _FARTHEST = 30  # lines above the trouble that are looked at
 _BEHIND = 60  # lines below the trouble that must be readable then
-_MOST = 4 << 20  # letters parsed in search of a change
+_MOST = 2 << 20  # letters parsed in search of a change
 _CLOSING = {"[": "]", "{": "}"}
 
 Change = tuple[str, int, str]  # the line instead, the column of the slip, what to say

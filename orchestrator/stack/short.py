@@ -40,6 +40,15 @@ def ports(text: str) -> list[dict[str, Any]]:
     return sorted(made, key=lambda port: str(port["target"]))
 
 
+def count(text: str) -> int:
+    """How many long forms `ports` would make of it, before they are made; 0 where it would refuse."""
+    try:
+        first, last = _range(_parts(text)[2].partition("/")[0], text)
+    except ValueError:
+        return 0
+    return last - first + 1
+
+
 def _parts(text: str) -> tuple[str, str, str]:
     parts = text.split(":")
     if len(parts) < 3:

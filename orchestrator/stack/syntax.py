@@ -19,6 +19,8 @@ from orchestrator.stack.repair import repaired
 _KEY = re.compile(r"\s*(- +)*[\"']?[\w.$/-]+[\"']?:(\s|$)")
 _MORE = re.compile(r"\s*(#|- |[\"']?[\w.$/-]+[\"']?:(\s|$))")  # a comment, an element, a key
 _WORDS = re.compile(r"(\s*(?:- +)*)([A-Za-z_][\w./-]*)\s+(\S.*)$")
+_SCANNED = 1 << 19  # letters: in a longer text no quote is looked for that was opened and closed further up
+_AROUND = 2_000  # lines above the trouble that show the file's habit
 
 
 def diagnose(text: str, lines: Sequence[str], error: yaml.MarkedYAMLError) -> tuple[int, int, str]:
@@ -28,8 +30,10 @@ def diagnose(text: str, lines: Sequence[str], error: yaml.MarkedYAMLError) -> tu
         return -1, 0, f"is not YAML: {problem}"
     if "found undefined alias" in problem:
         return mark.line, mark.column, f"is not YAML: {problem}; no anchor of that name stands above"
-    if quote := _open_quote(text, lines, mark.line):
+    if len(text) <= _SCANNED and (quote := _open_quote(text, lines, mark.line)):
         return quote
+    if "quoted scalar" in str(error.context) and error.context_mark:
+        return _never_closed(error.context_mark)
     line = lines[mark.line] if mark.line < len(lines) else ""
     if line.lstrip(" ").startswith("\t"):
         return mark.line, mark.column, f"is not YAML: {problem}; indent with spaces, not tabs"
@@ -59,10 +63,14 @@ def _open_quote(text: str, lines: Sequence[str], last: int) -> tuple[int, int, s
                 return start.line, start.column, remedy
     except yaml.MarkedYAMLError as error:
         if error.context_mark and "quoted scalar" in str(error.context):
-            return error.context_mark.line, error.context_mark.column, "a quote is opened here and never closed"
+            return _never_closed(error.context_mark)
     finally:
         scanner.dispose()
     return None
+
+
+def _never_closed(mark: Any) -> tuple[int, int, str]:
+    return mark.line, mark.column, "a quote is opened here and never closed"
 
 
 def _key_without_colon(lines: Sequence[str], error: yaml.MarkedYAMLError, last: int) -> tuple[int, int, str] | None:
@@ -82,7 +90,7 @@ def _key_without_colon(lines: Sequence[str], error: yaml.MarkedYAMLError, last: 
 
 def _odd_indentation(lines: Sequence[str], last: int) -> tuple[int, int, str] | None:
     """The nearest line of the same block before the trouble whose indentation departs from the file's habit."""
-    step = _habit(lines)
+    step = _habit(lines[max(last - _AROUND, 0) : last + _AROUND])
     if last >= len(lines) or _indent(lines[last]) % step:
         return None
     above = _line_above(lines, last)

@@ -11,6 +11,7 @@ import pytest
 from jsonschema import Draft202012Validator
 
 from orchestrator.cli.main import main
+from orchestrator.errors import Mistake
 from orchestrator.stack import config, obeyed, reference, schema, since
 from orchestrator.stack.load import load
 from orchestrator.stack.loader import Options
@@ -217,3 +218,33 @@ def test_what_json_writes_otherwise_stands_side_by_side_in_one_service(tmp_path:
     assert service["ulimits"] == {"nofile": {"soft": 1, "hard": 2}}
     assert service["blkio_config"] == {"device_read_bps": [{"Path": "/dev/sda", "Rate": "1048576"}]}
     assert service["deploy"]["resources"] == {}
+
+
+def test_files_of_services_are_read_from_here_where_paths_are_not_resolved(tmp_path: pathlib.Path) -> None:
+    (tmp_path / "sub").mkdir()
+    (tmp_path / "sub/stack.yaml").write_text("services:\n  a: {image: x, env_file: [v.env], label_file: [v.env]}\n")
+    (tmp_path / "sub/v.env").write_text("A=beside the file\n")
+    (tmp_path / "v.env").write_text("A=here\n")
+    asked = Asked(str(tmp_path), {}, ["sub/stack.yaml"], name="p")
+    for options, said in ((Options(), "beside the file"), (Options(resolve_paths=False), "here")):
+        found = json.loads(config.text(("", ""), asked, options, Complaints(), (), format="json"))["services"]["a"]
+        assert (found["environment"], found["labels"]) == ({"A": said}, {"A": said})
+
+
+def test_a_port_range_that_is_too_wide_is_refused_before_it_is_spread(tmp_path: pathlib.Path) -> None:
+    wide = ", ".join(f"'{first}-{first + 9999}'" for first in (1, 10_001, 20_001, 30_001, 40_001, 50_001))
+    (tmp_path / "stack.yaml").write_text(f"services:\n  a: {{image: x, ports: [{wide}, {wide}]}}\n")
+    complaints = Complaints()
+    asked = Asked(str(tmp_path), {}, ["stack.yaml"], name="p")
+    config.text(("", ""), asked, Options(), complaints, (), format="json")
+    with pytest.raises(Mistake, match="more than 65536 ports in one stack"):
+        complaints.raise_if_any()
+
+
+def test_a_quote_that_is_never_closed_is_named_in_a_long_file_too(tmp_path: pathlib.Path) -> None:
+    services = "".join(f"  s{number}: {{image: x, command: [a, b, c]}}\n" for number in range(20_000))
+    text = f"services:\n{services}  last:\n    image: 'x\n{services}"
+    (tmp_path / "stack.yaml").write_text(text)
+    asked = Asked(str(tmp_path), {}, ["stack.yaml"], name="p")
+    with pytest.raises(Mistake, match=r"stack\.yaml:20003:12: .*a quote is opened here and never closed"):
+        config.text(("", ""), asked, Options(), Complaints(), (), format="json")
