@@ -10,6 +10,7 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
+import select
 import struct
 
 from orchestrator.agent import clock, trash
@@ -36,9 +37,8 @@ def claim(root: Root) -> int:
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError as error:
-        pid = os.read(lock, 32).decode(errors="replace").strip()
         os.close(lock)
-        raise Conflict(f"cannot run the agent: another one (pid {pid}) has {root.directory}") from error
+        raise Conflict(f"cannot run the agent: another one (pid {_holder(root)}) has {root.directory}") from error
     try:
         os.ftruncate(lock, 0)
         os.pwrite(lock, str(os.getpid()).encode(), 0)
@@ -48,6 +48,24 @@ def claim(root: Root) -> int:
     _forget_other_boot(root)
     _spread(root.containers)
     return lock
+
+
+def _holder(root: Root) -> str:
+    with open(os.path.join(root.state, "agent.lock"), encoding="ascii") as file:
+        return file.read().strip()
+
+
+def left(root: Root, patience: float) -> bool:
+    """Whether the agent that holds the root has ended within `patience` seconds; its lock is free then."""
+    try:
+        holder = os.pidfd_open(int(_holder(root)))
+    except (ValueError, ProcessLookupError):  # between its lock and its name, or gone
+        return True
+    poll = select.poll()
+    poll.register(holder, select.POLLIN)  # readable when it has ended: pidfd_open(2)
+    ended = bool(poll.poll(patience * 1000))
+    os.close(holder)
+    return ended
 
 
 def into_memory(root: Root) -> None:

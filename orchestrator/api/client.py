@@ -22,12 +22,21 @@ class Client:
         self.path = path
 
     def answers(self) -> bool:
-        """Whether somebody listens. PermissionError: someone does, but not to us."""
+        """Whether somebody lives there: one that is being killed still takes connections, and says nothing more.
+
+        PermissionError: someone does, but not for us.
+        """
         try:
-            self._connect().close()
+            connection = self._connect()
         except (FileNotFoundError, NotADirectoryError, ConnectionRefusedError):
             return False
-        return True
+        _say(connection, b"GET /v1/ping HTTP/1.1\r\nHost: pyorch\r\nConnection: close\r\n\r\n")
+        try:
+            return bool(connection.recv(1))
+        except ConnectionResetError:
+            return False
+        finally:
+            connection.close()
 
     def get(self, path: str, **query: Any) -> Any:
         """The JSON value at `path`. Query values that are None are left out."""

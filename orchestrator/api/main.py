@@ -15,13 +15,15 @@ from orchestrator.agent import ending, home, node_words, nodes
 from orchestrator.agent.circle import Circle
 from orchestrator.agent.store import Store
 from orchestrator.api import http
+from orchestrator.api.client import Client
 from orchestrator.api.routes import Routes
-from orchestrator.errors import OrchestratorError
+from orchestrator.errors import Conflict, OrchestratorError
 from orchestrator.root import Root
 from orchestrator.scheduler.node import Node
 
 # A turn makes thousands of values and drops them again; next to none of them are cycles that must be looked for.
 COLLECT = (20_000, 20, 20)
+LEAVING = 30.0  # seconds an agent that has been told to stop may still take
 
 
 def main(arguments: list[str]) -> int:
@@ -35,7 +37,7 @@ def main(arguments: list[str]) -> int:
         machine = node_words.this_machine(node_words.reserve(options.get("--reserve", "")))
         virtual = [value for key, value in zip(arguments[::2], arguments[1::2], strict=True) if key == "--node"]
         node_words.parse(virtual, machine)
-        lock = home.claim(root)
+        lock = _claim(root)
         asyncio.run(_serve(root, ready, machine, virtual))
     except OrchestratorError as error:
         if ready is not None:
@@ -48,6 +50,16 @@ def main(arguments: list[str]) -> int:
         return 1
     os.close(lock)
     return 0
+
+
+def _claim(root: Root) -> int:
+    """home.claim, after an agent that is leaving has left; Conflict where one answers, or does not leave."""
+    try:
+        return home.claim(root)
+    except Conflict:
+        if Client(root.api_socket).answers() or not home.left(root, LEAVING):
+            raise
+        return home.claim(root)
 
 
 def _innermost(error: BaseException) -> BaseException:

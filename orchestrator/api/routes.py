@@ -42,6 +42,7 @@ class Routes:
         self.webhooks = Webhooks(self.sources.syncing, circle.events)
         self._stop = stop
         self._table: dict[tuple[str, ...], Route] = {
+            ("GET", "ping"): self.ping,
             ("GET", "info"): self.info,
             ("POST", "up"): self.up,
             ("POST", "plan"): self.plan,
@@ -85,6 +86,9 @@ class Routes:
                 if all(want in ("*", part) for part, want in zip(parts, pattern, strict=True)):
                     return await route(Request(request.method, request.path, request.query, request.body, tuple(words)))
         raise Missing(f"cannot serve {request.method} {request.path}: there is no such route")
+
+    async def ping(self, request: Request) -> Reply:
+        return Json({})
 
     async def info(self, request: Request) -> Reply:
         circle = self._circle

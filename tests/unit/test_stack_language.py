@@ -232,13 +232,12 @@ def test_files_of_services_are_read_from_here_where_paths_are_not_resolved(tmp_p
 
 
 def test_a_port_range_that_is_too_wide_is_refused_before_it_is_spread(tmp_path: pathlib.Path) -> None:
-    wide = ", ".join(f"'{first}-{first + 9999}'" for first in (1, 10_001, 20_001, 30_001, 40_001, 50_001))
-    (tmp_path / "stack.yaml").write_text(f"services:\n  a: {{image: x, ports: [{wide}, {wide}]}}\n")
+    wide = ", ".join(f"1-65535/{protocol}" for protocol in ("tcp", "udp", "sctp"))
+    (tmp_path / "stack.yaml").write_text(f"services:\n  a: {{image: x, ports: [{wide}]}}\n")
     complaints = Complaints()
     asked = Asked(str(tmp_path), {}, ["stack.yaml"], name="p")
-    config.text(("", ""), asked, Options(), complaints, (), format="json")
     with pytest.raises(Mistake, match="more than 65536 ports in one stack"):
-        complaints.raise_if_any()
+        config.text(("", ""), asked, Options(), complaints, (), format="json")
 
 
 def test_a_quote_that_is_never_closed_is_named_in_a_long_file_too(tmp_path: pathlib.Path) -> None:
