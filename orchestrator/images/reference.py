@@ -79,6 +79,15 @@ def parse(text: str) -> Reference:
     return Reference(registry, repository, tag, digest or None)
 
 
+def one_spelling(text: str) -> str:
+    """The same for all ways to write one image's name: `alpine` and `docker.io/library/alpine:latest` are one. What is
+    no image's name stays as it is."""
+    try:
+        return str(parse(text))
+    except ValueError:
+        return text
+
+
 def _split(text: str) -> tuple[str, str]:
     """(registry, repository): a first part with '.', ':' or upper case, or "localhost", is a registry."""
     first, slash, rest = text.partition("/")

@@ -79,20 +79,22 @@ def test_named_contexts_are_directories_images_layouts_repositories_and_other_se
     extra.mkdir()
     (extra / "from").write_text("directory")
     (build.context / "Dockerfile").write_text(
-        "FROM layout\nCOPY --from=dir from /1\nCOPY --from=repo from /2\nCOPY --from=other /from /3\n"
+        "FROM docker.io/library/alpine\nCOPY --from=docker.io/library/dir:latest from /1\nCOPY --from=repo from /2\nCOPY --from=other /from /3\n"
         "COPY --from=image /bin/sh /4\nRUN --mount=type=bind,from=dir,target=/m cat /m/from > /5\n"
     )
     build.pyorch.write(
         "name: b\nservices:\n"
         "  a:\n    build:\n      context: ./ctx\n      additional_contexts:\n"
         f"        dir: ./extra\n        repo: 'file://{tmp_path}/repo'\n        other: service:other\n"
-        f"        layout: oci-layout://./base\n        image: 'docker-image://{base}'\n"
+        f"        'alpine:latest': oci-layout://./base\n        image: 'docker-image://{base}'\n"
         "  other:\n    image: made/other:2\n"
         f'    build: {{context: ., dockerfile_inline: "FROM {base}\\nRUN sleep 1; printf service > /from\\n"}}\n'
     )
     done = build.pyorch.run("build", "a")
     assert done.returncode == 0, done.stderr
     assert build.inside("cat /1 /2 /3 /5") == "directoryrepositoryservicedirectory"
+    twice = "additional_contexts: {alpine: ., 'docker.io/library/alpine': ..}"
+    assert "has 'alpine' and 'docker.io/library/alpine', which are one name" in build.fails("FROM alpine\n", twice)
 
 
 def test_parents_symbolic_modes_and_exclusions(build: Builds) -> None:

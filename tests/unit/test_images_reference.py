@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from orchestrator.images.reference import parse
+from orchestrator.images.reference import one_spelling, parse
 from orchestrator.images.source import Files, files
 
 DIGEST = "sha256:" + "a" * 64
@@ -31,6 +31,13 @@ DIGEST = "sha256:" + "a" * 64
 def test_a_name_is_completed(written: str, complete: str, familiar: str) -> None:
     assert str(parse(written)) == complete
     assert parse(written).familiar == familiar
+
+
+def test_an_image_has_one_spelling_and_what_is_no_name_keeps_its_own() -> None:
+    ways = ("alpine", "alpine:latest", "library/alpine", "docker.io/alpine", "index.docker.io/library/alpine:latest")
+    assert {one_spelling(way) for way in ways} == {"docker.io/library/alpine:latest"}
+    assert one_spelling("alpine:3") == "docker.io/library/alpine:3"
+    assert one_spelling("Tools") == "Tools"
 
 
 @pytest.mark.parametrize(
