@@ -41,6 +41,14 @@ def settled(wanted: Wanted, world: World, plan: Plan, goal: Goal) -> Settled:
     return judged(Scene(Turn([wanted], world, 0.0), wanted), plan, goal)
 
 
+def proven(wanted: Wanted, world: World, plan: Plan) -> bool:
+    """The revision is ready as a whole: canaries prove nothing for those that have not followed them yet."""
+    scene = Scene(Turn([wanted], world, 0.0), wanted)
+    result = judged(scene, plan, "ready")
+    old = any(slot.outdated for service in scene.order if scene.active(service) for slot in scene.slots(service))
+    return result.done and not result.failures and not old
+
+
 def judged(scene: Scene, plan: Plan, goal: Goal) -> Settled:
     """`settled`, of a scene whose turn made the plan."""
     match goal:

@@ -81,8 +81,8 @@ def without(scene: Scene, definition: Service) -> str | None:
     if definition.healing.down == "wait":
         return None
     for name, how in definition.depends_on.items():
-        if how.condition == "completed" or name in scene.blueprint.jobs or not scene.active(name):
-            continue  # what has done its work is not down
+        if not how.required or how.condition == "completed" or name in scene.blueprint.jobs or not scene.active(name):
+            continue  # it runs without; and what has done its work is not down
         if not any(one.phase == "running" for one in scene.containers.get(name, {}).values()):
             return name
     return None

@@ -111,7 +111,9 @@ def in_turn(scene: Scene, slots: Sequence[Slot], rolling: bool) -> Sequence[Slot
         return slots
 
     def rank(slot: Slot) -> tuple[bool, bool, bool]:
-        moves = slot.container is not None and not slot.outdated and must_move(scene, slot.container) is not None
+        there = slot.container
+        runs = there is not None and there.phase == "running" and not slot.outdated
+        moves = there is not None and runs and must_move(scene, there) is not None
         return moves, slot.outdated is not None, not slot.ill
 
     return sorted(slots, key=rank)
@@ -199,7 +201,20 @@ def start(scene: Scene, slot: Slot, why: str) -> Iterator[Line]:
         elif existing is None:
             yield from make_room(scene, replica.definition, replica.name, place.why)
         else:
-            yield Hold(replica.name, place.why, outlook="parked")
+            yield start_elsewhere(scene, slot, existing, place.why)
+
+
+def start_elsewhere(scene: Scene, slot: Slot, ended: Container, why: str) -> Line:
+    """Its node has no place for it any more: it makes way for a new one, where another node has. What is being started
+    lies nobody knows where as yet: that might be the place it misses."""
+    room, definition = scene.turn.room, slot.replica.definition
+    if scene.turn.world.busy - {container.name for container in scene.turn.world.containers}:
+        return Hold(slot.replica.name, why)
+    place = room.find(ended.stack, definition, slot.replica.name, leaves=ended)
+    if isinstance(place, Placed):
+        room.move(ended.name, place.node, room.asked(ended.stack, definition))
+        return Remove(ended.name, ended.id, f"{why}; starts anew on {place.node}")
+    return Hold(slot.replica.name, why, outlook="parked")
 
 
 def replace(scene: Scene, slot: Slot, container: Container, why: str) -> Line:

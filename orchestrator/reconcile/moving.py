@@ -28,7 +28,8 @@ def move(scene: Scene, slot: Slot, container: Container, why: str) -> Iterator[L
     """One replica of a service at a time, and only when there is a place for it elsewhere."""
     away = scene.turn.world.busy | scene.touched
     for other in scene.slots(container.service):
-        gone = other.replica.name in away or not (up(other) or other.finished)
+        serves = up(replace(other, restart=None))  # one that is to be run anew moves instead
+        gone = other.replica.name in away or not (serves or other.finished)
         if other is not slot and gone:
             yield wait_for(scene, container.name, why, other.replica.name)
             return

@@ -55,8 +55,8 @@ class Room:
         left = fleet.drop(leaves.name) if leaves is not None and leaves.name in fleet.where else None
         try:
             if stays is not None:
-                fits = fleet.fits(request, fleet.names[stays.node])
-                return Placed(stays.node, "where it is") if fits else refuse(fleet, request, name, stays.node)
+                keeps = fleet.keeps(request, fleet.names[stays.node])
+                return Placed(stays.node, "where it is") if keeps else refuse(fleet, request, name, stays.node)
             number, why = self._preferred(fleet, request, name)
             if number is None:
                 number = fleet.pick(request)

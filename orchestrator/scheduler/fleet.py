@@ -95,6 +95,16 @@ class Fleet:
         suits = roomy and any(kind in domain.classes for domain in asked.domains)
         return suits and not (asked.particular and self._around.shut(asked, node))
 
+    def keeps(self, request: Request, node: int) -> bool:
+        """Whether one that lies there may run there again: to a node that is only cordoned it is nothing new."""
+        there = self.nodes[node]
+        if not there.cordoned or there.drained or not there.ready:
+            return self.fits(request, node)
+        asked = self._want(request)
+        _, cpu, memory = self.states[self.state[node]]
+        roomy = cpu >= asked.least_cpu and memory >= asked.least_memory
+        return roomy and not (asked.particular and self._around.shut(asked, node))
+
     @property
     def volumes(self) -> dict[str, int]:
         """Where each volume lies: the number of its node, or `neighbours.NOWHERE`."""

@@ -142,7 +142,14 @@ def world_from(told: Mapping[str, Any], wanted: list[Wanted]) -> World:
     nodes = told.get("nodes", {"n1": {"cpus": 2, "memory": 4096}})
     return World(
         tuple(
-            Node(name, n["cpus"], n["memory"] << 20, n.get("ready", True), drained=n.get("drained", False))
+            Node(
+                name,
+                n["cpus"],
+                n["memory"] << 20,
+                n.get("ready", True),
+                cordoned=n.get("cordoned", False),
+                drained=n.get("drained", False),
+            )
             for name, n in nodes.items()
         ),
         tuple(container_from(name, body, stacks) for name, body in told.get("containers", {}).items()),

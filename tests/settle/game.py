@@ -16,7 +16,7 @@ import worlds
 from toy import GOOD, Broken, Life, Nature, Toy
 
 from orchestrator.reconcile.blueprint import blueprint
-from orchestrator.reconcile.goal import Settled, settled
+from orchestrator.reconcile.goal import Settled, proven, settled
 from orchestrator.reconcile.laws import reconcile
 from orchestrator.reconcile.plan import Plan, TakeBack
 from orchestrator.reconcile.replica import contents, count
@@ -251,7 +251,7 @@ class Game:
         self.nothing_waits_for_nothing()
         if not self.wanted.down:
             self.end = settled(self.wanted, world, plan, "ready")
-            if self.end.done and not self.end.failures:
+            if proven(self.wanted, world, plan):
                 self.wanted = replace(self.wanted, proven=True)
         return True
 
@@ -279,7 +279,8 @@ class Game:
             if service is None or one.digest != digests[service.name] or one.phase == "running" or not is_bad(service):
                 continue
             policy, last = service.update, one.exits[-1]
-            bad = last.code == 1 and last.at - last.started < 0.06 and last.at >= wanted.retries[service.name]
+            asked_again = max(wanted.retries[service.name], wanted.restarts.get(service.name, 0.0))
+            bad = last.code == 1 and last.at - last.started < 0.06 and last.at > asked_again
             tended = service.name in wanted.active - wanted.stopped - wanted.taken_back
             if not (policy and policy.failure_action == "rollback" and not policy.max_failure_ratio and tended and bad):
                 continue

@@ -221,6 +221,8 @@ def _what_is_right_is_left_alone(look: Look, action: Stop | Remove) -> str | Non
         return _older_ones_go_first(look, service)
     if isinstance(action, Remove) and container.exits and container.exits[-1].cause == "moved":
         return None
+    if isinstance(action, Remove) and container.phase == "exited" and not _may_run_again_there(look, container):
+        return None
     marks = (wanted.restarts.get(service.name, 0.0), wanted.recreate.get(service.name, 0.0))
     run = container.exits[-1].started if container.phase == "exited" and container.exits else container.started or 0.0
     if run < max(marks) or _follows(service) or action.subject in look.world.moves:
@@ -231,6 +233,20 @@ def _what_is_right_is_left_alone(look: Look, action: Stop | Remove) -> str | Non
     if isinstance(action, Stop) and action.moved and first:
         return None
     return "it is as it should be"
+
+
+def _may_run_again_there(look: Look, container: Container) -> bool:
+    """Whether its node still has the cpus and memory for it, with all that lies there and comes there now."""
+    node = next((one for one in look.world.nodes if one.name == container.node and one.ready), None)
+    if node is None:
+        return False
+    others = [one for one in look.world.containers if one.node == node.name and one.name != container.name]
+    come = [one.replica for one in look.plan.actions if isinstance(one, Start) and one.node == node.name]
+    names = {one.name for one in others}
+    services = [one.service for one in others] + [one.service for one in come if one.name not in names]
+    known = look.stack.services
+    asked = [known[name].reservations for name in (*services, container.service) if name in known]
+    return sum(one.cpus for one in asked) <= node.cpus and sum(one.memory for one in asked) <= node.memory
 
 
 def _older_ones_go_first(look: Look, service: Service) -> str | None:

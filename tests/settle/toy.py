@@ -195,7 +195,7 @@ class Toy:
                 self._nobody_there(action.stack, action)
                 self.networks.remove(subject)
             case DropVolume():
-                self._nobody_there(action.stack, action)
+                self._nobody_there(action.stack, action, mounted=True)
                 self.volumes.remove(subject)
                 self.homes.pop(subject, None)
             case Remove():
@@ -283,8 +283,10 @@ class Toy:
 
     # --- rules
 
-    def _nobody_there(self, stack: str, action: Action) -> None:
-        there = [name for name, being in self.beings.items() if being.container.stack == stack]
+    def _nobody_there(self, stack: str, action: Action, mounted: bool = False) -> None:
+        """`mounted`: who mounts no volume may be there, for it can have come while the volume was on its way out."""
+        mine = [being.container for being in self.beings.values() if being.container.stack == stack]
+        there = [one.name for one in mine if not mounted or (one.service_definition and one.service_definition.mounts)]
         if there:
             raise Broken(f"{action} while {there} are there")
 
