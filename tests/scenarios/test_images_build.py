@@ -277,9 +277,9 @@ def test_what_is_copied_follows_the_links_of_the_root(build: Builds) -> None:
     (build.context / "f").write_text("f")
     build(
         "FROM base\nRUN mkdir /deep && busybox ln -s /made/later /one && busybox ln -s ../up /deep/two"
-        " && busybox ln -s /three /three\nCOPY f /one/\nCOPY f /deep/two/x/\nWORKDIR /one/w\n"
+        " && busybox ln -s /three /three\nCOPY f /one/\nCOPY f /deep/two/x/\nADD f /deep/two/..\nWORKDIR /one/w\n"
     )
-    assert build.inside("cat /made/later/f /up/x/f; ls -d /made/later/w") == "ff/made/later/w\n"
+    assert build.inside("cat /made/later/f /up/x/f /deep/f; ls -d /made/later/w") == "fff/made/later/w\n"
     build("FROM base\nUSER nobody-here\nWORKDIR /tmp\n")
     assert "there is no user 'nobody-here'" in build.fails("FROM base\nUSER nobody-here\nWORKDIR /new\n")
     said = build.fails("FROM base\nRUN busybox ln -s /three /three\nCOPY f /three/\n")
@@ -294,6 +294,19 @@ def test_patterns_mean_what_is_there(build: Builds) -> None:
     assert build.inside("cat /one; cd /; ls app texts; ls -d nothing || true") == (
         "a.txtapp:\npackage.json\n\ntexts:\na.txt\nb.txt\n"
     )
+
+
+def test_of_an_ignored_directory_is_seen_what_is_brought_back(build: Builds) -> None:
+    for name in ("kept/in/a", "kept/b", "gone/c"):
+        (build.context / name).parent.mkdir(parents=True, exist_ok=True)
+        (build.context / name).touch()
+    (build.context / "kept/in").chmod(0o750)
+    (build.context / ".dockerignore").write_text("**\n!kept/in/a\n")
+    build("FROM base\nCOPY . /all\nCOPY k?pt g* /some/\n")
+    assert build.inside("cd all; find . -type f; cd /some; find . -type f; stat -c %a /all/kept/in") == (
+        "./kept/in/a\n./in/a\n750\n"
+    )
+    assert "there is no 'gone': .dockerignore hides it" in build.fails("FROM base\nCOPY gone /gone\n")
 
 
 def test_a_root_from_nothing(build: Builds) -> None:

@@ -97,7 +97,11 @@ def _below(
     if directory:
         for child in sorted(os.listdir(path)):
             inner = f"{name}/{child}" if name else child
-            yield from _below(start, source, inner, os.lstat(f"{start}/{inner}"), hidden, excluded)
+            for found in _below(start, source, inner, os.lstat(f"{start}/{inner}"), hidden, excluded):
+                if out:  # it is seen after all, for the sake of what is brought back in it
+                    yield Found(path, name, known)
+                    out = False
+                yield found
 
 
 def _open(root: str, path: str) -> int:
@@ -118,7 +122,9 @@ def _there(root: str, path: str) -> bool:
 
 def _invisible(root: str, path: str, hidden: tuple[Rule, ...]) -> bool:
     """Ignored, and nothing in it is brought back."""
-    return ignore.ignored(path, hidden) and not (os.path.isdir(os.path.join(root, path)) and ignore.may_hold(hidden))
+    if not ignore.ignored(path, hidden):
+        return False
+    return not (ignore.may_hold(hidden) and _there(root, path) and any(walk(root, path, hidden)))
 
 
 def _candidates(root: str, pattern: str, deep: bool) -> list[str]:

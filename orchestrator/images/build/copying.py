@@ -57,8 +57,8 @@ def copy(source: str, root: int, task: Task, scratch: str) -> None:
         for pattern in task.patterns
         for path in context.sources(source, [pattern], task.hidden, task.parents)
     ]
-    whole = os.path.join(task.cwd, task.target)
-    into = task.target.endswith("/") or task.target in (".", "..") or is_directory(root, whole)
+    whole = os.path.normpath(os.path.join(task.cwd, task.target))  # before links are followed, as Docker does it
+    into = os.path.basename(task.target) in ("", ".", "..") or is_directory(root, whole)
     if len(task.patterns) + len(task.texts) > 1 and not into:
         raise ValueError(f"several files cannot become the one file {task.target!r}: end it with a '/'")
     into = into or len(found) > 1  # of one pattern
