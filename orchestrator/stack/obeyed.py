@@ -51,6 +51,7 @@ REFUSED: dict[str, str] = {
 # key → the only values that are obeyed, or that change nothing here; any other is refused
 ALLOWED: dict[str, tuple[object, ...]] = {
     # images
+    "services.*.build.isolation": ("default",),
     "services.*.build.privileged": (False,),  # steps run confined as services do
     # its life
     # its sandbox
@@ -68,6 +69,7 @@ ALLOWED: dict[str, tuple[object, ...]] = {
 
 # The ways out of these, where removing the key is not the best one.
 _WAYS: dict[str, str] = {
+    "services.*.build.isolation": "only Windows has others; write default, or remove it",
     "services.*.use_api_socket": "there is no Docker API here; remove it",
     "services.*.deploy.endpoint_mode": "a service's name leads to its replicas in turn; write dnsrr, or remove it",
     "networks.*.driver": "networks are bridges of this machine; for its own network write network_mode: host",
@@ -78,7 +80,6 @@ _WAYS: dict[str, str] = {
 # key → why nothing has to be done for it: checked, carried along, never refused
 WITHOUT_EFFECT: dict[str, str] = {
     "version": "the number of an old format; obsolete",
-    "services.*.build.isolation": "only Windows containers have it",
     "services.*.cpu_count": "only Windows containers have it",
     "services.*.cpu_percent": "only Windows containers have it",
     "services.*.credential_spec": "only Windows containers have it",

@@ -257,18 +257,18 @@ def test_forms_that_people_write(build: Builds) -> None:
     (build.context / "top").symlink_to("sub/file")
     (build.context / ".dockerignore").write_text("Dockerfile*\n")
     build(
-        "ARG TAG=x\nFROM base AS first\nENV who=web dir=/data port=80\n"
-        "FROM first\nUSER $who\nUSER root\nWORKDIR $dir/in\nVOLUME $dir\nEXPOSE $port\n"
+        "ARG TAG=x\nFROM base AS first\nARG KEPT=kept\nENV who=web dir=/data port=80\n"
+        "FROM first\nRUN echo $KEPT$TAG > /arguments\nUSER $who\nUSER root\nWORKDIR $dir/in\nVOLUME $dir\nEXPOSE $port\n"
         "COPY . .\nCOPY top /followed\nCOPY sub/f* /one\nENV OLD style of writing\n"
         "RUN <<script\n#!/bin/sh\necho from a script > /script\nscript\n"
         "RUN cat <<doc > /doc\n$OLD\ndoc\n"
         'RUN ["/bin/sh", "-c", "echo exec > /exec"]\n'
         'CMD ["/bin/sleep", "1000"]\n'
     )
-    script = "ls -l sub; cat /followed /one /script /doc /exec; ls"
+    script = "ls -l sub; cat /followed /one /script /doc /exec /arguments; ls"
     told = build.inside(f"cd /data/in && {script}")
     assert "link -> file" in told
-    assert "fffrom a script\nstyle of writing\nexec\n" in told
+    assert "fffrom a script\nstyle of writing\nexec\nkept\n" in told
     assert told.endswith("sub\ntop\n")
     assert build.config()["ExposedPorts"] == {"80/tcp": {}}
 

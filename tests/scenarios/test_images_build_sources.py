@@ -156,5 +156,7 @@ def test_a_cache_travels_to_another_machine(build: Builds, tmp_path: Path) -> No
         build.pyorch.ok("image", "rm", "-f", f"{hub.host}/whole:1")
         empty()
         assert build(text, f"cache_from: ['{hub.host}/whole:1']").count("CACHED") == 3
-    said = build(text, "cache_from: ['127.0.0.1:1/none:1'], no_cache: false")
+    base = f"oci:{build.pyorch.directory}/base"
+    said = build(text, f"cache_from: ['127.0.0.1:1/none:1', '{base}'], no_cache: false")
+    assert "it gives nothing: another builder made it" in said
     assert "cannot pull image '127.0.0.1:1/none:1'" in said, "and the build goes on"

@@ -150,7 +150,7 @@ class Builder:
             raise type(error)(f"{self._order.cannot}: line {stage.origin.line}: FROM: {error}") from error
         if below is None:
             return Made(State().with_path(), [], "scratch", [], orders.platform(self._order))
-        fresh = replace(below.state.with_path(), arguments={}, command_is_ours=False)
+        fresh = replace(below.state.with_path(), command_is_ours=False)  # a stage below hands its ARGs on
         return Made(fresh, list(below.layers), below.key, list(below.history), below.platform, below.created)
 
     def _image(self, name: str, platform: str) -> Made:
@@ -184,6 +184,8 @@ class Builder:
             try:
                 taken = carried.take(self._store, self._fetch(name, "", True))
                 said = f"{taken} steps" if taken else "nothing new in it"
+                if taken is None:
+                    said = "it gives nothing: another builder made it, and its steps are not written in it"
             except OrchestratorError as error:
                 said = str(error)
             self._say(step=title, state="output", line=said, key=title)

@@ -53,13 +53,18 @@ def image(intake: Intake, rows: list[Row], now: float) -> Entry | None:
     return load.finish(intake, document, [blob(record, intake.store) for record in records], [""], now)
 
 
-def take(store: Store, entry: Entry) -> int:
-    """The rows that an image of the store carries become known to the cache; how many. What is known already stays."""
+def take(store: Store, entry: Entry) -> int | None:
+    """The rows that an image of the store carries become known to the cache; how many, None where it carries none.
+
+    What is known already stays.
+    """
     manifest = store.manifest(entry.manifest.digest)
     config = store.config(manifest)
     there = {(layer.digest, diff_id) for layer, diff_id in zip(manifest.layers, config.diff_ids, strict=True)}
     found = config.raw.get(FIELD)
-    rows = [row for row in found if isinstance(row, dict)] if isinstance(found, list) else []
+    if not isinstance(found, list):
+        return None
+    rows = [row for row in found if isinstance(row, dict)]
     taken = 0
     for row in rows:
         record = _record(row)
