@@ -146,9 +146,16 @@ def _padded(content: bytes) -> bytes:
 
 
 def _environment() -> list[str]:
-    """Nothing of the caller's but the way to programs."""
+    """Nothing of the caller's but the way to programs; and who waits there waits for longer."""
     path = os.environ.get("PATH", "") + ":/usr/sbin:/usr/bin:/sbin:/bin"
-    return [f"PATH={path}", "HOME=/root", "TMPDIR=/dev/shm", "LANG=C.UTF-8", "PYTHONDONTWRITEBYTECODE=1"]
+    return [
+        f"PATH={path}",
+        "HOME=/root",
+        "TMPDIR=/dev/shm",
+        "LANG=C.UTF-8",
+        "PYTHONDONTWRITEBYTECODE=1",
+        "PYORCH_PATIENCE=8",
+    ]
 
 
 def _processor() -> list[str]:

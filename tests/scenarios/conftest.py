@@ -23,6 +23,9 @@ from tests.scenarios import leaks
 COMMAND = str(Path(sys.executable).parent / "pyorch")
 
 
+PATIENCE = float(os.environ.get("PYORCH_PATIENCE", "1"))  # how many times longer than usual a test waits for anything
+
+
 class Pyorch:
     """The command line, pointed at a root of its own. `directory` holds the stack files of the test."""
 
@@ -41,7 +44,7 @@ class Pyorch:
         if "input" in options:
             del settings["stdin"]
         return subprocess.run(
-            self.command(*arguments), capture_output=True, text=True, timeout=timeout, **settings | options
+            self.command(*arguments), capture_output=True, text=True, timeout=timeout * PATIENCE, **settings | options
         )
 
     def ok(self, *arguments: str, **options: Any) -> str:
@@ -87,7 +90,7 @@ class Pyorch:
 
     def until(self, fact: Callable[[], Any], seconds: float = 20) -> Any:
         """Look until `fact()` is true and return it: what is waited for is a fact, never a time."""
-        deadline = time.monotonic() + seconds
+        deadline = time.monotonic() + seconds * PATIENCE
         while not (found := fact()):
             assert time.monotonic() < deadline, f"still not so after {seconds} s"
             time.sleep(0.02)

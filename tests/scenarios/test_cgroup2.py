@@ -19,14 +19,14 @@ TELLING = (
 )
 
 
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(1080)
 @pytest.mark.skipif(not cgroups.mounted()[0], reason="this machine has cgroup v2 alone: all tests run on it anyway")
 def test_containers_are_held_to_the_same_on_a_stock_kernel_with_cgroup_v2_alone() -> None:
     """One boot for all: an emulated machine is several times slower than this one."""
     tests = [f"tests/scenarios/{name}" for name in TELLING]
-    plain = ["-q", "--color=no", "--tb=short", "--timeout=240", "-p", "no:cacheprovider", "-p", "no:hypothesispytest"]
+    plain = ["-q", "--color=no", "--tb=short", "--timeout=600", "-p", "no:cacheprovider", "-p", "no:hypothesispytest"]
     try:
-        ended = machine.run([sys.executable, "-m", "pytest", *plain, *tests], directory=CHECKOUT, seconds=540)
+        ended = machine.run([sys.executable, "-m", "pytest", *plain, *tests], directory=CHECKOUT, seconds=1000)
     except machine.Unavailable as why:
         pytest.skip(str(why))
     assert ended.code == 0, ended.output
