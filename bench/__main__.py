@@ -17,6 +17,7 @@ from bench import (
     common,
     config,
     decider,
+    drift,
     engines,
     host,
     images,
@@ -103,6 +104,8 @@ def _ours_alone(table: Table, engine: engines.Engine) -> None:
     table.line("at rest with 200 services, of one core", at_most(0.01, "%"), inside.idle(engine))
     table.line("saved file → new version running", at_most(0.3, "ms"), sources.saved(engine))
     table.line("git push and webhook → new version running", at_most(1.0, "ms"), sources.pushed(engine))
+    for what, seconds in drift.seen(engine).items():
+        table.line(f"{what} → told as drift", at_most(1.0, "ms"), seconds)
     failed, made, seconds = rollout.failed(engine)
     what = f"requests failed of {made:,} while {rollout.REPLICAS} replicas changed"
     table.line(what, at_most(0, ""), failed, note=f"in {seconds:.1f} s, {rollout.RATE} a second")
