@@ -7,7 +7,6 @@ of just now: a collection leaves it alone, whatever its name has come to mean.
 from __future__ import annotations
 
 import fnmatch
-import os
 from collections.abc import Iterable
 from datetime import UTC, datetime
 from typing import Any
@@ -286,21 +285,6 @@ class Shelf:
             digest = record.definition.image_digest
             counts[digest] = counts.get(digest, 0) + 1
         return counts
-
-
-def disk_of(directory: str) -> int:
-    """Bytes that a tree takes on the disk, 0 where there is none; what vanishes meanwhile is not counted."""
-    total, seen = 0, set()
-    for where, _, files in os.walk(directory):
-        for path in (where, *(os.path.join(where, name) for name in files)):
-            try:
-                known = os.lstat(path)
-            except FileNotFoundError:
-                continue
-            if known.st_nlink == 1 or known.st_ino not in seen:
-                seen.add(known.st_ino)
-                total += known.st_blocks * 512
-    return total
 
 
 def created(config: Config | None) -> str:

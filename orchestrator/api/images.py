@@ -10,11 +10,12 @@ from typing import Any
 
 from orchestrator.agent import clock, image_jobs
 from orchestrator.agent.circle import Circle
-from orchestrator.agent.image_shelf import Shelf, disk_of
+from orchestrator.agent.image_shelf import Shelf
 from orchestrator.agent.watch import done
 from orchestrator.api.http import Json, Reply, Request, Stream
 from orchestrator.errors import Mistake
 from orchestrator.images import lookup
+from orchestrator.images.collecting import disk_of
 from orchestrator.images.store import Entry
 
 DEEDS = ("pull", "push", "load", "save", "import", "resolve")
@@ -131,7 +132,7 @@ async def prune(circle: Circle, request: Request) -> Reply:
 async def usage(circle: Circle, request: Request) -> Reply:
     """What everything kept takes on the disk, as `docker system df` counts it."""
     shelf = Shelf(circle)
-    images = shelf.usage()
+    images = await asyncio.to_thread(shelf.usage)
     containers = list(circle.containers)
     sizes = await asyncio.to_thread(
         lambda: {record.id: disk_of(circle.root.container(record.id)) for record in containers}
@@ -147,7 +148,7 @@ async def usage(circle: Circle, request: Request) -> Reply:
             "reclaimable": idle,
         },
         await asyncio.to_thread(_volumes, circle),
-        shelf.build_usage(),
+        await asyncio.to_thread(shelf.build_usage),
     ]
     return Json(rows)
 

@@ -97,7 +97,7 @@ def forget_built(store: Store) -> int:
     with store.unused() as unused:
         if not unused:
             return 0
-        given = _disk_of(store.build_caches)
+        given = disk_of(store.build_caches)
         for directory in (store.build_cache, store.build_caches):
             if os.path.isdir(directory):
                 shutil.rmtree(directory)
@@ -107,7 +107,7 @@ def forget_built(store: Store) -> int:
 def cached(store: Store) -> tuple[int, int]:
     """(steps in the build cache, bytes on the disk that only it needs)."""
     count = len(os.listdir(store.build_cache)) if os.path.isdir(store.build_cache) else 0
-    kept = _disk_of(store.build_caches) + _disk_of(store.build_cache)
+    kept = disk_of(store.build_caches) + disk_of(store.build_cache)
     return count, taken(store, *needed(store)) - taken(store, *needed(store, store.entries())) + kept
 
 
@@ -131,9 +131,17 @@ def taken(store: Store, blobs: set[str] | None = None, layers: set[str] | None =
     return total
 
 
-def _disk_of(directory: str) -> int:
-    return sum(
-        os.lstat(os.path.join(where, name)).st_blocks * 512
-        for where, directories, files in os.walk(directory)
-        for name in (*directories, *files)
-    )
+def disk_of(directory: str) -> int:
+    """Bytes that a tree takes on the disk, 0 where there is none; a file of several names counts once, and
+    what vanishes meanwhile not at all."""
+    total, seen = 0, set()
+    for where, _, files in os.walk(directory):
+        for path in (where, *(os.path.join(where, name) for name in files)):
+            try:
+                known = os.lstat(path)
+            except FileNotFoundError:
+                continue
+            if known.st_nlink == 1 or known.st_ino not in seen:
+                seen.add(known.st_ino)
+                total += known.st_blocks * 512
+    return total

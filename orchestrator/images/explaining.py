@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 from collections.abc import Iterator
 
 from orchestrator.errors import HostRefused, Missing, OrchestratorError
@@ -25,5 +26,11 @@ def explained(
     except ValueError as error:
         raise unfit(f"{cannot}: {error}") from error
     except OSError as error:
-        where = f": {error.filename}" if error.filename else ""
-        raise HostRefused(f"{cannot}: {error.strerror or error}{where}") from error
+        raise HostRefused(f"{cannot}: {reason(error)}") from error
+
+
+def reason(error: OSError) -> str:
+    """Why the kernel said no, for the end of a sentence."""
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return "there is no room left on the disk"
+    return f"{error.strerror or error}" + (f": {error.filename}" if error.filename else "")

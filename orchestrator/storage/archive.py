@@ -34,6 +34,8 @@ def write(data: str, path: str) -> int:
     try:
         with _opened(building, path, "wb") as raw, tarfile.open(fileobj=raw, mode="w|", format=form) as tar:
             _add(tar, data, ".", {})
+        with open(building, "rb") as made:
+            os.fsync(made.fileno())  # a backup that a power cut empties is none
         os.rename(building, path)
         return os.stat(path).st_size
     except OSError as error:

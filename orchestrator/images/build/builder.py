@@ -25,6 +25,7 @@ from orchestrator.images.build.order import Order
 from orchestrator.images.build.plan import Stage
 from orchestrator.images.build.reading import Reading
 from orchestrator.images.build.state import Given, State
+from orchestrator.images.explaining import reason
 from orchestrator.images.intake import Intake
 from orchestrator.images.store import Entry
 
@@ -77,6 +78,8 @@ class Builder:
                 error = self._failure or late
                 if isinstance(error, Wrong):
                     raise Mistake(orders.pointed(where, text, error)) from error
+                if isinstance(error, OSError):
+                    raise HostRefused(f"{order.cannot}: {reason(error)}") from error
                 raise error from None
             finally:
                 self._pool.shutdown(cancel_futures=True)

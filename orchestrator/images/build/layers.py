@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import secrets
 import threading
@@ -79,7 +80,12 @@ class Packing:
 
     def _packed(self, directory: str, chain: str) -> tuple[Record, dict[str, Any]]:
         blob = os.path.join(self._store.ingest, f"file-{secrets.token_hex(8)}")
-        found = self._hands.do({"deed": "pack", "directory": directory, "target": blob}, lambda line: None)
+        try:
+            found = self._hands.do({"deed": "pack", "directory": directory, "target": blob}, lambda line: None)
+        except BaseException:
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(blob)  # on a full disk its room is needed
+            raise
         if not found["entries"]:
             os.unlink(blob)
             return Record(self._moment, chain=chain), found
