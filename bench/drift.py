@@ -35,7 +35,6 @@ def seen(engine: Engine) -> dict[str, float]:
         "a config file written to": lambda: (bundle / "materials" / "0").write_text("good night"),
         "a link removed": lambda: _remove_link(bundle.name),
     }
-    found = {}
     line = [*engine.command, "-p", "drift", "events", "--json", "--since", "0"]
     with subprocess.Popen(line, stdout=subprocess.PIPE, text=True) as events:
         assert events.stdout
