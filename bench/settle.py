@@ -9,7 +9,7 @@ from pathlib import Path
 from bench.figures import Table, at_least
 
 TESTS = Path(__file__).resolve().parents[1] / "tests" / "settle"
-WORLDS = 5000
+WORLDS = 10_000
 
 
 def measure(table: Table) -> None:

@@ -24,7 +24,7 @@ from orchestrator.agent.trash import Trash
 from orchestrator.agent.wiring import Wiring
 from orchestrator.agent.wishes import Wishes
 from orchestrator.errors import Conflict, HostRefused, OrchestratorError, Unreachable
-from orchestrator.reconcile import proven, reconcile, replica, settled
+from orchestrator.reconcile import reconcile, replica, settled
 from orchestrator.reconcile.plan import Action, Adjust, Plan, Prepare, Remove, Renew, Start, Stop, TakeBack
 from orchestrator.reconcile.rollout import YOUNG
 from orchestrator.reconcile.world import Failure, Wanted, World
@@ -149,7 +149,7 @@ class Circle:
             if any(self._young(record) for record in self.containers.of(wish.stack.name)):
                 asyncio.get_running_loop().call_later(YOUNG, self.bell.ring)
                 continue
-            if proven(wish, self.world, self.plan):
+            if settled(wish, self.world, self.plan, "ready").proven:
                 try:
                     self.wishes.ended(wish.stack.name, "good")
                 except HostRefused as error:

@@ -19,7 +19,8 @@ Goal: TypeAlias = Literal["started", "ready", "stopped", "down"]
 
 @dataclass(frozen=True, slots=True)
 class Settled:
-    """`done`: waiting longer changes nothing. `failures` and `pending`: (subject, why).
+    """`done`: waiting longer changes nothing. `failures` and `pending`: (subject, why). `proven`: the revision is ready
+    as a whole.
 
     With goal "started", what is parked (no room, a dependency stopped by hand) is told as pending but not waited for.
     """
@@ -27,6 +28,7 @@ class Settled:
     done: bool
     failures: tuple[tuple[str, str], ...] = ()
     pending: tuple[tuple[str, str], ...] = ()
+    proven: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,14 +43,6 @@ def settled(wanted: Wanted, world: World, plan: Plan, goal: Goal) -> Settled:
     return judged(Scene(Turn([wanted], world, 0.0), wanted), plan, goal)
 
 
-def proven(wanted: Wanted, world: World, plan: Plan) -> bool:
-    """The revision is ready as a whole: canaries prove nothing for those that have not followed them yet."""
-    scene = Scene(Turn([wanted], world, 0.0), wanted)
-    result = judged(scene, plan, "ready")
-    old = any(slot.outdated for service in scene.order if scene.active(service) for slot in scene.slots(service))
-    return result.done and not result.failures and not old
-
-
 def judged(scene: Scene, plan: Plan, goal: Goal) -> Settled:
     """`settled`, of a scene whose turn made the plan."""
     match goal:
@@ -61,7 +55,13 @@ def judged(scene: Scene, plan: Plan, goal: Goal) -> Settled:
     waits = [a for a in answers if a.state == "pending" or (a.state == "parked" and goal != "started")]
     failures = tuple((a.subject, a.why) for a in answers if a.state == "failed")
     pending = tuple((a.subject, a.why) for a in answers if a.state != "failed")
-    return Settled(not waits, failures, pending)
+    proven = goal == "ready" and not waits and not failures and not _old(scene)
+    return Settled(not waits, failures, pending, proven)
+
+
+def _old(scene: Scene) -> bool:
+    """Replicas of an older version run: canaries prove nothing for those that have not followed them yet."""
+    return any(slot.outdated for service in scene.order if scene.active(service) for slot in scene.slots(service))
 
 
 def _down(scene: Scene) -> Iterator[_Answer]:

@@ -16,7 +16,7 @@ import worlds
 from toy import GOOD, Broken, Life, Nature, Toy
 
 from orchestrator.reconcile.blueprint import blueprint
-from orchestrator.reconcile.goal import Settled, proven, settled
+from orchestrator.reconcile.goal import Settled, settled
 from orchestrator.reconcile.laws import reconcile
 from orchestrator.reconcile.plan import Plan, TakeBack
 from orchestrator.reconcile.replica import contents, count
@@ -251,7 +251,7 @@ class Game:
         self.nothing_waits_for_nothing()
         if not self.wanted.down:
             self.end = settled(self.wanted, world, plan, "ready")
-            if proven(self.wanted, world, plan):
+            if self.end.proven:
                 self.wanted = replace(self.wanted, proven=True)
         return True
 

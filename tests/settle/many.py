@@ -21,8 +21,14 @@ def play(seeds: Sequence[int]) -> list[str]:
     if len(seeds) <= LOT:
         return _lot(seeds)
     lots = [seeds[at : at + LOT] for at in range(0, len(seeds), LOT)]
-    with ProcessPoolExecutor(os.cpu_count(), get_context("spawn"), initializer=gc.freeze) as pool:
+    with ProcessPoolExecutor(os.cpu_count(), get_context("spawn"), initializer=_as_in_the_agent) as pool:
         return [wrong for found in pool.map(_lot, lots) for wrong in found]
+
+
+def _as_in_the_agent() -> None:
+    """Next to nothing of what a turn makes is a cycle that must be looked for: see `api.main`."""
+    gc.freeze()
+    gc.set_threshold(20_000, 20, 20)
 
 
 def _lot(seeds: Sequence[int]) -> list[str]:
