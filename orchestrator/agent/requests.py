@@ -13,10 +13,12 @@ from orchestrator.agent.circle import Circle
 from orchestrator.agent.watch import Progress, accepted, done, watch
 from orchestrator.errors import Conflict, Missing, Mistake
 from orchestrator.policy.pull import PullPolicy
+from orchestrator.reconcile.blueprint import blueprint
 from orchestrator.reconcile.world import Wanted
 from orchestrator.stack import contents
 from orchestrator.stack.load import load
 from orchestrator.stack.model import Stack
+from orchestrator.stack.partly import keeping
 from orchestrator.storage import materials
 
 
@@ -87,12 +89,18 @@ class Requests:
         before = self.circle.wishes.get(stack.name)
         if before is not None and before.down:
             raise Conflict(f"cannot bring up {stack.name!r}: it is just being taken down; try again when that is done")
-        if body.no_recreate and before is not None:
-            stack = self._keeping(stack, before)
-        wish = self.circle.wishes.revised(stack)
         chosen = frozenset(body.services or stack.services)
         if not body.no_deps:
             chosen = _with_dependencies(chosen, stack)
+        warnings = list(stack.warnings)
+        if before is not None:
+            made = {record.service for record in self.circle.containers.of(stack.name) if record.slot > 0}
+            said, stack = stack, keeping(stack, before.stack, made if body.no_recreate else made - chosen)
+            meant, kept = blueprint(said).digests, blueprint(stack).digests
+            if left := [name for name in stack.services if kept[name] != meant[name]]:
+                why = "--no-recreate" if body.no_recreate else "not named"
+                warnings.append(f"the file says something else of {', '.join(left)} now: left as made ({why})")
+        wish = self.circle.wishes.revised(stack)
         if body.only_needs:
             chosen -= frozenset(body.services) if not body.no_deps else chosen
         orphans = (
@@ -104,7 +112,6 @@ class Requests:
             }
         )
         orphans = {name: service for name, service in orphans.items() if name not in stack.services}
-        warnings = list(stack.warnings)
         if orphans and not body.remove_orphans:
             names = ", ".join(sorted(orphans))
             warnings.append(f"the file no longer has {names}: kept running; --remove-orphans takes them away")
@@ -122,12 +129,6 @@ class Requests:
             orphans={} if body.remove_orphans else orphans,
             grace=body.grace,
         ), warnings
-
-    def _keeping(self, stack: Stack, before: Wanted) -> Stack:
-        """`--no-recreate`: who has containers goes on as it was made, whatever the file says now."""
-        made = {record.service for record in self.circle.containers.of(stack.name) if record.slot > 0}
-        kept = {name: old for name, old in before.stack.services.items() if name in made and name in stack.services}
-        return replace(stack, services={**stack.services, **kept})
 
     async def up(self, body: Up, stack: Stack | None = None) -> Progress:
         """Make this stack (of these files, or read already) the wanted one, and watch until the goal is reached."""

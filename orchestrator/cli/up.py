@@ -12,8 +12,8 @@ if TYPE_CHECKING:
 
 HELP = """Bring the stack up: what is missing is started, what changed is replaced, the rest is left alone.
 
-Services named are brought up with what they depend on. Without -d the output of the containers is followed; Ctrl-C
-stops them in order, a second Ctrl-C kills them.
+Services named are brought up with what they depend on; of the others, what runs stays as it was made. Without -d the
+output of the containers is followed; Ctrl-C stops them in order, a second Ctrl-C kills them.
 """
 EXAMPLES = """
   pyorch up stack.yaml              this file, followed

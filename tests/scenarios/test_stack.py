@@ -64,6 +64,37 @@ def test_only_the_changed_service_is_replaced_and_the_plan_says_why(pyorch: Pyor
     assert "COLOUR=blue" in pyorch.ok("exec", "-T", "web", "env")
 
 
+def test_who_is_not_named_stays_as_it_was_made(pyorch: Pyorch) -> None:
+    three = f"""
+        name: three
+        services:
+          db: {{image: "host:/", command: {WAITS}, environment: {{V: "1"}}, networks: [old]}}
+          api: {{image: "host:/", command: {WAITS}, environment: {{V: "1"}}, depends_on: [db], networks: [old]}}
+          web: {{image: "host:/", command: {WAITS}, environment: {{V: "1"}}, networks: [old], configs: [motd]}}
+        networks: {{old: {{}}}}
+        configs: {{motd: {{content: "day 1"}}}}
+    """
+    pyorch.up(three)
+    before = started(pyorch)
+    changed = three.replace('V: "1"', 'V: "2"').replace("old", "new").replace("day 1", "day 2")
+    pyorch.write(changed)
+    plan = json.loads(pyorch.run("plan", "-o", "json", "--no-deps", "stack.yaml", "api").stdout)
+    assert [change["service"] for change in plan["services"]] == ["api"], plan["text"]
+    said = pyorch.run("up", "-d", "--wait", "--no-deps", "stack.yaml", "api").stderr
+    assert "the file says something else of db, web now: left as made (not named)" in said
+    after = started(pyorch)
+    assert [name for name in before if after[name] != before[name]] == ["three-api-1"]
+    pyorch.ok("up", "-d", "--wait", "stack.yaml", "api")  # and what it needs
+    assert started(pyorch)["three-db-1"] != before["three-db-1"]
+    assert started(pyorch)["three-web-1"] == before["three-web-1"]
+    os.kill(before["three-web-1"][1], signal.SIGKILL)
+    pyorch.ok("restart", "web")
+    assert "day 1" in pyorch.ok("exec", "-T", "web", "cat", "/motd")
+    pyorch.up(changed)
+    assert "day 2" in pyorch.ok("exec", "-T", "web", "cat", "/motd")
+    assert pyorch.run("plan", "stack.yaml").returncode == 0
+
+
 def test_a_moved_line_or_a_comment_is_no_change(pyorch: Pyorch) -> None:
     pyorch.up(TWO)
     before = started(pyorch)
