@@ -176,12 +176,12 @@ def kernel(pyorch: Pyorch) -> tuple[set[str], int, set[str]]:
 
 
 def tell(pyorch: Pyorch) -> None:
-    """Revisions are numbered without a gap; the newest is good, and whatever runs was started, and died no later."""
-    told = [json.loads(line) for line in pyorch.ok("history", "--format", "json").splitlines()]
-    revisions = told[0] if told and isinstance(told[0], list) else told
+    """Revisions are numbered without a gap; the newest is good once it has run for a while, and whatever runs was
+    started, and died no later."""
+    pyorch.until(lambda: history(pyorch)[0]["Outcome"] == "good")
+    revisions = history(pyorch)
     numbers = [row["Revision"] for row in revisions]
     assert numbers == list(range(numbers[0], numbers[0] - len(numbers), -1))
-    assert revisions[0]["Outcome"] == "good"
     assert all(row["Outcome"] in ("good", "overtaken") for row in revisions), revisions
     events = pyorch.lines("events", "--json", "--no-follow", "--since", "0")
     lives = Counter(
@@ -190,6 +190,11 @@ def tell(pyorch: Pyorch) -> None:
     for row in pyorch.ps().values():
         if row["State"] == "running":
             assert lives[row["ID"], "start"] == lives[row["ID"], "die"] + 1, row
+
+
+def history(pyorch: Pyorch) -> list[dict[str, Any]]:
+    told = pyorch.lines("history", "--format", "json")
+    return told[0] if told and isinstance(told[0], list) else told
 
 
 def said(port: int) -> str:
