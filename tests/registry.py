@@ -47,8 +47,11 @@ class Registry:
 
 
 @contextlib.contextmanager
-def registry(directory: Path, *, password: bool = False, tls: tuple[Path, Path] | None = None) -> Iterator[Registry]:
-    """docker-registry with its files in `directory`, on a free port of loopback. `tls`: certificate and key."""
+def registry(
+    directory: Path, *, password: bool = False, tls: tuple[Path, Path] | None = None, clients: Path | None = None
+) -> Iterator[Registry]:
+    """docker-registry with its files in `directory`, on a free port of loopback. `tls`: certificate and key; `clients`:
+    the authority that must vouch for who asks."""
     directory.mkdir(parents=True, exist_ok=True)
     port = free_port()
     config: dict[str, Any] = {
@@ -59,6 +62,8 @@ def registry(directory: Path, *, password: bool = False, tls: tuple[Path, Path] 
     }
     if tls:
         config["http"]["tls"] = {"certificate": str(tls[0]), "key": str(tls[1])}
+    if clients:
+        config["http"]["tls"]["clientcas"] = [str(clients)]
     if password:
         (directory / "htpasswd").write_text(_PASSWORD_FILE)
         config["auth"] = {"htpasswd": {"realm": "test", "path": str(directory / "htpasswd")}}

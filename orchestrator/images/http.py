@@ -24,7 +24,7 @@ from orchestrator import __version__
 from orchestrator.errors import Missing, Mistake, OrchestratorError, Unreachable
 from orchestrator.images import credentials
 from orchestrator.images.credentials import Credential
-from orchestrator.images.settings import Settings
+from orchestrator.images.settings import Settings, identities
 
 ATTEMPTS = 5  # of one exchange
 FIRST_PAUSE, LONGEST_PAUSE = 0.3, 10.0  # seconds between two; a registry may ask for more by Retry-After, up to:
@@ -66,7 +66,7 @@ class Line:
     caller: Caller
     tokens: dict[tuple[str, str], str] = field(default_factory=dict)  # (base URL, scope) → Authorization
     _lock: threading.Lock = field(default_factory=threading.Lock)
-    _pools: dict[tuple[str | None, tuple[str, ...]], urllib3.PoolManager] = field(default_factory=dict)
+    _pools: dict[tuple[Any, ...], urllib3.PoolManager] = field(default_factory=dict)
 
     def ask(
         self,
@@ -202,14 +202,16 @@ class Line:
 
     def _pool(self, url: str, registry: str) -> urllib3.PoolManager:
         proxy = proxy_of(url, self.caller.environment)
-        key = (proxy, tuple(self.settings.authorities(registry)))
+        host = urlsplit(url).netloc
+        ours = tuple(identities(host))  # never those of another host, whoever sends us here
+        key = (proxy, tuple(self.settings.authorities(registry, host)), ours)
         with self._lock:
             pool = self._pools.get(key)
             if pool is None:
                 timeout = urllib3.Timeout(connect=CONNECT, read=SILENCE)
                 options: dict[str, Any] = {"maxsize": 16, "timeout": timeout}
-                if key[1]:
-                    options["ssl_context"] = _trusting(key[1], registry)
+                if key[1] or ours:
+                    options["ssl_context"] = _trusting(key[1], ours, registry)
                 pool = urllib3.ProxyManager(proxy, **options) if proxy else urllib3.PoolManager(**options)
                 self._pools[key] = pool
             return pool
@@ -281,8 +283,9 @@ def _challenge(header: str, scheme: str) -> dict[str, str]:
     return {name.lower(): quoted or plain for name, quoted, plain in pairs}
 
 
-def _trusting(authorities: Sequence[str], registry: str) -> Any:
-    """Those certificates beside the system's: where a registry redirects to, another authority may vouch."""
+def _trusting(authorities: Sequence[str], identities: Sequence[tuple[str, str]], registry: str) -> Any:
+    """Those authorities beside the system's: where a registry redirects to, another one may vouch. `identities`: our
+    own certificates, with their keys."""
     import ssl
 
     context = ssl.create_default_context()
@@ -291,6 +294,11 @@ def _trusting(authorities: Sequence[str], registry: str) -> Any:
             context.load_verify_locations(path)
         except (OSError, ssl.SSLError) as error:
             raise Mistake(f"cannot trust registry '{registry}' by the certificates in {path}: {error}") from error
+    for certificate, key in identities:
+        try:
+            context.load_cert_chain(certificate, key)
+        except (OSError, ssl.SSLError) as error:
+            raise Mistake(f"cannot use certificate {certificate} with {key}: {error}") from error
     return context
 
 

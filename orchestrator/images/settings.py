@@ -30,10 +30,10 @@ HUB_HOST = "registry-1.docker.io"  # where docker.io's API is
 
 @dataclass(frozen=True, slots=True)
 class Registry:
-    """How one registry is spoken to. `mirrors`: URLs that are asked first."""
+    """How one registry is spoken to. `mirrors`: URLs that are asked first. `plain_http` None: nobody has said."""
 
     mirrors: tuple[str, ...] = ()
-    plain_http: bool = False
+    plain_http: bool | None = None
     ca: str | None = None
 
 
@@ -47,17 +47,37 @@ class Settings:
         """Base URLs to ask for a registry's images, in this order; True: a mirror."""
         known = self.registries.get(registry, Registry())
         host = HUB_HOST if registry == "docker.io" else registry
-        scheme = "http" if known.plain_http or is_loopback(registry) else "https"
+        plain = known.plain_http
+        if plain is None:
+            plain = is_loopback(registry) and not (self.authorities(registry) or identities(registry))
+        scheme = "http" if plain else "https"
         return [*((mirror.rstrip("/"), True) for mirror in known.mirrors), (f"{scheme}://{host}", False)]
 
-    def authorities(self, registry: str) -> list[str]:
-        """Files of certificates that vouch for a registry beside the system's: `ca`, and what lies for it in the
-        directories where docker and podman look (https://docs.docker.com/engine/security/certificates/)."""
+    def authorities(self, registry: str, host: str = "") -> list[str]:
+        """Files of certificates that vouch for a registry beside the system's: `ca`, and what lies in certs.d for it or
+        for the `host` that is asked in its stead (a mirror)."""
         known = self.registries.get(registry, Registry())
         files = [known.ca] if known.ca else []
-        for directory in CERTIFICATES:
-            files += sorted(glob.glob(os.path.join(directory, glob.escape(registry), "*.crt")))
-        return files
+        return files + [file for name in dict.fromkeys((registry, host)) for file in _certificates(name, "*.crt")]
+
+
+def identities(host: str) -> list[tuple[str, str]]:
+    """(certificate, key) by which we are known to a host: pairs x.cert and x.key in its certs.d. Raises Mistake."""
+    pairs = [(file, file.removesuffix(".cert") + ".key") for file in _certificates(host, "*.cert")]
+    for certificate, key in pairs:
+        if not os.path.exists(key):
+            raise Mistake(f"cannot use certificate {certificate}: there is no {key} beside it")
+    return pairs
+
+
+def _certificates(host: str, pattern: str) -> list[str]:
+    """Of that host, where docker and podman look (https://docs.docker.com/engine/security/certificates/)."""
+    name = "docker.io" if host == HUB_HOST else host
+    return [
+        file
+        for directory in (CERTIFICATES if name else ())
+        for file in sorted(glob.glob(os.path.join(directory, glob.escape(name), pattern)))
+    ]
 
 
 def load(root: Root) -> Settings:
@@ -101,7 +121,10 @@ def _registry(name: str, value: Any) -> Registry:
     mirrors = value.get("mirrors") or []
     if not isinstance(mirrors, list) or not all(str(one).startswith(("http://", "https://")) for one in mirrors):
         raise ValueError(f"registries.{name}.mirrors must be a list of URLs that begin with https:// or http://")
-    return Registry(tuple(map(str, mirrors)), value.get("plain_http") is True, value.get("ca"))
+    plain = value.get("plain_http")
+    if plain not in (None, True, False):
+        raise ValueError(f"registries.{name}.plain_http must be true or false, not {plain!r}")
+    return Registry(tuple(map(str, mirrors)), plain, value.get("ca"))
 
 
 def _limits(value: Any) -> tuple[Limits, int]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import gzip
 import hashlib
 import json
@@ -98,6 +99,49 @@ def test_a_registry_with_an_own_authority_behind_a_proxy(
             done = pyorch.run("image", "pull", f"{name}/far:1", env=through | {"NO_PROXY": ".test"})
             assert "cannot be reached" in done.stderr, "nobody but the proxy knows that name"
             assert len(tunnel.seen) == seen
+    finally:
+        tunnel.close()
+
+
+@contextlib.contextmanager
+def certificates_of(host: str) -> Iterator[Path]:
+    """Where Docker looks for them; what had to be made for it goes again."""
+    place = Path("/etc/docker/certs.d", host)
+    missing = [path for path in place.parents if not path.exists()]
+    place.mkdir(parents=True)
+    try:
+        yield place
+    finally:
+        shutil.rmtree(place)
+        for path in missing:
+            path.rmdir()
+
+
+def test_a_registry_that_wants_a_certificate_is_shown_the_one_that_lies_for_it(
+    pyorch: Pyorch, certificates: tuple[Path, Path, Path], tmp_path: Path
+) -> None:
+    authority, certificate, key = certificates
+    with registry(tmp_path / "registry") as plain:
+        plain.push(busybox_image(tmp_path / "image"), "far:1")
+    tunnel = Tunnel()
+    try:
+        with registry(tmp_path / "registry", tls=(certificate, key), clients=authority) as far:
+            host = f"registry.test:{far.host.rpartition(':')[2]}"
+
+            def pull() -> str:
+                return pyorch.run(
+                    "image", "pull", f"{host}/far:1", env=pyorch.environment | {"HTTPS_PROXY": tunnel.url}
+                ).stderr
+
+            with certificates_of(host) as place:
+                assert "certificate verify failed" in pull()
+                shutil.copy(authority, place / "ca.crt")
+                assert "alert" in pull(), "nobody has said who we are"
+                shutil.copy(certificate, place / "client.cert")
+                assert f"cannot use certificate {place}/client.cert: there is no {place}/client.key beside it" in pull()
+                shutil.copy(key, place / "client.key")
+                pull()
+                assert [row["Tag"] for row in pyorch.lines("image", "ls", "--format", "json")] == ["1"]
     finally:
         tunnel.close()
 
