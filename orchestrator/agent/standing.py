@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from typing import Any
 
 from orchestrator.agent import clock
@@ -10,6 +10,7 @@ from orchestrator.agent.circle import Circle
 from orchestrator.agent.containers import Record
 from orchestrator.agent.state import service_of
 from orchestrator.errors import Missing
+from orchestrator.health.judge import symptom
 from orchestrator.policy.restart import describe
 from orchestrator.reconcile import drift
 from orchestrator.reconcile.blueprint import blueprint
@@ -26,7 +27,7 @@ def standing(circle: Circle, name: str) -> dict[str, Any]:
     rows = [_service(circle, wish, service) for service in sorted(wish.active | set(wish.orphans))]
     files, amiss = circle.drift.touched.get(name, []), _ground(circle, wish)
     newest = next(iter(circle.wishes.history.of(name)), None)
-    order = ("failed", "unhealthy", "starting", "suspended", "stopped", "done", "healthy")
+    order = ("failed", "unhealthy", "unready", "starting", "suspended", "stopped", "done", "healthy")
     return {
         "Name": name,
         "Revision": wish.revision,
@@ -60,7 +61,14 @@ def _service(circle: Circle, wish: Wanted, service: str) -> dict[str, Any]:
         "Drift": drift,
         "Suspended": rest,
         "Holds": [{"subject": hold.subject, "why": hold.why} for hold in holds],
+        "Ills": _ills(running, {hold.subject for hold in holds}),
     }
+
+
+def _ills(running: list[Record], told: Container[str]) -> list[str]:
+    """What ails those of which no hold speaks already."""
+    sick = ((r.name, r.verdict) for r in running if r.verdict and r.verdict.status in ("unready", "unhealthy"))
+    return [f"{name}: {verdict.status}: {symptom(verdict)}" for name, verdict in sick if name not in told]
 
 
 def _drift(records: list[Record], definition: Service) -> Iterator[str]:
@@ -97,8 +105,9 @@ def _health(circle: Circle, wish: Wanted, service: str, records: list[Record], w
     ended = [r for r in records if r.phase == "exited" and r.last_exit is not None and r.last_exit.good]
     if any(hold.failed for hold in holds):
         return "failed"
-    if any(r.verdict is not None and r.verdict.status == "unhealthy" for r in records):
-        return "unhealthy"
+    for status in ("unhealthy", "unready"):
+        if any(r.verdict is not None and r.verdict.status == status for r in records):
+            return status
     if not wanted:
         return "stopped"
     if service in blueprint(wish.stack).jobs and (len(ended) >= wanted or not records):

@@ -44,7 +44,7 @@ def _text(found: dict[str, Any]) -> str:
     head = f"{found['Name']}: revision {found['Revision']} ({found['Outcome']}), {found['Sync']}, {found['Health']}\n"
     rows = []
     for row in found["Services"]:
-        amiss = [*row["Drift"], *(f"{hold['subject']}: {hold['why']}" for hold in row["Holds"])]
+        amiss = [*row["Drift"], *(f"{hold['subject']}: {hold['why']}" for hold in row["Holds"]), *row["Ills"]]
         if row["Suspended"]:
             amiss = [f"suspended {row['Suspended']}"]
         cells = (row["Service"], str(row["Wanted"]), str(row["Running"]), row["Sync"], row["Health"])

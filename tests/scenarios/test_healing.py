@@ -88,7 +88,9 @@ def test_a_probe_over_tls_takes_the_certificate_that_the_service_made_itself(pyo
     assert health() == "healthy"
     pyorch.ok("exec", "web", "rm", "/tmp/well")
     pyorch.until(lambda: health() == "unready")
-    assert "HTTP status 503" in pyorch.run("status").stdout + pyorch.run("why", "web").stdout
+    told = pyorch.run("status")
+    assert told.returncode == 1
+    assert "tls-web-1: unready: " in told.stdout and "HTTP status 503" in told.stdout
 
 
 def test_a_startup_that_takes_too_long_is_restarted(pyorch: Pyorch) -> None:
