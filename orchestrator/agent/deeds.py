@@ -16,6 +16,7 @@ from orchestrator.agent import bounds, clock, hooks, joining, leftovers, netdrif
 from orchestrator.agent.containers import Containers, Record, exit_of, scrap
 from orchestrator.agent.draining import drain
 from orchestrator.agent.events import Events
+from orchestrator.agent.grounding import ground
 from orchestrator.agent.inputs import Inputs
 from orchestrator.agent.launcher_client import LauncherClient
 from orchestrator.agent.trash import Trash
@@ -161,14 +162,13 @@ class Hands:
         )
 
     async def _ground(self, replica: Replica, wish: Wanted) -> None:
-        """Its volumes are there and filled. In a thread: what an image has for a volume may be large."""
+        """Its volumes are there and filled, its binds answer."""
         place = self.place_of(replica, wish)
-        if storage_mounts.has_volumes(place):
-            self.looked_at.append(place.layers)
-            try:
-                await asyncio.to_thread(storage_mounts.ground, self.root, place)
-            finally:
-                self.looked_at.remove(place.layers)
+        self.looked_at.append(place.layers)
+        try:
+            await ground(self.root, place)
+        finally:
+            self.looked_at.remove(place.layers)
 
     def place_of(self, replica: Replica, wish: Wanted) -> storage_mounts.Place:
         image = self.image(replica.definition)

@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 from orchestrator.agent import clock, image_builds, one_off, planning, pulls
 from orchestrator.agent.circle import Circle
+from orchestrator.agent.grounding import aside
 from orchestrator.agent.watch import Progress, accepted, done, watch
 from orchestrator.errors import Conflict, Missing, Mistake
 from orchestrator.policy.pull import PullPolicy
@@ -82,6 +83,10 @@ class Requests:
         )
         return contents.read(stack, lambda thing: materials.external(self.circle.root, thing))
 
+    async def _read(self, body: Up) -> Stack:
+        """In a thread of its own: what the files name may lie on a file server that does not answer."""
+        return await aside(lambda: self._load(body))
+
     def _wish(self, body: Up, stack: Stack) -> tuple[Wanted, list[str]]:
         """What is wanted once this request is granted, and the warnings that go with it."""
         _know(body.services, stack.services, stack.name)
@@ -133,7 +138,7 @@ class Requests:
     async def up(self, body: Up, stack: Stack | None = None) -> Progress:
         """Make this stack (of these files, or read already) the wanted one, and watch until the goal is reached."""
         began = clock.now()
-        stack = stack or self._load(body)
+        stack = stack or await self._read(body)
         failures: list[tuple[str, str]] = []
         async for message in self._bring(stack, body):
             yield [message]
@@ -167,7 +172,7 @@ class Requests:
 
     async def build(self, body: Up, options: Mapping[str, Any]) -> pulls.Messages:
         """The images of the named services, of all without a name; nothing is started."""
-        stack = self._load(body)
+        stack = await self._read(body)
         _know(body.services, stack.services, stack.name)
         services = [stack.services[name] for name in body.services or stack.services]
         async for message in image_builds.build(self.circle, stack, services, body.environment, options):
@@ -203,9 +208,9 @@ class Requests:
             except TimeoutError:
                 raise Conflict(f"cannot bring up {name!r}: it is still being taken down after {timeout:g}s") from None
 
-    def plan(self, body: Up, stack: Stack | None = None) -> dict[str, Any]:
+    async def plan(self, body: Up, stack: Stack | None = None) -> dict[str, Any]:
         """What `up` would do (with this stack, read already); nothing is changed."""
-        wish, warnings = self._wish(body, self._pinned(stack or self._load(body)))
+        wish, warnings = self._wish(body, self._pinned(stack or await self._read(body)))
         return {**planning.plan(self.circle, wish, body.document), "warnings": warnings}
 
     # down, stop, start, restart

@@ -154,12 +154,12 @@ async def usage(circle: Circle, request: Request) -> Reply:
 
 
 def _volumes(circle: Circle) -> dict[str, Any]:
-    from orchestrator.storage import volumes
+    from orchestrator.storage import keeping, volumes
 
     known = volumes.listing(circle.root)
     wanted = {volume.name for wish in circle.wishes.all() for volume in wish.stack.volumes.values()}
     wanted |= {name for name in known if any(name.startswith(f"anonymous_{r.id}_") for r in circle.containers)}
-    sizes = {name: disk_of(volumes.path(circle.root, name)) for name in known}
+    sizes = {name: keeping.size(circle.root, name) for name in known}
     return {
         "Type": "Local Volumes",
         "TotalCount": len(known),

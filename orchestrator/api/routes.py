@@ -118,7 +118,7 @@ class Routes:
         return Stream(images.lines(self._requests.build(_up_of(body), options)))
 
     async def plan(self, request: Request) -> Reply:
-        return Json(self._requests.plan(_up(request)))
+        return Json(await self._requests.plan(_up(request)))
 
     async def stacks(self, request: Request) -> Reply:
         known = {wish.stack.name: wish for wish in self._circle.wishes.all()}

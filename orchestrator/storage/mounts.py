@@ -58,6 +58,18 @@ def has_volumes(place: Place) -> bool:
     return bool(place.image_volumes) or any(mount.kind == "volume" for mount in place.service.mounts)
 
 
+def outside(root: Root, place: Place) -> list[str]:
+    """Paths of its mounts that others may serve: of binds, and of volumes with driver options. Nothing is touched."""
+    found = []
+    for mount, name in _all(place):
+        by = volumes.described(root, name) if name else None
+        if mount.kind == "bind" and mount.source is not None:
+            found.append(mount.source)
+        elif by is not None:
+            found.append(by.device if by.bind else volumes.path(root, name))
+    return found
+
+
 def ground(root: Root, place: Place) -> None:
     """Anonymous volumes are made, devices mounted, empty volumes filled from the image. May take long: for a thread.
 

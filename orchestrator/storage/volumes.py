@@ -19,7 +19,7 @@ from collections.abc import Collection, Mapping
 from typing import Any
 
 from orchestrator.errors import Conflict, HostRefused, Missing, Mistake
-from orchestrator.kernel import binding
+from orchestrator.kernel import binding, mountinfo
 from orchestrator.root import Root
 from orchestrator.storage import driver
 
@@ -171,7 +171,7 @@ def data(root: Root, name: str) -> str:
         if not os.path.isdir(described.device):
             raise Missing(f"cannot use volume '{name}': its device {described.device} is no directory; make it first")
         return described.device
-    if not os.path.ismount(path(root, name)):
+    if not _is_mounted(root, name):
         _mount(name, described, path(root, name))
     return path(root, name)
 
@@ -198,10 +198,16 @@ def read_only(root: Root, name: str) -> bool:
     return found is not None and found.read_only
 
 
+def _is_mounted(root: Root, name: str) -> bool:
+    """By the kernel's list: whoever looks at the place itself waits for its file server, and maybe for ever."""
+    where, last = os.path.split(path(root, name))
+    return mountinfo.is_point(os.path.join(os.path.realpath(where), last))
+
+
 def unmount_unused(root: Root, used: Collection[str]) -> None:
     """What driver options had mounted goes when no container uses it. Raises HostRefused."""
     for name, meta in listing(root).items():
-        if meta.get("options") and name not in used and os.path.ismount(path(root, name)):
+        if meta.get("options") and name not in used and _is_mounted(root, name):
             try:
                 binding.detach(path(root, name))
             except OSError as error:

@@ -278,3 +278,43 @@ def test_an_agent_killed_over_a_filling_is_followed_by_one_that_fills_all(pyorch
     asked.wait()
     pyorch.ok("up", "-d", "--wait")
     assert sorted(os.listdir(data(pyorch, "shop_vol"))) == sorted(os.listdir(image / "seed"))
+
+
+@pytest.fixture
+def silent(pyorch: Pyorch) -> Iterator[Path]:
+    """A file system whose server never answers: whoever looks at it waits."""
+    where = pyorch.directory / "silent"
+    where.mkdir()
+    server = os.open("/dev/fuse", os.O_RDWR | os.O_CLOEXEC)
+    try:
+        binding.mount("silent", str(where), "fuse", [f"fd={server}", "rootmode=40000", "user_id=0", "group_id=0"])
+        yield where
+    finally:
+        os.close(server)
+        binding.detach(str(where))
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/fuse"), reason="this kernel has no FUSE")
+def test_a_file_server_that_does_not_answer_holds_nobody_else(pyorch: Pyorch, image: Path, silent: Path) -> None:
+    bind = f"{{type: bind, source: {silent}, target: /bound, bind: {{create_host_path: true}}}}"
+    more = (
+        f"  bound: {{image: 'dir:{image}', command: [sleep, '100000'], volumes: [{bind}]}}\n"
+        f"  other: {{image: 'dir:{image}', init: true, command: [sleep, '100000'], volumes: ['seen:/seen']}}\n"
+        f"volumes:\n  seen: {{}}\n  far: {{driver_opts: {{type: none, o: bind, device: {silent}}}}}\n"
+    )
+    (pyorch.directory / "stack.yaml").write_text(stack(image, "volumes: ['far:/far']", more))
+    (pyorch.directory / "short.yaml").write_text(stack(image, f"volumes: ['{silent}:/bound']"))
+    looks = pyorch.command("-p", "short", "up", "-d", "short.yaml")  # whether there is such a directory
+    with subprocess.Popen(looks, cwd=pyorch.directory, env=pyorch.environment) as waiting:
+        done = pyorch.run("up", "-d", "stack.yaml")
+        assert waiting.poll() is None
+        waiting.kill()
+    assert done.returncode == 1
+    for service in ("web", "bound"):
+        said = f"cannot mount {silent} for '{service}': its file system has not answered for 10 s; is its server there?"
+        assert said in done.stderr
+    assert inside(pyorch, "echo well", "other") == "well\n"
+    assert {row["Name"] for row in pyorch.lines("volume", "ls", "--format", "json")} == {"shop_far", "shop_seen"}
+    pyorch.ok("system", "df")
+    pyorch.ok("down", "-v", "-t", "0")
+    pyorch.ok("agent", "stop", "--all")

@@ -115,7 +115,7 @@ class Sources:
         os.makedirs(self.syncing.directory, mode=0o700, exist_ok=True)
         commit, stacks = await commit_stacks(source, ref if at else source.ref, home, self._external)
         asked = Up(directory="/", remove_orphans=source.prune)
-        return {"commit": commit, "plans": [self._requests.plan(asked, stack) for stack in stacks]}
+        return {"commit": commit, "plans": [await self._requests.plan(asked, stack) for stack in stacks]}
 
     async def _down(self, stack: str) -> list[str]:
         return await _failures(self._requests.down(stack, False, None, [], None))
