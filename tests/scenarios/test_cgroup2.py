@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 import sys
 from pathlib import Path
 
@@ -17,13 +18,18 @@ TELLING = (
     "test_runtime_native.py",
     "test_stack.py::test_what_is_killed_runs_again_in_the_same_container_with_the_same_address",
 )
+OF_IMAGES = (
+    "test_images_registry.py::test_an_image_that_skopeo_pushed_runs_as_it_says",
+    "test_images_build.py::test_a_cache_may_begin_as_a_stage",
+)
 
 
 @pytest.mark.timeout(1080)
 @pytest.mark.skipif(not cgroups.mounted()[0], reason="this machine has cgroup v2 alone: all tests run on it anyway")
 def test_containers_are_held_to_the_same_on_a_stock_kernel_with_cgroup_v2_alone() -> None:
     """One boot for all: an emulated machine is several times slower than this one."""
-    tests = [f"tests/scenarios/{name}" for name in TELLING]
+    images = OF_IMAGES if shutil.which("docker-registry") and shutil.which("skopeo") else ()
+    tests = [f"tests/scenarios/{name}" for name in (*TELLING, *images)]
     plain = ["-q", "--color=no", "--tb=short", "--timeout=600", "-p", "no:cacheprovider", "-p", "no:hypothesispytest"]
     try:
         ended = machine.run([sys.executable, "-m", "pytest", *plain, *tests], directory=CHECKOUT, seconds=1000)
