@@ -53,6 +53,8 @@ def read(path: str, target: str) -> None:
     try:
         with _opened(path, path, "rb") as raw, tarfile.open(fileobj=raw, mode="r|") as tar:
             _extract_all(tar, target)
+            while raw.read(1 << 20):
+                pass  # to the end, where the checksum is
     except (tarfile.TarError, EOFError, ValueError) as error:
         raise Mistake(f"cannot read {path}: it is no whole tar archive ({error})") from error
     except OSError as error:
@@ -63,21 +65,33 @@ def read(path: str, target: str) -> None:
 def _opened(file: str, name: str, mode: Literal["rb", "wb"]) -> Iterator[IO[bytes]]:
     if name.endswith((".tar.gz", ".tgz")):
         import gzip
+        import zlib
 
-        with gzip.open(file, mode) as zipped:
+        with gzip.open(file, mode) as zipped, _as_value_error(zlib.error):
             yield zipped  # type: ignore[misc]
     elif name.endswith(".tar.zst"):
         if sys.version_info >= (3, 14):
             from compression import zstd
         else:
             from backports import zstd
-        with zstd.open(file, mode) as zipped:
+        # With a checksum, which zstd leaves out unless asked: a backup that has rotted is no backup.
+        options = {int(zstd.CompressionParameter.checksum_flag): 1} if mode == "wb" else None
+        with zstd.open(file, mode, options=options) as zipped, _as_value_error(zstd.ZstdError):
             yield zipped  # type: ignore[misc]
     elif name.endswith(".tar"):
         with open(file, mode) as plain:
             yield plain
     else:
         raise Mistake(f"cannot tell the compression of '{name}': the name must end in .tar, .tar.gz or .tar.zst")
+
+
+@contextlib.contextmanager
+def _as_value_error(damage: type[Exception]) -> Iterator[None]:
+    """What a decompressor raises of its own kind, where what it reads is damaged."""
+    try:
+        yield
+    except damage as error:
+        raise ValueError(str(error)) from error
 
 
 # writing

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from orchestrator.errors import Conflict, Mistake
+from orchestrator.errors import Conflict, HostRefused, Mistake
 from orchestrator.root import Root
 from orchestrator.storage import archive, copying, keeping, volumes
 from orchestrator.storage.prepared import EVERYONE, ids
@@ -167,3 +167,23 @@ def test_an_archive_without_a_known_end_is_refused(tmp_path: Path, root: Root) -
     volumes.make(root, "v", {})
     with pytest.raises(Mistake, match=r"the name must end in \.tar, \.tar\.gz or \.tar\.zst"):
         archive.write(volumes.path(root, "v"), str(tmp_path / "v.zip"))
+
+
+@pytest.mark.parametrize(
+    ("end", "damage"),
+    [(end, damage) for end in ("tar.gz", "tar.zst") for damage in ("none at all", "cut short", "rotten")]
+    + [("tar", "none at all"), ("tar", "cut short")],
+)
+def test_what_is_no_whole_archive_is_said_and_nothing_is_made(
+    tmp_path: Path, root: Root, end: str, damage: str
+) -> None:
+    path = tmp_path / f"v.{end}"
+    Path(volumes.make(root, "v", {}), "noise").write_bytes(os.urandom(500_000))
+    keeping.backup(root, "v", str(path))
+    whole = path.read_bytes()
+    spoilt = {"none at all": b"none", "cut short": whole[:-9000], "rotten": whole[:600] + b"rot" + whole[603:]}
+    path.write_bytes(spoilt[damage])
+    with pytest.raises((Mistake, HostRefused), match=f"v.{end}"):
+        keeping.restore(root, "new", str(path), force=False)
+    assert list(volumes.listing(root)) == ["v"]
+    assert os.listdir(root.volumes) == ["v"]
