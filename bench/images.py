@@ -57,7 +57,7 @@ def _pull(table: Table, directory: Path, hub: Registry) -> None:
         if shutil.which("podman"):
             podman = _podman(directory / f"podman-{turn}")
             theirs.append(_seconds([*podman, "pull", "-q", "--tls-verify=false", reference]))
-            subprocess.run([*podman, "system", "reset", "--force"], check=True, capture_output=True)
+            _take_away(podman, directory / f"podman-{turn}")
         copy = ["skopeo", "copy", "-q", "--src-tls-verify=false", f"docker://{reference}", f"oci:{directory}/s{turn}:x"]
         copied.append(_seconds(copy))
         shutil.rmtree(directory / f"s{turn}")
@@ -175,6 +175,15 @@ _PLAIN_GROUPS = ["unshare", "-m", "sh", "-c", f'umount {_UNIFIED}; exec "$@"', "
 
 def _podman(directory: Path) -> list[str]:
     return ["podman", "--root", f"{directory}/root", "--runroot", f"{directory}/run", "--storage-driver=overlay"]
+
+
+def _take_away(podman: list[str], directory: Path) -> None:
+    """Its reset fails now and then (125: something of it was busy); what it has left is ours to clear away."""
+    subprocess.run([*podman, "system", "reset", "--force"], check=False, capture_output=True)
+    overlay = directory / "root/overlay"
+    if overlay.is_mount():
+        subprocess.run(["umount", "--lazy", str(overlay)], check=True)
+    shutil.rmtree(directory, ignore_errors=True)
 
 
 def _command(root: Path, *words: str) -> list[str]:

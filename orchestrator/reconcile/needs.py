@@ -37,6 +37,8 @@ def _external(scene: Scene, service: Service) -> Iterator[Unmet]:
         kind, exist = _kind(scene, thing)
         if thing.external and thing.name not in exist:
             way_out = f"create it, or take `external: true` off {kind} '{thing.key}'"
+            if kind == "network" and thing.name in ("host", "none"):  # Docker has networks of these names
+                way_out = f"write network_mode: {thing.name} at the service"
             yield Unmet(f"cannot use external {kind} '{thing.name}': it does not exist; {way_out}", failed=True)
 
 
