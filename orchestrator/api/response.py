@@ -136,6 +136,6 @@ def _cut_short(path: str) -> NoReturn:
     from orchestrator.errors import Unreachable
 
     raise Unreachable(
-        f"cannot hear the rest of the agent's answer: it went away from {path}; what it began, it takes up again when "
-        "it runs: 'pyorch agent start'"
+        f"cannot hear the rest of the agent's answer: it went away from {path}; once it runs again ('pyorch agent "
+        "start') it goes on with its stacks, and a pull, a build or a backup is to be asked for again"
     )
