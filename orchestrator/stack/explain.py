@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable
 from typing import Any
 
 from jsonschema import Draft202012Validator
 
 from orchestrator.stack.parse import Document
-from orchestrator.stack.places import Complaints, Path, did_you_mean, nearest, quoted
+from orchestrator.stack.places import MOST, Complaints, Path, did_you_mean, nearest, quoted
 from orchestrator.stack.schema import branches, filled
 
 _NAMES = {
@@ -39,7 +40,8 @@ def explain(document: Document, complaints: Complaints) -> None:
 
 def _known_first(errors: Iterable[Any]) -> list[Any]:
     """What is missing comes last: a mistyped key accounts for it."""
-    return sorted(errors, key=lambda error: error.validator == "required")
+    some = itertools.islice(errors, 5 * MOST)  # of more than MOST the rest is not shown, and each takes its time
+    return sorted(some, key=lambda error: error.validator == "required")
 
 
 def _say(error: Any, document: Document, complaints: Complaints) -> None:

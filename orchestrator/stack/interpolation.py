@@ -13,7 +13,8 @@ DEEPEST = 50  # defaults within defaults
 
 _NAME = re.compile(r"[_a-zA-Z][_a-zA-Z0-9]*")
 _OPERATOR = re.compile(r":[-?+]|[-?+]")
-_BRACE = re.compile(r"[{}]")
+_BRACE = re.compile(r"[{}\n]")
+_BRACES = 1_000  # open ones on one line
 
 
 class Malformed(ValueError):
@@ -77,16 +78,21 @@ def _braced(
 def _closing(text: str, start: int, at: int) -> int:
     """Where the brace closes that opens behind `start`: on the same line, inner ones counted (the one right behind an
     opening brace is not), or the line's last where they do not come out even: Compose's own way of looking."""
-    line = text.find("\n", start)
-    last = text.rfind("}", at, line if line >= 0 else len(text))
-    if last < 0:
+    depth, last, here = 0, -1, start
+    while (found := _BRACE.search(text, here)) and found[0] != "\n":
+        here = found.end()
+        if found[0] == "}":
+            depth, last = depth - 1, found.start()
+            if not depth:
+                return last
+            continue
+        depth += 1
+        if depth > _BRACES:
+            raise Malformed(f"braces are nested deeper than {_BRACES} levels")
+        if text.startswith(("{", "}"), here):
+            last, here = here if text[here] == "}" else last, here + 1
+    if last < at:
         raise Malformed("a '${' is never closed: '}' is missing on its line; write $$ for a literal $")
-    depth, at = 0, start
-    while found := _BRACE.search(text, at, last + 1):
-        depth += 1 if found[0] == "{" else -1
-        if not depth:
-            return found.start()
-        at = found.end() + (found[0] == "{")
     return last
 
 

@@ -24,6 +24,8 @@ def repaired(lines: Sequence[str], trouble: int, *, flow: bool) -> tuple[int, in
     which the parser stopped; `flow`: in a list or map in brackets."""
     window = [*lines[: trouble + _BEHIND]]
     tries = _MOST // (sum(map(len, window)) + 1)
+    if not tries:
+        return None
     for kind in (_on_its_own, _without_comma, _in_company) if flow else (_on_its_own, _in_company):
         for at in range(min(trouble, len(window) - 1), max(trouble - _FARTHEST, -1), -1):
             for line, column, sentence in kind(window, at) if _says_something(window[at]) else ():
@@ -41,11 +43,13 @@ def _says_something(line: str) -> bool:
 
 def _is_read(lines: Sequence[str], *, whole: bool) -> bool:
     """Whether the parser gets through; what is open at the end of a part does not count."""
+    parser = yaml.CSafeLoader("\n".join(lines))
     try:
-        for _ in yaml.parse("\n".join(lines), Loader=yaml.CSafeLoader):
-            pass
+        parser.raw_parse()
     except yaml.MarkedYAMLError as error:
         return not whole and error.problem_mark is not None and error.problem_mark.line >= len(lines) - 1
+    finally:
+        parser.dispose()
     return True
 
 

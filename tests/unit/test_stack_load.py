@@ -360,8 +360,8 @@ def test_a_file_that_cannot_be_read_is_named(tmp_path: pathlib.Path) -> None:
 
 
 def test_a_file_that_is_too_large_is_refused(tmp_path: pathlib.Path) -> None:
-    (tmp_path / "stack.yaml").write_bytes(b"# " + b"x" * (8 << 20))
-    with pytest.raises(Mistake, match="is larger than 8 MiB"):
+    (tmp_path / "stack.yaml").write_bytes(b"# " + b"x" * (6 << 20))
+    with pytest.raises(Mistake, match="is larger than 6 MiB"):
         load(["stack.yaml"], directory=str(tmp_path), environment={})
 
 

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from orchestrator.errors import Mistake
 from orchestrator.stack import dotenv, parse, text
 from orchestrator.stack.interpolation import Malformed, interpolate
 from orchestrator.stack.places import Complaints, Source
@@ -15,8 +16,9 @@ VALUES = {"A": "apple", "EMPTY": "", "N": "7"}
 
 def data(yaml: str) -> dict[str, Any]:
     complaints = Complaints()
-    source, (root,) = text.compose(yaml.encode(), Source("/stack.yaml", "stack.yaml"), complaints)
+    source, roots = text.compose(yaml.encode(), Source("/stack.yaml", "stack.yaml"), complaints)
     complaints.raise_if_any()
+    (root,) = roots
     document = parse.read(source, root, complaints)
     complaints.raise_if_any()
     return document.data
@@ -77,6 +79,22 @@ def test_a_byte_order_mark_and_windows_line_ends_are_nothing_special() -> None:
 
 
 @pytest.mark.parametrize(
+    ("yaml", "why"),
+    [
+        ("a: [" + "1," * text.MOST + "]\n", "stack.yaml: refused: more than 500000 values"),
+        ("a:\n" + "- [ ]\n" * (text.MOST // 2), "stack.yaml: refused: more than 500000 values"),
+        ("a: 1\n---\n" * 1001, "stack.yaml:2001:1: refused: more than 1000 documents"),
+        ("#" + " " * text.LARGEST, "stack.yaml: is larger than 6 MiB"),
+    ],
+    ids=["values", "lists", "documents", "letters"],
+)
+def test_what_no_stack_file_is_as_large_as_is_refused_before_it_is_read(yaml: str, why: str) -> None:
+    with pytest.raises(Mistake) as refused:
+        data(yaml)
+    assert why in str(refused.value)
+
+
+@pytest.mark.parametrize(
     ("before", "after"),
     [
         ("$A", "apple"),
@@ -97,6 +115,8 @@ def test_a_byte_order_mark_and_windows_line_ends_are_nothing_special() -> None:
         ("${EMPTY?needed}", ""),
         ("${NOPE:-${EMPTY:-${N}}}", "7"),
         ("${NOPE:-a}b}", "ab}"),
+        ("${NOPE:-{{}x}{}$", "{{}x{}$"),
+        ("${NOPE:-{{{} x", "{{{ x"),
         ("${A:-${NOPE:-never asked}}", "apple"),
         ("$(date) 100$ $1 $}", "$(date) 100$ $1 $}"),
         ('${NOPE:-{"a":{"b":1}}}', '{"a":{"b":1}}'),
@@ -120,6 +140,7 @@ def test_variables_are_filled_in(before: str, after: str) -> None:
         ("${A:-b", "never closed"),
         ("${1}", "a name must follow"),
         ("${A:-" * 60 + "}" * 60, "nested deeper"),
+        ("${A:-" * 100_000 + "}" * 100_000, "braces are nested deeper than 1000 levels"),
     ],
 )
 def test_what_cannot_be_filled_in_says_why(before: str, why: str) -> None:
