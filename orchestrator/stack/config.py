@@ -148,7 +148,10 @@ def _variables(tree: Map) -> str:
             found[name] = (before[0] or required, before[1] or default, before[2] or alternate)
     rows = [("NAME", "REQUIRED", "DEFAULT VALUE", "ALTERNATE VALUE")]
     rows += [(name, str(row[0]).lower(), row[1], row[2]) for name, row in sorted(found.items())]
-    return _lines("".join(f"{cell:<20}" for cell in row[:-1]) + row[-1] for row in rows)
+    widths = [max(20, 3 + max(map(len, column))) for column in zip(*rows, strict=True)]
+    return _lines(
+        "".join(f"{cell:<{width}}" for cell, width in zip(row[:-1], widths, strict=False)) + row[-1] for row in rows
+    )
 
 
 def _texts(value: Any) -> Iterable[str]:
