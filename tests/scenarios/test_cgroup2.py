@@ -16,6 +16,7 @@ CHECKOUT = Path(__file__).parents[2]
 TELLING = (
     "test_limits.py",
     "test_runtime_native.py",
+    "test_nodes.py::test_an_agent_has_no_more_to_give_than_its_own_control_group_may_use",
     "test_stack.py::test_what_is_killed_runs_again_in_the_same_container_with_the_same_address",
 )
 OF_IMAGES = (

@@ -3,8 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
+from orchestrator.kernel import cgroups
 from tests.scenarios.conftest import Pyorch
 
 STACK = """
@@ -107,6 +113,44 @@ def test_a_node_that_lies_is_refused(pyorch: Pyorch) -> None:
     assert said.returncode == 2
     for sentence in ("claims more cpus than this machine has", "expected NAME:cpus=CORES,memory=SIZE"):
         assert sentence in said.stderr
+
+
+@contextmanager
+def group_of_its_own(pyorch: Pyorch, cpus: float, memory: int) -> Iterator[list[Path]]:
+    """A control group that may not use all of the machine, as a container or a unit has: its directories."""
+    name = f"pyorch-{pyorch.root.instance}-tests"
+    here = cgroups.hierarchy()
+    if here.version == 2:
+        made = {"unified": Path(f"{here.unified}/{name}")}
+        limits = {"unified/cpu.max": f"{int(cpus * 100_000)} 100000", "unified/memory.max": str(memory)}
+    else:
+        made = {controller: Path(here.v1[controller]) / name for controller in ("cpu", "memory")}
+        limits = {"cpu/cpu.cfs_quota_us": str(int(cpus * 100_000)), "memory/memory.limit_in_bytes": str(memory)}
+    for directory in made.values():
+        directory.mkdir()
+    try:
+        for file, value in limits.items():
+            where, _, limit = file.partition("/")
+            (made[where] / limit).write_text(value)
+        yield list(made.values())
+    finally:
+        pyorch.run("agent", "stop", "--all")
+        for directory in made.values():
+            pyorch.until(lambda directory=directory: not (directory / "cgroup.procs").read_text())
+            directory.rmdir()
+
+
+def test_an_agent_has_no_more_to_give_than_its_own_control_group_may_use(pyorch: Pyorch) -> None:
+    cpus = (os.cpu_count() or 1) - 0.5
+    with group_of_its_own(pyorch, cpus, 1 << 30) as directories:
+        enter = "".join(f"echo $$ > {directory}/cgroup.procs; " for directory in directories)
+        start = " ".join(pyorch.command("agent", "start", "--reserve", f"cpus={cpus - 0.4},memory=24M"))
+        subprocess.run(["sh", "-ec", f"{enter} exec {start}"], env=pyorch.environment, check=True)
+        (row,) = nodes(pyorch).values()
+        assert (row["Cpus"]["capacity"], row["Memory"]["capacity"]) == (0.4, 1000 << 20)
+        pyorch.write(STACK)
+        plan = pyorch.run("plan", "stack.yaml")
+        assert "has 0.05 cpus and 360 MiB free of 0.4 and 1000 MiB" in plan.stdout, plan.stdout
 
 
 DEVICES = """
