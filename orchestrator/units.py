@@ -63,6 +63,12 @@ def human_bytes(amount: int) -> str:
     return f"{amount}B"
 
 
+def exact_bytes(amount: int) -> str:
+    """`human_bytes` where that says just this amount, else the number: two sizes are told apart."""
+    text = human_bytes(amount)
+    return text if amount >= 0 and size(text) == amount else str(amount)
+
+
 def human_seconds(seconds: float) -> str:
     """The word for a duration that `duration` reads back: "1m30s", "1.5s", "100ms", "0s"."""
     if seconds < 0:

@@ -13,6 +13,7 @@ from orchestrator.agent.containers import Record, read, write_text
 from orchestrator.agent.state import group_of
 from orchestrator.root import Root
 from orchestrator.runtime.spec import resources
+from orchestrator.units import exact_bytes
 
 
 def wanted(record: Record, ceiling: int) -> dict[str, Any]:
@@ -65,5 +66,13 @@ def _told(old: dict[str, Any], new: dict[str, Any]) -> str:
         was, now = old.get(controller) or {}, new.get(controller) or {}
         for key in sorted(was.keys() | now.keys()):
             if was.get(key) != now.get(key):
-                words.append(f"{controller}.{key} {was.get(key, 'unset')} → {now.get(key, 'unset')}")
+                words.append(f"{controller}.{key} {_amount(key, was.get(key))} → {_amount(key, now.get(key))}")
     return ", ".join(words)
+
+
+def _amount(key: str, value: Any) -> str:
+    if value is None:
+        return "unset"
+    if key in ("limit", "swap", "reservation") and isinstance(value, int) and value > 0:
+        return exact_bytes(value)
+    return str(value)

@@ -27,7 +27,7 @@ def standing(circle: Circle, name: str) -> dict[str, Any]:
     rows = [_service(circle, wish, service) for service in sorted(wish.active | set(wish.orphans))]
     files, amiss = circle.drift.touched.get(name, []), _ground(circle, wish)
     newest = next(iter(circle.wishes.history.of(name)), None)
-    order = ("failed", "unhealthy", "unready", "starting", "suspended", "stopped", "done", "healthy")
+    order = ("failed", "unhealthy", "unready", "starting", "suspended", "stopped", "healthy", "done")
     return {
         "Name": name,
         "Revision": wish.revision,

@@ -14,6 +14,7 @@ from typing import Any, Literal, TypeAlias
 from orchestrator.reconcile.replica import contents, meaning
 from orchestrator.stack.model import Network, Origin, Service, Stack, Volume
 from orchestrator.stack.secrecy import HIDDEN, masked
+from orchestrator.units import exact_bytes, human_seconds
 
 Kind: TypeAlias = Literal["none", "in place", "reload", "restart", "recreate"]
 KINDS: tuple[Kind, ...] = ("none", "in place", "reload", "restart", "recreate")  # the later one takes the more
@@ -30,6 +31,9 @@ _WORDS = {
 }
 _NOT_WORDS = {"name", "extensions", "lookup", "sandbox"}  # of the last two the meaning tells
 _SHOWN = 60  # letters of a value
+_SIZES = frozenset({"memory", "memswap", "shm_size", "size", "max_size"})
+_DURATIONS = frozenset({"stop_grace_period", "drain", "interval", "timeout", "start_period", "start_interval", "delay",
+                        "monitor", "window", "initial", "max"})  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,14 +139,24 @@ def shown(path: str, value: Any) -> str | None:
         return None
     if path.startswith("secrets.") and path.endswith(".content"):
         return HIDDEN
+    word = path.rpartition(".")[2]
     if isinstance(value, str):
         text = value
+    elif isinstance(value, int | float) and not isinstance(value, bool):
+        text = _number(word, value)
     elif isinstance(value, list | tuple) and all(isinstance(part, str) for part in value):
         text = " ".join(value)
     else:
         text = json.dumps(value, default=_plain, ensure_ascii=False)
-    text = masked(path.rpartition(".")[2], text)
+    text = masked(word, text)
     return text if len(text) <= _SHOWN else text[: _SHOWN - 1] + "…"
+
+
+def _number(word: str, value: float) -> str:
+    """As a file writes it: "256M", "1m30s", "0.5"."""
+    if word in _SIZES:
+        return exact_bytes(int(value))
+    return human_seconds(value) if word in _DURATIONS else f"{value:g}"
 
 
 def _plain(value: Any) -> Any:

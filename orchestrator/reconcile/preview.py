@@ -122,7 +122,7 @@ def _service(scene: Scene, before: Wanted | None, name: str, times: Times) -> Pr
         why,
         changes,
         tuple(_triggers(scene, name, kind)),
-        _downtime(scene, service, times) if kind == "recreate" else None,
+        _downtime(scene, service, times) if kind == "recreate" and name not in scene.blueprint.jobs else None,
         _room(scene, service, missing=missing, renewed=bool(outdated)),
     )
 
@@ -136,12 +136,12 @@ def _how(scene: Scene, service: Service, slots: int, missing: int, outdated: str
         parts.append(f"{wanted} replicas")
     order, said = order_of(service.update, service, scene.stack)
     rolling = scene.rolling(service.name)
-    if rolling:
+    if service.name in scene.blueprint.jobs:
+        parts.append("a job: runs once for this change")
+    elif rolling:
         parts.append(said or order)
     if service.canary and rolling:
         parts.append(f"first {service.canary} as canary")
-    if service.name in scene.blueprint.jobs:
-        parts.append("a job: runs once for this change")
     return ", ".join(parts)
 
 

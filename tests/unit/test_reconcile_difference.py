@@ -76,3 +76,17 @@ def test_services_networks_and_volumes_that_come_and_go_are_named(tmp_path: Path
     after = replace(before, services={**services, "new": replace(before.services["db"], name="new")}, networks={})
     found = difference(before, after)
     assert found.summary() == "new added; db removed; web: networks.default; network default removed"
+
+
+def test_amounts_are_told_as_a_file_writes_them(tmp_path: Path) -> None:
+    def limited(memory: str, interval: str) -> Stack:
+        words = f"mem_limit: {memory}, shm_size: 64M, cpus: 0.5, healthcheck: {{test: x, interval: {interval}}}"
+        return read(tmp_path, FILE.replace("restart: always", words.replace(", ", "\n    ", 3)))
+
+    found = difference(limited("256M", "5s"), limited("300M", "1m30s")).changed["web"]
+    assert [str(change).partition(" (")[0] for change in found] == [
+        "deploy.resources.limits.memory: 256M → 300M",
+        "healthcheck.interval: 5s → 1m30s",
+    ]
+    found = difference(limited("1G", "5s"), limited("1073741825b", "5s")).changed["web"]
+    assert str(found[0]).partition(" (")[0] == "deploy.resources.limits.memory: 1G → 1073741825"

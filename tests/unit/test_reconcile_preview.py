@@ -66,7 +66,7 @@ def test_what_can_be_obeyed_on_the_living_container_stops_nobody() -> None:
     assert said(shop(), shop(stop_grace_period=3.0)) == [
         "shop: revision 3 → 4",
         "~ web: in place",
-        "    stop_grace_period: 10.0 → 3.0 (stack.yaml:7)",
+        "    stop_grace_period: 10s → 3s (stack.yaml:7)",
     ]
 
 
