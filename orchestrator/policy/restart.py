@@ -61,10 +61,11 @@ class Exit:
 
 @dataclass(frozen=True, slots=True)
 class Again:
-    """Start it at `at` (past or future) again."""
+    """Start it at `at` (past or future) again. `row`: how many times in a row it has ended early."""
 
     at: float
     why: str
+    row: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +106,7 @@ def next_start(policy: RestartPolicy, exits: tuple[Exit, ...], now: float, *, pa
     if policy.max_attempts is not None and restarts >= policy.max_attempts:
         return GaveUp(f"gave up: restarted {_times(restarts)} (at most {policy.max_attempts}), last {said}")
     at = last.at + _delay(policy, row)
-    return Again(at, f"ended {_in_words(row)}, last {said}" if row > 1 else _first(said, policy))
+    return Again(at, f"ended {_in_words(row)}, last {said}" if row > 1 else _first(said, policy), row)
 
 
 def _since_asked(exits: tuple[Exit, ...]) -> tuple[Exit, ...]:
