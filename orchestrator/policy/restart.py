@@ -59,6 +59,9 @@ class Exit:
         return self.code == 0 and self.cause == "exited"
 
 
+HOPELESS = 8  # ends in a row, some 13 s with the usual back-off: nobody waits any longer for it to become ready
+
+
 @dataclass(frozen=True, slots=True)
 class Again:
     """Start it at `at` (past or future) again. `row`: how many times in a row it has ended early."""
@@ -66,6 +69,10 @@ class Again:
     at: float
     why: str
     row: int = 0
+
+    @property
+    def hopeless(self) -> bool:
+        return self.row >= HOPELESS
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,14 +7,12 @@ from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
 from orchestrator.health.judge import symptom
-from orchestrator.policy.restart import Again, GaveUp, describe
+from orchestrator.policy.restart import GaveUp, describe
 from orchestrator.reconcile.plan import Hold, Plan
 from orchestrator.reconcile.scene import Scene
 from orchestrator.reconcile.slot import Slot
 from orchestrator.reconcile.turn import Turn
 from orchestrator.reconcile.world import Container, Wanted, World
-
-HOPELESS = 8  # ends in a row, some 13 s with the usual back-off: nobody waits longer for it to become ready
 
 Goal: TypeAlias = Literal["started", "ready", "stopped", "down"]
 
@@ -113,8 +111,6 @@ def _slot(scene: Scene, slot: Slot, hold: Hold | None, doing: str | None, ready:
         return _Answer(name, "failed", illness)
     if trouble := _trouble(scene, slot):  # before what is being done: trying again is no reason to wait
         return _Answer(name, "failed", trouble)
-    if ready and isinstance(slot.next, Again) and slot.next.row >= HOPELESS:
-        return _Answer(name, "failed", slot.next.why)
     if doing:
         return _Answer(name, "pending", doing)
     if isinstance(slot.next, GaveUp) and container:

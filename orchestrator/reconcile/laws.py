@@ -301,8 +301,8 @@ def start_again(scene: Scene, slot: Slot) -> Iterator[Line]:
         yield left
         return
     match slot.next:
-        case Again(at, why) if at > now:
-            yield Hold(name, why, at)
+        case Again(at, why) as next if at > now:
+            yield Hold(name, why, at, outlook="failing" if next.hopeless else "soon")
         case Again(_, why):
             yield from start(scene, slot, why)
         case GaveUp(why):
