@@ -26,6 +26,13 @@ def obey(document: Document, complaints: Complaints) -> None:
             rule(branch[step], path, say)
 
     walk(document.data, _RULES, visit)
+    walk(document.data, _DEAF, visit)
+
+
+def _deaf(value: Any, path: Path, say: Say) -> None:
+    if isinstance(value, Map) and "x-pyorch" in value:
+        thing = str(path[0]).removesuffix("s")
+        say((*path, "x-pyorch"), f"nobody reads it here; it belongs to the {thing} itself", key=True)
 
 
 def _content(*keys: str, ways: str) -> Callable[[Any, Path, Say], None]:
@@ -86,5 +93,24 @@ _RULES = plant(
         "services.*.deploy.resources.reservations.devices[]": _device,
         "services.*.gpus[]": _device,
         "services.*.volumes[]": _mount,
+    }
+)
+_DEAF = plant(  # where the Specification has x-* too, and x-pyorch would be passed over in silence
+    {
+        pattern: _deaf
+        for pattern in (
+            *(
+                f"services.*.{part}"
+                for part in ("build", "credential_spec", "deploy", "develop", "healthcheck", "logging")
+            ),
+            *(f"services.*.{part}[]" for part in ("configs", "env_file", "gpus", "ports", "secrets", "volumes")),
+            *(f"services.*.{part}.*" for part in ("depends_on", "networks")),
+            *(f"services.*.{part}[]" for part in ("pre_start", "post_start", "pre_stop")),
+            *(f"services.*.deploy.{part}" for part in ("placement", "resources", "restart_policy")),
+            *(f"services.*.deploy.{part}" for part in ("update_config", "rollback_config")),
+            *(f"services.*.deploy.resources.{part}" for part in ("limits", "reservations")),
+            "networks.*.ipam",
+            "networks.*.ipam.config[]",
+        )
     }
 )
