@@ -56,7 +56,7 @@ def _is_read(lines: Sequence[str], *, whole: bool) -> bool:
 def _on_its_own(lines: Sequence[str], at: int) -> Iterator[Change]:
     """Slips that the line itself shows."""
     line = lines[at]
-    if found := re.match(r"(\s*(?:- +)*)([A-Za-z_][\w./$-]*):(?![\s/])(\S.*)$", line):
+    if found := re.match(r"(\s*(?:- +)*)([A-Za-z_][\w./$-]*):(?!\s|//)(\S.*)$", line):
         head, key, rest = found.groups()
         yield f"{head}{key}: {rest}", len(head), f"a blank is missing after the colon: write '{key}: {rest.strip()}'"
     if found := re.match(r"(\s*)-(?=[^\s-])(.*)$", line):

@@ -21,6 +21,7 @@ _MORE = re.compile(r"\s*(#|- |[\"']?[\w.$/-]+[\"']?:(\s|$))")  # a comment, an e
 _WORDS = re.compile(r"(\s*(?:- +)*)([A-Za-z_][\w./-]*)\s+(\S.*)$")
 _SCANNED = 1 << 19  # letters: in a longer text no quote is looked for that was opened and closed further up
 _AROUND = 2_000  # lines above the trouble that show the file's habit
+_RARE = 2  # lines: an indentation that more of them have is a habit too ("     - " under "    ports:")
 
 
 def diagnose(text: str, lines: Sequence[str], error: yaml.MarkedYAMLError) -> tuple[int, int, str]:
@@ -90,13 +91,14 @@ def _key_without_colon(lines: Sequence[str], error: yaml.MarkedYAMLError, last: 
 
 def _odd_indentation(lines: Sequence[str], last: int) -> tuple[int, int, str] | None:
     """The nearest line of the same block before the trouble whose indentation departs from the file's habit."""
-    step = _habit(lines[max(last - _AROUND, 0) : last + _AROUND])
+    around = lines[max(last - _AROUND, 0) : last + _AROUND]
+    step, seen = _habit(around), Counter(map(_indent, around))
     if last >= len(lines) or _indent(lines[last]) % step:
         return None
     above = _line_above(lines, last)
     while above >= 0:
         indent = _indent(lines[above])
-        if indent % step:
+        if indent % step and seen[indent] <= _RARE:
             odd = f"is indented by {indent} spaces, which fits none of the lines around it; indent by {step} a level"
             return above, indent, odd
         if indent < _indent(lines[last]):
