@@ -6,11 +6,14 @@ other once more, each time one fewer.
 
 from __future__ import annotations
 
+import json
 import os
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
+
+from yaml import ScalarNode
 
 from orchestrator.errors import Mistake
 from orchestrator.record import changed
@@ -98,11 +101,31 @@ def _resolved(tree: Map, key: str) -> tuple[Path, Any]:
         try:
             value = value[step]
         except (KeyError, IndexError, TypeError):
+            if unwritten := _unwritten(key):
+                raise Mistake(unwritten) from None
             known = list(map(str, value)) if isinstance(value, Mapping) else []
             at = f" in {dotted(path)}" if path else ""
             raise Mistake(f"there is no {step!r}{at}{did_you_mean(str(step), known)}") from None
         path = (*path, step)
     return path, value
+
+
+def _unwritten(key: str) -> str:
+    """What holds where the language has the key and the stack does not; "": it is no key of the language."""
+    from orchestrator.stack.reference import entries, find
+
+    asked = _bare(key)
+    for entry in find(key, entries()):
+        words = _bare(entry.path)
+        if len(words) == len(asked) and (words[0], words[-1]) == (asked[0], asked[-1]):
+            default = "" if entry.default is None else f"; its default is {json.dumps(entry.default)}"
+            return f"{key} is not written{default}: `pyorch explain {entry.plain}` says more"
+    return ""
+
+
+def _bare(path: str) -> list[str]:
+    """The steps of a path, without those into lists."""
+    return re.sub(r"\[\d*\]", "", path.strip(".")).split(".")
 
 
 def _next(value: Any, rest: str) -> tuple[str | int, str]:
@@ -137,13 +160,24 @@ def _writings(search: Search, path: Path) -> Iterator[Writing]:
         if mark is not None and not any(mark[1] is other[1] or _same(mark, other) for other in seen):
             seen.append(mark)
             yield _writing(search, mark)
-        if mark is None and layer == count and (line := _from_a_file(search, path)):
-            yield line
+        if mark is None and layer == count:
+            if line := _from_a_file(search, path):
+                yield line
+            elif short := _short(search.layer(layer), path):
+                yield _writing(search, short)
 
 
 def _same(one: Mark, other: Mark) -> bool:
     """The same words, read twice."""
     return (one[0].path, one[1].start_mark.index) == (other[0].path, other[1].start_mark.index)
+
+
+def _short(tree: Map, path: Path) -> Mark | None:
+    """The word that the value is a part of, such as the `db` of `depends_on: [db]`. What is only missing from a map has
+    none."""
+    above = (_mark(tree, path[:length]) for length in range(len(path) - 1, 3, -1))
+    mark = next(filter(None, above), None)
+    return mark if mark and isinstance(mark[2], ScalarNode) and mark[2].value else None
 
 
 def _mark(tree: Map, path: Path) -> Mark | None:
@@ -177,7 +211,7 @@ def _variable(search: Search, name: str, default: str, source: Source) -> Variab
             return Variable(name, value or "", f"{shown_name(file, home)}:{line}")
     if value is not None:
         return Variable(name, value, "the stack's name" if name == "COMPOSE_PROJECT_NAME" else "pyorch")
-    return Variable(name, default, "its default here: it is not set" if default else "not set")
+    return Variable(name, default, "the default here, as it is not set" if default else "not set")
 
 
 def _from_a_file(search: Search, path: Path) -> Writing | None:

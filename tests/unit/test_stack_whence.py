@@ -25,8 +25,12 @@ services:
       URL: http://localhost
       MODE: dev
     ports: ["${PORT}:80"]
+    depends_on: [db]
   db:
     extends: {file: base.yaml, service: base}
+    depends_on: {cache: {condition: service_started}}
+  cache:
+    image: redis:8
 """,
     "compose.override.yaml": """\
 services:
@@ -66,7 +70,9 @@ def test_an_override_says_what_it_replaced_and_where_its_variables_come_from(ask
         ("services.web.restart", "compose.yaml:3:12  restart: always"),
         ("services.web.ports[0].published", "PORT = '8080': .env:2"),
         ("services.web.ports[1]", 'compose.override.yaml:5:13  ports: ["9000:90"]'),
-        ("services.db.image", "extended by compose.yaml:14"),
+        ("services.db.image", "extended by compose.yaml:15"),
+        ("services.web.depends_on.db.condition", "compose.yaml:13:18  depends_on: [db]"),
+        ("services.db.depends_on.cache.required", "written by nobody: it follows from the rest of the stack"),
         ("services.db.networks.default", "written by nobody: it follows from the rest of the stack"),
     ],
 )
@@ -76,12 +82,23 @@ def test_a_value_has_its_place(asked: Asked, key: str, line: str) -> None:
 
 def test_a_default_is_told_of(asked: Asked) -> None:
     without = Asked(asked.directory, {})
-    assert "TAG = '1': its default here: it is not set" in whence.why(without, "services.web.image")
+    assert "TAG = '1': the default here, as it is not set" in whence.why(without, "services.web.image")
 
 
 def test_a_key_that_is_not_there_is_a_mistake(asked: Asked) -> None:
     with pytest.raises(Mistake, match=r"there is no 'imag' in services\.web; did you mean 'image'\?"):
         whence.why(asked, "services.web.imag")
+    with pytest.raises(Mistake, match=r"there is no 'NOPE' in services\.web\.environment"):
+        whence.why(asked, "services.web.environment.NOPE")
+
+
+def test_of_a_key_that_is_not_written_the_default_is_told(asked: Asked) -> None:
+    with pytest.raises(Mistake) as told:
+        whence.why(asked, "services.web.healthcheck.interval")
+    assert str(told.value) == (
+        'services.web.healthcheck.interval is not written; its default is "30s": '
+        "`pyorch explain services.healthcheck.interval` says more"
+    )
 
 
 def test_origins_are_comments_and_change_nothing(asked: Asked) -> None:
