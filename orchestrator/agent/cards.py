@@ -92,10 +92,10 @@ def last_words(circle: Circle, record: Record | None, count: int = LINES) -> lis
 
 
 def changed(circle: Circle, wish: Wanted, service: str) -> list[str]:
-    """Its fields that are otherwise than in the last revision that was ready as a whole."""
+    """Its fields that are otherwise than in the last revision that was ready as a whole, or in the one before this."""
     name, wishes = wish.stack.name, circle.wishes
-    good = wishes.history.last_good(name, wish.revision)
-    before = wishes.revision(name, good) if good is not None and not wish.proven else None
+    good = wishes.history.last_good(name, wish.revision) or wish.revision - 1
+    before = wishes.revision(name, good) if not wish.proven else None
     if before is None:
         return []
     found = difference(before, wish.stack)

@@ -59,9 +59,10 @@ def symptom(verdict: Verdict) -> str:
 
 
 def answer(verdict: Verdict) -> str:
-    """The first line of what the last look brought back."""
+    """The first line of what the last look brought back; of a traceback the last, which names the error."""
     last = verdict.last
-    said = last.output.strip().split("\n")[0] if last else ""
+    lines = last.output.strip().split("\n") if last else [""]
+    said = lines[-1 if lines[0].startswith("Traceback (most recent call last)") else 0]
     return "no answer in time" if last and last.code is None and not said else said
 
 

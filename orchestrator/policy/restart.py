@@ -155,7 +155,10 @@ def _signal_name(number: int) -> str:
 
 
 def _first(said: str, policy: RestartPolicy) -> str:
-    return said if said.endswith(")") else f"{said} (restart: {policy.condition})"
+    """`restart: no` comes here after a failed check alone, where nobody wrote it: see `heal`."""
+    if said.endswith(")"):
+        return said
+    return f"{said} (restart: {policy.condition})" if policy.condition != "no" else f"{said} (a failed check restarts)"
 
 
 def _times(count: int) -> str:

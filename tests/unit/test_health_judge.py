@@ -132,3 +132,9 @@ def test_a_settled_container_is_looked_at_once_an_interval() -> None:
 
 def test_a_verdict_without_a_result_is_due_at_once() -> None:
     assert next_probe(USUAL, Verdict("starting", STARTED), STARTED) == STARTED
+
+
+def test_of_a_traceback_the_line_that_names_the_error_is_told() -> None:
+    said = "Traceback (most recent call last):\n  File x, line 1\nConnectionRefusedError: [Errno 111] refused\n"
+    verdict = judge(USUAL, Verdict("healthy", STARTED), Result(STARTED + 9, 1, said), STARTED)
+    assert symptom(verdict) == "its check failed: ConnectionRefusedError: [Errno 111] refused"
