@@ -40,6 +40,8 @@ _CONDITIONS: dict[str, Any] = {
     "service_healthy": "healthy",
     "service_completed_successfully": "completed",
 }
+# Where empty: files write `${NAME:-}` there.
+_AS_IF_UNWRITTEN = ("hostname", "restart", "stop_signal", "mac_address", "platform", "user")
 _CONTAINER_NAME = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]+")
 _HOSTNAME = re.compile(r"[a-zA-Z0-9]([a-zA-Z0-9_.-]*[a-zA-Z0-9])?")
 
@@ -47,6 +49,7 @@ _HOSTNAME = re.compile(r"[a-zA-Z0-9]([a-zA-Z0-9_.-]*[a-zA-Z0-9])?")
 def service(context: Context, name: str, data: dict[str, Any]) -> tuple[Service, list[tuple[Port, Path]]]:
     """The service, and where each of its ports was written."""
     path: Path = ("services", name)
+    data = {key: value for key, value in data.items() if value != "" or key not in _AS_IF_UNWRITTEN}
     deploy = data.get("deploy") or {}
     check, disabled = healthcheck(context, data.get("healthcheck") or {}, (*path, "healthcheck"))
     published = ports.ports(context, data.get("ports") or [], (*path, "ports"))

@@ -131,6 +131,11 @@ def test_published_ports_are_open_to_all_only_where_the_stack_says_so(given: Giv
     assert [port.host_ip for port in stack.services["web"].ports] == ["0.0.0.0", "127.0.0.1"]
 
 
+@pytest.mark.parametrize("key", ["hostname", "restart", "stop_signal", "mac_address", "platform", "user"])
+def test_an_empty_word_of_a_variable_without_value_is_as_if_not_written(given: Given, key: str) -> None:
+    assert service(given, f"{key}: '${{NOTHING:-}}'") == service(given, "init: false")
+
+
 @pytest.mark.parametrize(
     ("words", "mount"),
     [
