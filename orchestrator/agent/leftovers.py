@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from orchestrator import images
 from orchestrator.agent.containers import Record
 from orchestrator.reconcile.replica import count
 from orchestrator.reconcile.world import Wanted
+from orchestrator.root import Root
 from orchestrator.storage import mounts, volumes
 
 if TYPE_CHECKING:
@@ -28,6 +30,15 @@ def volumes_of(hands: Hands, record: Record, had: list[dict[str, Any]], wish: Wa
         mounts.leave(hands.root, slot, [mount for mount in had if mount["volume"] not in others], drop=True)
     if any(mount["volume"] for mount in had):
         volumes.unmount_unused(hands.root, mounts.users(hands.root, [other.id for other in hands.containers]))
+
+
+def anonymous(root: Root, records: Iterable[Record]) -> Iterator[tuple[str, str]]:
+    """Volumes that nobody named: (name, whose they are in words)."""
+    for record in records:
+        for mount in mounts.of_bundle(root.bundle(record.id)):
+            target = mount["destination"]
+            if mount["volume"] == volumes.anonymous(record.stack, record.service, record.slot, target):
+                yield mount["volume"], f"{target} of {record.name}"
 
 
 def layers(hands: Hands) -> None:

@@ -8,10 +8,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
-from orchestrator.agent import clock, image_builds, one_off, planning, pulls
+from orchestrator.agent import clock, image_builds, leftovers, one_off, planning, pulls
 from orchestrator.agent.circle import Circle
 from orchestrator.agent.grounding import aside
-from orchestrator.agent.watch import Progress, accepted, done, watch
+from orchestrator.agent.watch import Progress, accepted, done, dropped, watch
 from orchestrator.errors import Conflict, Missing, Mistake
 from orchestrator.policy.pull import PullPolicy
 from orchestrator.reconcile.blueprint import blueprint
@@ -247,8 +247,11 @@ class Requests:
             for volume in (wish.stack.volumes.values() if volumes else ())
             if volume.protect
         ]
+        nameless = leftovers.anonymous(self.circle.root, self.circle.containers.of(name)) if volumes else ()
+        told = [dropped(volume[:12], f"down, with its volumes; it has no name: {whose}") for volume, whose in nameless]
         async for lines in watch(self.circle, wish, "down", began, timeout, set(), warnings):
-            yield lines
+            yield [lines[0], *told, *lines[1:]]
+            told = []
 
     async def stop(self, name: str, services: list[str], grace: float | None) -> Progress:
         """Keep the containers, end what runs in them."""

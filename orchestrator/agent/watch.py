@@ -136,6 +136,11 @@ def action_line(action: Any) -> dict[str, Any]:
     return {"verb": type(action).__name__.lower(), "subject": action.subject, "why": action.why, "text": str(action)}
 
 
+def dropped(volume: str, why: str) -> dict[str, Any]:
+    """A volume that goes with its container, and of which no plan speaks."""
+    return {"type": "action", "verb": "dropvolume", "subject": volume, "why": why, "text": f"drop  {volume}: {why}"}
+
+
 def only(plan: Plan, wish: Wanted) -> Plan:
     """The part of a plan that is about one stack: its containers, networks and volumes."""
     shared = {network.name for network in wish.stack.networks.values()} | {v.name for v in wish.stack.volumes.values()}

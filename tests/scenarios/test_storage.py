@@ -118,7 +118,8 @@ def test_an_anonymous_volume_waits_for_the_next_container_in_its_slot_and_goes_w
     assert len(os.listdir(pyorch.root.volumes)) == 1
     up(pyorch, image, "volumes: ['/seed']")
     assert inside(pyorch, "ls /seed").split() == ["file", "holes", "link", "sub"], "after down it begins anew"
-    pyorch.ok("down", "-v")
+    gone = pyorch.run("down", "-v").stderr
+    assert "dropping volume: down, with its volumes; it has no name: /seed of " in gone
     assert len(os.listdir(pyorch.root.volumes)) == 1, "and that of the former time is for `volume prune`"
 
 
