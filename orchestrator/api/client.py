@@ -8,18 +8,24 @@ from __future__ import annotations
 
 import _socket
 
-from orchestrator.api.response import Response
+from orchestrator.api.response import Response, cut_short, received
 
 TYPE_CHECKING = False  # typing itself costs 8 ms
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Any, NoReturn
 
 
 class Client:
-    """The agent that listens on `path`. Every method raises what the agent answered (errors.revive), or Unreachable."""
+    """The agent that listens on `path`. Every method raises what the agent answered (errors.revive), or Unreachable.
 
-    def __init__(self, path: str) -> None:
+    `start` starts one. It is called once, and the request said again, where nobody took it: the agent that was there a
+    moment ago was just ending.
+    """
+
+    def __init__(self, path: str, start: Callable[[], object] | None = None) -> None:
         self.path = path
+        self._start = start
 
     def answers(self) -> bool:
         """Whether somebody lives there: one that is being killed still takes connections, and says nothing more.
@@ -31,12 +37,9 @@ class Client:
         except (FileNotFoundError, NotADirectoryError, ConnectionRefusedError):
             return False
         _say(connection, b"GET /v1/ping HTTP/1.1\r\nHost: pyorch\r\nConnection: close\r\n\r\n")
-        try:
-            return bool(connection.recv(1))
-        except ConnectionResetError:
-            return False
-        finally:
-            connection.close()
+        heard = bool(received(connection))
+        connection.close()
+        return heard
 
     def get(self, path: str, **query: Any) -> Any:
         """The JSON value at `path`. Query values that are None are left out."""
@@ -64,15 +67,30 @@ class Client:
             content = json.dumps(body).encode()
             headers += f"Content-Type: application/json\r\nContent-Length: {len(content)}\r\n"
         head = f"{method} {path}{_query(query)} HTTP/1.1\r\nHost: pyorch\r\n{headers}\r\n"
-        try:
-            connection = self._connect()
-        except OSError as error:
-            _unreachable(self.path, error)
-        _say(connection, head.encode() + content)
-        answer = Response(connection, self.path)
+        request = head.encode() + content
+        answer, refusal = self._answer(request)
+        if answer is None and self._start is not None:
+            self._start()
+            answer, refusal = self._answer(request)
+        if answer is None:
+            if refusal is not None:
+                _unreachable(self.path, refusal)
+            cut_short(self.path)
         if answer.status >= 400:
             _raise(answer)
         return answer
+
+    def _answer(self, request: bytes) -> tuple[Response | None, OSError | None]:
+        """None: nobody took it, for that reason; None without a reason: somebody did, and went away without a word."""
+        try:
+            connection = self._connect()
+        except (FileNotFoundError, NotADirectoryError, ConnectionRefusedError) as error:
+            return None, error
+        except OSError as error:
+            _unreachable(self.path, error)
+        _say(connection, request)
+        begun = received(connection)
+        return (Response(connection, self.path, begun) if begun else None), None
 
     def _connect(self) -> _socket.socket:
         connection = _socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM | _socket.SOCK_CLOEXEC)

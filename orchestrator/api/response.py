@@ -15,11 +15,12 @@ CHUNK = 1 << 18  # bytes asked of the socket at a time
 class Response:
     """An answer whose body arrives as it comes: chunked, of a known length, or until the connection closes."""
 
-    def __init__(self, connection: _socket.socket, path: str) -> None:
+    def __init__(self, connection: _socket.socket, path: str, begun: bytes = b"") -> None:
+        """`begun`: what was received of it already."""
         self.socket = connection
         self.path = path
         self.ended = False
-        self.rest = b""  # received, not yet looked at
+        self.rest = begun  # received, not yet looked at
         head = self._head()
         self.status = int(head[0].split(b" ", 2)[1])
         self.headers = {name.lower(): value.strip() for name, _, value in (line.partition(b":") for line in head[1:])}
@@ -45,7 +46,7 @@ class Response:
         data = self._recv()
         if not data:
             if self._left >= 0:
-                _cut_short(self.path)
+                cut_short(self.path)
             self.ended = True
             return None
         self.rest = self.rest + data if self.rest else data
@@ -72,16 +73,13 @@ class Response:
         while (end := self.rest.find(b"\r\n\r\n")) < 0:
             data = self._recv()
             if not data:
-                _cut_short(self.path)
+                cut_short(self.path)
             self.rest += data
         head, self.rest = self.rest[:end], self.rest[end + 4 :]
         return head.split(b"\r\n")
 
     def _recv(self) -> bytes:
-        try:
-            return self.socket.recv(CHUNK)
-        except ConnectionResetError:
-            return b""
+        return received(self.socket)
 
     def _decode(self) -> bytes:
         """What of `rest` is body; the remainder (half a chunk head) stays. Sets `ended` at the last byte."""
@@ -132,7 +130,15 @@ class Lines:
                 yield json.loads(line)
 
 
-def _cut_short(path: str) -> NoReturn:
+def received(connection: _socket.socket) -> bytes:
+    """What has come; b"": the other end is gone."""
+    try:
+        return connection.recv(CHUNK)
+    except ConnectionResetError:
+        return b""
+
+
+def cut_short(path: str) -> NoReturn:
     from orchestrator.errors import Unreachable
 
     raise Unreachable(

@@ -66,17 +66,19 @@ class Start:
 
     @staticmethod
     def run(given: Given) -> int:
+        from orchestrator.api.client import Client
         from orchestrator.api.start import ensure_agent
-        from orchestrator.cli.where import agent, root
+        from orchestrator.cli.where import root
 
-        started = ensure_agent(root(given), *words(given))
+        place = root(given)
+        started = ensure_agent(place, *words(given))
         if not started and words(given):
             from orchestrator.errors import Conflict
 
             raise Conflict(
                 "cannot change the nodes: the agent runs already; 'pyorch agent stop' first (containers go on)"
             )
-        pid = agent(given).get("/v1/info")["pid"]
+        pid = Client(place.api_socket, lambda: ensure_agent(place)).get("/v1/info")["pid"]
         print(f"agent {'started' if started else 'runs already'} (pid {pid})")
         return 0
 

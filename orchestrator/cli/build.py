@@ -38,8 +38,7 @@ ARGUMENTS = (Argument("services", many=True, required=False, metavar="[FILE] SER
 
 
 def run(given: Given) -> int:
-    from orchestrator.api.start import ensure_agent
-    from orchestrator.cli.where import agent, root, take_file, wish
+    from orchestrator.cli.where import ensured, take_file, wish
 
     take_file(given, given.services)
     body = {**wish(given), "services": given.services, "options": _options(given)}
@@ -47,8 +46,7 @@ def run(given: Given) -> int:
         from orchestrator.cli.where import only, read_stack
 
         body["services"] = list(only(read_stack(given, []), given.services).services)
-    ensure_agent(root(given))
-    code, built = _follow(given, agent(given).open("POST", "/v1/build", body=body))
+    code, built = _follow(given, ensured(given).open("POST", "/v1/build", body=body))
     if given.quiet or given.progress == "quiet":
         print("".join(f"{message['digest']}\n" for message in built), end="")
     if code or not given.push:

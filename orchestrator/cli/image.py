@@ -266,11 +266,9 @@ COMMANDS = {
 
 
 def _agent(given: Given) -> Any:
-    from orchestrator.api.start import ensure_agent
-    from orchestrator.cli.where import agent, root
+    from orchestrator.cli.where import ensured
 
-    ensure_agent(root(given))
-    return agent(given)
+    return ensured(given)
 
 
 def _agreed(what: str) -> bool:

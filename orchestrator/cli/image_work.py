@@ -14,14 +14,12 @@ def work(given: Given, deed: str, images: list[dict[str, Any]]) -> tuple[int, li
     import os
 
     from orchestrator.api.response import Lines
-    from orchestrator.api.start import ensure_agent
     from orchestrator.cli.progress import progress, verdict
-    from orchestrator.cli.where import agent, root
+    from orchestrator.cli.where import ensured
     from orchestrator.errors import Unreachable
 
-    ensure_agent(root(given))
     body = {"deed": deed, "images": images, "environment": dict(os.environ)}
-    answer = agent(given).open("POST", "/v1/images/work", body=body)
+    answer = ensured(given).open("POST", "/v1/images/work", body=body)
     teller, lines = progress(given), Lines()
     last: list[dict[str, Any]] = []
     teller.silent = bool(getattr(given, "quiet", False))

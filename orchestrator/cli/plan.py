@@ -43,19 +43,18 @@ ARGUMENTS = (Argument("services", many=True, required=False, metavar="[FILE] SER
 def run(given: Given) -> int:
     import sys
 
-    from orchestrator.api.start import ensure_agent
     from orchestrator.cli.failure import report
     from orchestrator.cli.printing import say
     from orchestrator.cli.request import request
-    from orchestrator.cli.where import agent, root
+    from orchestrator.cli.where import ensured
     from orchestrator.errors import Mistake
 
     if given.source:
         return _of_source(given)
     try:
         body = request(given)
-        ensure_agent(root(given))  # it must look at the world: what runs here may have outlived an agent
-        plan = agent(given).post("/v1/plan", {**body, "document": bool(given.out)})
+        # It must look at the world: what runs here may have outlived an agent.
+        plan = ensured(given).post("/v1/plan", {**body, "document": bool(given.out)})
     except Mistake as error:  # 2 says "changes" here
         report(error)
         return 1
@@ -71,14 +70,12 @@ def _of_source(given: Given) -> int:
     """The plans of all stacks of a commit, one after the other."""
     import sys
 
-    from orchestrator.api.start import ensure_agent
     from orchestrator.cli.failure import report
-    from orchestrator.cli.where import agent, root
+    from orchestrator.cli.where import ensured
     from orchestrator.errors import Mistake
 
     try:
-        ensure_agent(root(given))
-        answer = agent(given).post("/v1/plan/source", {"source": given.source, "path": given.path})
+        answer = ensured(given).post("/v1/plan/source", {"source": given.source, "path": given.path})
     except Mistake as error:
         report(error)
         return 1

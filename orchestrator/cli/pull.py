@@ -45,11 +45,9 @@ def run(given: Given) -> int:
     asked += [{"reference": word} for word in given.services if _is_image(word)]
     images = {one["reference"]: one for one in asked}
     if given.policy == "missing":
-        from orchestrator.api.start import ensure_agent
-        from orchestrator.cli.where import agent, root
+        from orchestrator.cli.where import ensured
 
-        ensure_agent(root(given))
-        here = {row["name"] for row in agent(given).get("/v1/images")}
+        here = {row["name"] for row in ensured(given).get("/v1/images")}
         images = {name: one for name, one in images.items() if _complete(name) not in here}
     code, _ = work(given, "pull", list(images.values()))
     return 0 if given.ignore_pull_failures else code

@@ -53,13 +53,11 @@ INTERSPERSED = False  # options after the service belong to the command
 def run(given: Given) -> int:
     import os
 
-    from orchestrator.api.start import ensure_agent
     from orchestrator.cli.exec import open_stdin
-    from orchestrator.cli.where import agent, deed_path, root
+    from orchestrator.cli.where import deed_path, ensured
 
     open_stdin()
-    ensure_agent(root(given))
-    client = agent(given)
+    client = ensured(given)
     tty = not (given.no_tty or given.detach) and os.isatty(0) and os.isatty(1)
     code, stack = _ground(given, client)
     if code:

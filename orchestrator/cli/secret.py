@@ -26,8 +26,7 @@ class Create:
         import base64
         import sys
 
-        from orchestrator.api.start import ensure_agent
-        from orchestrator.cli.where import agent, root
+        from orchestrator.cli.where import ensured
         from orchestrator.errors import Mistake
 
         try:
@@ -38,9 +37,8 @@ class Create:
                     content = file.read()
         except OSError as error:
             raise Mistake(f"cannot read '{given.source}': {(error.strerror or str(error)).lower()}") from error
-        ensure_agent(root(given))
         body = {"name": given.name, "content": base64.b64encode(content).decode()}
-        print(agent(given).post("/v1/secrets", body)["Name"])
+        print(ensured(given).post("/v1/secrets", body)["Name"])
         return 0
 
 

@@ -59,8 +59,7 @@ this machine. Nothing in the repository is run: no hooks, no submodules.
     def run(given: Given) -> int:
         import os
 
-        from orchestrator.api.start import ensure_agent
-        from orchestrator.cli.where import agent, root
+        from orchestrator.cli.where import ensured
         from orchestrator.errors import Mistake
 
         if not given.repo:
@@ -88,8 +87,7 @@ this machine. Nothing in the repository is run: no hooks, no submodules.
             "webhook": given.webhook,
             "secret": _content(given.secret_file).strip(),
         }
-        ensure_agent(root(given))
-        agent(given).post("/v1/sync", {name: value for name, value in body.items() if value not in (None, "")})
+        ensured(given).post("/v1/sync", {name: value for name, value in body.items() if value not in (None, "")})
         print(f"{given.name}: followed from now on; 'pyorch sync status {given.name}' shows how far it is")
         return 0
 

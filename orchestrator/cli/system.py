@@ -22,12 +22,10 @@ class Df:
 
     @staticmethod
     def run(given: Given) -> int:
-        from orchestrator.api.start import ensure_agent
         from orchestrator.cli.image_work import amount
         from orchestrator.cli.printing import table
-        from orchestrator.cli.where import agent, root
+        from orchestrator.cli.where import ensured
 
-        ensure_agent(root(given))
         rows = [
             {
                 "Type": row["Type"],
@@ -36,7 +34,7 @@ class Df:
                 "Size": amount(row["size"]),
                 "Reclaimable": f"{amount(row['reclaimable'])} ({row['reclaimable'] * 100 // (row['size'] or 1)}%)",
             }
-            for row in agent(given).get("/v1/system/df")
+            for row in ensured(given).get("/v1/system/df")
         ]
         if given.format == "json":
             import json

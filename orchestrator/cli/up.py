@@ -60,10 +60,9 @@ ARGUMENTS = (Argument("services", many=True, required=False, metavar="[FILE] SER
 
 
 def run(given: Given) -> int:
-    from orchestrator.api.start import ensure_agent
     from orchestrator.cli.progress import progress
     from orchestrator.cli.request import planned, request
-    from orchestrator.cli.where import agent, root
+    from orchestrator.cli.where import ensured
 
     detached = given.detach or given.wait
     body = {
@@ -80,8 +79,7 @@ def run(given: Given) -> int:
         from orchestrator.cli.lock import locked
 
         body["locked"] = locked(given)
-    ensure_agent(root(given))
-    client = agent(given)
+    client = ensured(given)
     if detached:
         return _detached(client.open("POST", "/v1/up", body=body), progress(given))
     from orchestrator.cli.attached import Attached

@@ -142,11 +142,9 @@ class Clone:
 
 
 def _make(given: Given, body: dict[str, Any]) -> int:
-    from orchestrator.api.start import ensure_agent
-    from orchestrator.cli.where import agent, root
+    from orchestrator.cli.where import ensured
 
-    ensure_agent(root(given))
-    print(agent(given).post("/v1/volumes", body)["Name"])
+    print(ensured(given).post("/v1/volumes", body)["Name"])
     return 0
 
 
@@ -259,13 +257,11 @@ class Restore:
         import os
 
         from orchestrator.api.client import quoted
-        from orchestrator.api.start import ensure_agent
-        from orchestrator.cli.where import agent, root
+        from orchestrator.cli.where import ensured
 
-        ensure_agent(root(given))
         body = {"path": os.path.abspath(given.archive), "force": given.force}
         with _quiet(given, given.name):
-            print(agent(given).post(f"/v1/volumes/{quoted(given.name)}/restore", body)["Name"])
+            print(ensured(given).post(f"/v1/volumes/{quoted(given.name)}/restore", body)["Name"])
         return 0
 
 

@@ -27,6 +27,15 @@ def agent(given: Given) -> Client:
     return Client(root(given).api_socket)
 
 
+def ensured(given: Given) -> Client:
+    """The agent, started where none runs. One that was just ending is followed by another."""
+    from orchestrator.api.start import ensure_agent
+
+    place = root(given)
+    ensure_agent(place)
+    return Client(place.api_socket, lambda: ensure_agent(place))
+
+
 def written_name(given: Given) -> str | None:
     """The stack's name where the user wrote one: -p, else COMPOSE_PROJECT_NAME."""
     return given.project_name or os.environ.get("COMPOSE_PROJECT_NAME") or None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import socket
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -124,3 +124,28 @@ def test_where_nobody_listens_the_way_out_is_named(tmp_path: Path) -> None:
     assert not client.answers()
     with pytest.raises(Unreachable, match=r"it does not run; start it with 'pyorch agent start' or 'pyorch up'"):
         client.get("/v1/info")
+
+
+@pytest.mark.parametrize("last_words", [None, b""], ids=["it was gone already", "it went without a word"])
+def test_what_an_ending_agent_did_not_take_is_said_once_more_to_the_next(
+    tmp_path: Path, last_words: bytes | None
+) -> None:
+    (tmp_path / "run").mkdir()
+    path, started = tmp_path / "run/api.sock", []
+    with FakeAgent(tmp_path / "next") as following, ExitStack() as ending:
+        following.replies["/v1/info"] = lambda _: Json({"pid": 2})
+        if last_words is not None:
+            ending.enter_context(saying(path, [last_words]))
+
+        def start() -> None:
+            path.unlink(missing_ok=True)
+            path.symlink_to(tmp_path / "next/run/api.sock")
+            started.append(1)
+
+        assert Client(str(path), start).get("/v1/info") == {"pid": 2}
+        assert started == [1]
+        path.unlink()
+        path.symlink_to("nowhere")
+        with pytest.raises(Unreachable, match="it does not run"):
+            Client(str(path), lambda: started.append(2)).get("/v1/info")
+        assert started == [1, 2], "once, and no more"
