@@ -73,8 +73,18 @@ def _of_dotenv() -> list[str]:
     from orchestrator.stack.project import Asked, locate
     from orchestrator.stack.reading import Reader
 
-    asked = Asked(os.getcwd(), dict(os.environ))
+    asked = Asked(os.getcwd(), environment())
     return [*locate(asked, Loader(Complaints(), Options(), asked.directory, Reader())).files]
+
+
+def environment() -> dict[str, str]:
+    """The caller's variables. In the C locale Python sets LC_CTYPE by itself (PEP 538): that one is not theirs."""
+    found = dict(os.environ)
+    if found.get("LC_CTYPE") == "C.UTF-8":
+        with open("/proc/self/environ", "rb") as file:  # as the process was started
+            if not any(word.startswith(b"LC_CTYPE=") for word in file.read().split(b"\0")):
+                del found["LC_CTYPE"]
+    return found
 
 
 def take_file(given: Given, words: list[str]) -> None:
@@ -109,7 +119,7 @@ def wish(given: Given) -> dict[str, Any]:
         "directory": os.getcwd(),
         "project_directory": os.path.abspath(given.project_directory) if given.project_directory else None,
         "name": written_name(given),
-        "environment": dict(os.environ),
+        "environment": environment(),
         "env_files": [os.path.abspath(file) for file in given.env_file],
         "profiles": profiles(given),
     }
@@ -121,7 +131,7 @@ def asked(given: Given) -> Asked:
 
     return Asked(
         directory=os.getcwd(),
-        environment=dict(os.environ),
+        environment=environment(),
         files=given.file,
         name=given.project_name,
         env_files=given.env_file,

@@ -267,3 +267,14 @@ def test_an_interrupted_up_leaves_what_is_applied_and_says_how_to_go_on(tmp_path
         "pyorch: no longer watching: the agent goes on; 'pyorch -p shop ps' shows how far, "
         "'pyorch -p shop down' ends it\n"
     )
+
+
+def test_a_locale_that_python_chose_is_no_variable_of_the_callers(tmp_path: Path) -> None:
+    (tmp_path / "stack.yaml").write_text("services: {web: {image: 'x:${LC_CTYPE:-none}'}}\n")
+    said = []
+    with FakeAgent(tmp_path) as agent:
+        bare = {"PYTHONPATH": agent.environment()["PYTHONPATH"]}
+        for own in ({}, {"LC_CTYPE": "C.UTF-8"}):
+            ran = agent.pyorch("-f", "stack.yaml", "config", "--images", cwd=tmp_path, env={**bare, **own})
+            said.append(ran.stdout)
+    assert said == ["x:none\n", "x:C.UTF-8\n"]
