@@ -16,7 +16,7 @@ from orchestrator.errors import Conflict, Missing, Mistake
 from orchestrator.policy.pull import PullPolicy
 from orchestrator.reconcile.blueprint import blueprint
 from orchestrator.reconcile.world import Wanted
-from orchestrator.stack import contents
+from orchestrator.stack import contents, graph
 from orchestrator.stack.load import load
 from orchestrator.stack.model import Stack
 from orchestrator.stack.partly import keeping
@@ -101,6 +101,12 @@ class Requests:
         if before is not None:
             made = {record.service for record in self.circle.containers.of(stack.name) if record.slot > 0}
             said, stack = stack, keeping(stack, before.stack, made if body.no_recreate else made - chosen)
+            needed = {name: one.depends_on.keys() & stack.services.keys() for name, one in stack.services.items()}
+            if stack is not said and (circle := graph.cycle(needed)):
+                raise Conflict(
+                    f"cannot leave what was not named as it was made: {' → '.join(circle)} would wait for one another; "
+                    "name them all, without --no-deps and --no-recreate"
+                )
             meant, kept = blueprint(said).digests, blueprint(stack).digests
             if left := [name for name in stack.services if kept[name] != meant[name]]:
                 why = "--no-recreate" if body.no_recreate else "not named"

@@ -127,16 +127,18 @@ def test_agents_and_launchers_die_during_roll_outs_and_the_roll_out_goes_on(pyor
         order = "start-first" if number % 2 else "stop-first"
         pyorch.write(web(port, f"v{number}", 3, order))
         pids = pyorch.status()
-        changing = subprocess.Popen(
+        with subprocess.Popen(
             pyorch.command("up", "-d", "stack.yaml"),
-            env=pyorch.environment, cwd=pyorch.directory, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-        )  # fmt: skip
-        time.sleep(chance.uniform(0.1, 0.8))  # the moment of death is the test's own, not something waited for
-        for victim in chance.choice((("agent",), ("launcher",), ("agent", "launcher"))):
-            pid = pids["pid"] if victim == "agent" else pids["launcher"]["pid"]
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
-        changing.wait(30)
+            env=pyorch.environment, cwd=pyorch.directory, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+        ) as changing:  # fmt: skip
+            assert changing.stdout is not None
+            for _ in range(chance.randrange(1, 16)):
+                changing.stdout.readline()
+            for victim in chance.choice((("agent",), ("launcher",), ("agent", "launcher"))):
+                pid = pids["pid"] if victim == "agent" else pids["launcher"]["pid"]
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+            changing.communicate(timeout=30)
         pyorch.ok("up", "-d", "--wait", "stack.yaml")
         rows = [row for row in pyorch.ps().values() if row["State"] == "running"]
         assert len(rows) == 3, rows

@@ -95,6 +95,18 @@ def test_who_is_not_named_stays_as_it_was_made(pyorch: Pyorch) -> None:
     assert pyorch.run("plan", "stack.yaml").returncode == 0
 
 
+def test_what_would_wait_for_one_another_is_refused(pyorch: Pyorch) -> None:
+    pyorch.up(TWO)
+    before = started(pyorch)
+    turned = TWO.replace("depends_on: [db]", "labels: {turned: y}").replace("image: host:/", "image: 'host:/'", 1)
+    pyorch.write(turned.replace("image: 'host:/'", "image: 'host:/'\n        depends_on: [web]", 1))
+    refused = pyorch.run("up", "-d", "--no-deps", "stack.yaml", "db")
+    assert refused.returncode == 1
+    assert "would wait for one another; name them all" in refused.stderr
+    assert started(pyorch) == before
+    pyorch.ok("up", "-d", "stack.yaml")
+
+
 def test_a_moved_line_or_a_comment_is_no_change(pyorch: Pyorch) -> None:
     pyorch.up(TWO)
     before = started(pyorch)
