@@ -283,7 +283,7 @@ def test_limits_change_on_the_living_container_and_a_plan_is_applied_only_over_w
     planned = pyorch.run("plan", "--out", "next.plan", "stack.yaml")
     assert planned.returncode == 2
     assert "~ web: in place" in planned.stdout
-    assert "deploy.resources.limits.memory: 67108864 → 100663296 (stack.yaml:7)" in planned.stdout
+    assert "deploy.resources.limits.memory: 64M → 96M (stack.yaml:7)" in planned.stdout
     pyorch.ok("up", "-d", "--wait", "--plan", "next.plan")
     assert pyorch.pid("live-web-1") == pid
     config = (pyorch.bundle("live-web-1") / "config.json").read_text()
