@@ -69,9 +69,9 @@ def _alone(service: Service, stack: Stack) -> str | None:
 
 
 def starts_first(scene: Scene, service: Service, slots: Mapping[int, Slot]) -> bool:
-    return order_of(policy_of(scene, service), service, scene.stack)[0] == "start-first" and any(
-        serves(slot) for slot in slots.values()
-    )
+    if not any(map(serves, slots.values())):
+        return False
+    return order_of(policy_of(scene, service), service, scene.stack)[0] == "start-first"
 
 
 def begin(scene: Scene, service: Service, slots: Mapping[int, Slot]) -> Rolling | None:

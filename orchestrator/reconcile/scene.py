@@ -116,7 +116,7 @@ class Scene:
         else:
             numbers = chosen(count(self.wanted, definition), there, self.digest(name), self._leaving(definition, there))
         slots = tuple(filled.get(number) or self._slot(definition, number, None) for number in numbers)
-        if name not in self._rolling and (any(slot.outdated for slot in slots) or rollout.watched(self, definition)):
+        if name not in self._rolling and (rollout.watched(self, definition) or any([slot.outdated for slot in slots])):
             self._rolling[name] = rollout.begin(self, definition, {slot.replica.slot: slot for slot in slots})
         return slots
 
@@ -135,7 +135,10 @@ class Scene:
 
     def surplus(self, service: str) -> list[Container]:
         """Containers in places that are not wanted, highest slot first."""
-        there, kept = self.containers.get(service, {}), {slot.replica.slot for slot in self.slots(service)}
+        there, slots = self.containers.get(service), self.slots(service)
+        if not there:
+            return []
+        kept = {slot.replica.slot for slot in slots}
         return [there[number] for number in sorted(there.keys() - kept, reverse=True)]
 
     def claims(self, container: Container) -> bool:
